@@ -1,0 +1,45 @@
+# `make` alone shows the targets. Each of them first creates .venv (once per change of pyproject.toml or constraints.txt).
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+CODE := $(wildcard schemas pipeline trainer jobs tests benchmarks)
+# Many small processes share the cores: one thread each.
+export OMP_NUM_THREADS ?= 1
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-slow lint format bench clean
+
+help: ## show the targets
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
+
+setup: $(READY) ## create .venv and install the project with exact versions
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(v < (3, 11) and f"Python >= 3.11 needed, {v.major}.{v.minor} found: make PYTHON=python3.11 ...")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+demo: $(READY) ## rounds 0..2 on a made set with known truth; ends with the error of the labels per round
+	$(BIN)/python jobs/demo.py
+
+test: $(READY) ## the default test suite
+	$(BIN)/python -m pytest
+
+test-slow: $(READY) ## the tests marked slow
+	$(BIN)/python -m pytest -m slow
+
+lint: $(READY) ## ruff check, ruff format --check, pyrefly
+	$(BIN)/ruff check $(CODE)
+	$(BIN)/ruff format --check $(CODE)
+	$(BIN)/pyrefly check
+
+format: $(READY) ## rewrite the code in the house format
+	$(BIN)/ruff check --fix $(CODE)
+	$(BIN)/ruff format $(CODE)
+
+bench: $(READY) ## time the hot paths
+	$(BIN)/python -m benchmarks
+
+clean: ## remove .venv and caches, never labels
+	rm -rf .venv .pytest_cache .ruff_cache .hypothesis *.egg-info

@@ -1,0 +1,1 @@
+"""The commands: each wires the layers below to a command line."""

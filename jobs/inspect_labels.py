@@ -1,0 +1,194 @@
+"""Look at published label generations: python jobs/inspect_labels.py rounds | show | diff | sql | lineage.
+
+Errors go to stderr with what to do next. Exit code: 0 when something was shown, 1 when not, 2 for bad usage.
+"""
+
+import argparse
+import csv
+import json
+import math
+import re
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, Final, TextIO
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from pipeline.labels import LabelStore
+    from pipeline.labels.inspection import ResultTable
+
+EXAMPLES: Final = """examples:
+  python jobs/inspect_labels.py rounds storage.root=./labels
+  python jobs/inspect_labels.py show 1 --format json storage.root=s3://bucket/labels
+  python jobs/inspect_labels.py diff 0 1 --top 20
+  python jobs/inspect_labels.py sql "SELECT round, decision, count(*) FROM labels GROUP BY ALL ORDER BY ALL"
+  python jobs/inspect_labels.py sql "SELECT key, kp2d_error FROM labels ORDER BY kp2d_error DESC LIMIT 20" --round 1
+  python jobs/inspect_labels.py lineage 2
+
+settings, anywhere on the line:
+  storage.root=DIR_or_s3://bucket/prefix   where the labels are (default ./labels)
+  storage.catalog=URI                      their catalog, if it is not the default one
+Errors are in crop units (the person crop is 1 wide) and, as *_px, in pixels of the 256 px crop."""
+
+_OVERRIDE: Final = re.compile(r"[A-Za-z_]+(\.[A-Za-z_]+)+=.*", re.DOTALL)
+_TABLE_ROWS: Final = 200
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    overrides = [word for word in words if _OVERRIDE.fullmatch(word)]
+    options = _parse([word for word in words if word not in overrides])
+    # Imported here, so that --help answers at once.
+    import duckdb
+
+    from pipeline.config import ConfigError
+    from pipeline.labels import LabelStoreError
+
+    try:
+        _show(_open_store(overrides), options)
+    except ConfigError as error:
+        print(f"inspect_labels: {error}", file=sys.stderr)
+        return 2
+    except (LabelStoreError, ValueError, OSError) as error:
+        print(f"inspect_labels: {error}", file=sys.stderr)
+        return 1
+    except duckdb.Error as error:
+        print(f"inspect_labels: the query failed: {error}\nThe only table is the view `labels`.", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _open_store(overrides: list[str]) -> "LabelStore":
+    from pipeline.config import StorageConfig, load_config
+    from pipeline.labels import LabelStore
+
+    @dataclass(frozen=True, kw_only=True)
+    class InspectConfig:
+        """What this command can be told besides its arguments."""
+
+        storage: StorageConfig = field(default_factory=StorageConfig)
+
+    storage = load_config(InspectConfig, overrides).storage
+    return LabelStore(storage.root, storage.catalog)
+
+
+def _show(store: "LabelStore", options: argparse.Namespace) -> None:
+    from pipeline.labels import inspection
+
+    if options.command == "lineage" and options.format == "json":
+        json.dump([asdict(item) for item in inspection.lineage(store, options.round)], sys.stdout, indent=1)
+        print()
+    else:
+        write(_tables(store, options), options.format, sys.stdout)
+
+
+def _tables(store: "LabelStore", options: argparse.Namespace) -> list["ResultTable"]:
+    from pipeline.labels import inspection
+
+    match options.command:
+        case "rounds":
+            return [inspection.rounds(store)]
+        case "show":
+            return inspection.show(store, options.round)
+        case "diff":
+            return inspection.diff(store, options.before, options.after, options.top)
+        case "lineage":
+            return [inspection.lineage_table(item) for item in inspection.lineage(store, options.round)]
+        case _:
+            return [inspection.sql(store.query(options.round), options.query)]
+
+
+def _parse(words: Sequence[str]) -> argparse.Namespace:
+    shared = argparse.ArgumentParser(add_help=False)
+    shared.add_argument("--format", choices=("table", "json", "csv"), default="table", help="default: table")
+    common, rest = shared.parse_known_args(words)  # --format may stand before or after the command
+    parser = argparse.ArgumentParser(
+        prog="inspect_labels.py",
+        description="Look at published label generations.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        parents=[shared],
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("rounds", help="the published generations, with counts")
+    show = commands.add_parser("show", help="errors per data set, decisions and rejections of one round")
+    show.add_argument("round", type=int, nargs="?", help="default: the latest")
+    diff = commands.add_parser("diff", help="what changed between two rounds")
+    diff.add_argument("before", type=int)
+    diff.add_argument("after", type=int)
+    diff.add_argument("--top", type=int, default=5, help="rows shown at either end (default 5)")
+    sql = commands.add_parser("sql", help="any DuckDB SQL over the view `labels`")
+    sql.add_argument("query")
+    sql.add_argument("--round", type=int, help="only this round (default: all)")
+    lineage = commands.add_parser("lineage", help="how a round came to be, back to round 0")
+    lineage.add_argument("round", type=int)
+    return parser.parse_args(rest, namespace=common)
+
+
+def write(tables: Sequence["ResultTable"], form: str, out: TextIO) -> None:
+    """Print tables for people (`table`) or for programs: `json` is one array of rows, or an object of them by title;
+    `csv` has one header, or several blocks each under a `# title` line."""
+    if form == "json":
+        rows = {table.title: _records(table) for table in tables}
+        json.dump(rows if len(tables) > 1 else next(iter(rows.values())), out, indent=1, default=str, allow_nan=False)
+        out.write("\n")
+    elif form == "csv":
+        for table in tables:
+            _write_csv(table, out, titled=len(tables) > 1)
+    else:
+        from rich.console import Console
+
+        console = Console(file=out)
+        for table in tables:
+            console.print(_rich(table))
+            if len(table.rows) > _TABLE_ROWS:
+                console.print(f"... {len(table.rows) - _TABLE_ROWS} more rows: --format csv prints all")
+
+
+def _records(table: "ResultTable") -> list[dict[str, Any]]:
+    return [dict(zip(table.columns, map(_plain, row), strict=True)) for row in table.rows]
+
+
+def _write_csv(table: "ResultTable", out: TextIO, *, titled: bool) -> None:
+    if titled:
+        out.write(f"# {table.title}\n")
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(table.columns)
+    writer.writerows([json.dumps(_plain(v)) if isinstance(v, list) else v for v in row] for row in table.rows)
+
+
+def _rich(table: "ResultTable") -> "Table":
+    from rich.table import Table
+
+    shown = table.rows[:_TABLE_ROWS]
+    rich = Table(title=table.title, title_justify="left", show_edge=False)
+    for i, column in enumerate(table.columns):
+        numeric = all(isinstance(row[i], int | float | None) for row in shown)
+        rich.add_column(column, justify="right" if numeric else "left", overflow="fold")
+    for row in shown:
+        rich.add_row(*map(_text, row))
+    return rich
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, list) and len(value) > 4:
+        return f"[{', '.join(_text(item) for item in value[:3])}, ... {len(value)} values]"
+    return str(value)
+
+
+def _plain(value: Any) -> Any:
+    """JSON has no NaN or infinity."""
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,122 @@
+"""Make one label generation: round 0 converts SMPL labels, round k refines generation k-1."""
+
+import argparse
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pipeline.config import RoundConfig
+
+LOG_WIDTH = 110  # columns where the output is no terminal
+EPILOG = """examples:
+  python jobs/refine_round.py --round 0 data.shards='DIR/{000000..000002}.tar'
+  python jobs/refine_round.py --round 1
+  python jobs/refine_round.py --round 1 storage.root=s3://bucket/labels body.source=/data/smpl_models fit.device=cuda
+  ray job submit -- python jobs/refine_round.py --round 1
+
+Killed at any moment, start it again: finished shards are reused. With RAY_ADDRESS set (as `ray job submit` does) it
+runs on that cluster, else on a Ray of its own. `python jobs/refine_round.py --keys` lists every override.
+
+exit codes: 0 the round is published; 1 it is not, and the message says why; 2 an option or override is wrong;
+130 interrupted.
+"""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command; returns its exit code."""
+    options = _parser().parse_args(arguments)
+    # Imported here, so that --help answers at once.
+    from pipeline.config import ConfigError, RoundConfig, load_config, valid_keys
+    from pipeline.rounds.ray_environment import prepare_ray
+
+    prepare_ray(os.environ)
+
+    if options.keys:
+        print("\n".join(valid_keys(RoundConfig)))
+        return 0
+    try:
+        return _refine(options.round, load_config(RoundConfig, options.overrides))
+    except ConfigError as error:
+        return _fail(2, error)
+    except KeyboardInterrupt:
+        return _fail(130, "Interrupted; nothing was published. Start it again: finished shards are reused.")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--round", type=_round, metavar="K", help="the generation to make; K-1 must be published")
+    what.add_argument("--keys", action="store_true", help="list the keys of all overrides and stop")
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="override of a setting, such as run.actors=2")
+    return parser
+
+
+def _round(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a round: 0, 1, 2, ... expected")
+    return int(text)
+
+
+def _refine(round: int, config: "RoundConfig") -> int:
+    from rich.console import Console
+
+    from pipeline.body import BodyFileError
+    from pipeline.labels import LabelStoreError
+    from pipeline.rounds.actor import StagingError
+    from pipeline.rounds.cluster import refuse_lost_paths
+    from pipeline.rounds.driver import open_store, run_round
+    from pipeline.rounds.pool import ActorStartError
+    from pipeline.rounds.summary import summary_table
+
+    refuse_lost_paths(config)
+    try:
+        result = run_round(round, config, ray_address=_ray_address(), code_revision=_code_revision())
+    except (LabelStoreError, StagingError, ActorStartError, BodyFileError, OSError) as error:
+        return _fail(1, error)
+    store = open_store(config)
+    Console(width=None if sys.stdout.isatty() else LOG_WIDTH).print(summary_table(store, result))
+    if result.already_published:
+        print(f"Round {round} was already published by this very run ({result.run_id}); nothing was changed.")
+    else:
+        work = f"{result.computed} shards computed, {result.reused} reused"
+        print(f"Round {round} is published under {store.storage.root} ({work}).")
+    print(f"Look at it: python jobs/inspect_labels.py show {round} storage.root={config.storage.root}")
+    return 0
+
+
+def _ray_address() -> str | None:
+    """The cluster to connect to, None for a Ray of our own. Raises ConfigError for the address of a job server."""
+    from pipeline.config import ConfigError
+
+    address = os.environ.get("RAY_ADDRESS") or None
+    if address is not None and address.startswith(("http://", "https://")):
+        command = "ray job submit -- python " + " ".join(sys.argv)
+        raise ConfigError(
+            f"RAY_ADDRESS={address} is the address of a job server. Submit the round to it: {command}\n"
+            "or unset RAY_ADDRESS to run on this machine."
+        )
+    return address
+
+
+def _code_revision() -> str:
+    """Commit of the working copy, `-dirty` when files differ from it; `unknown` where there is none."""
+    root = Path(__file__).resolve().parents[1]
+    command = ["git", "-C", str(root), "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+
+
+def _fail(code: int, message: object) -> int:
+    print(f"refine_round: {message}", file=sys.stderr)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""From shards to label generations: body, fits, shards, labels, rounds. Imports `schemas` only."""

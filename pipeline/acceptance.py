@@ -1,0 +1,104 @@
+"""Which label is better: one pure rule that measures parent and candidate alike (SPEC section 5).
+
+Both are judged by the same keypoints in crop units, each under the camera that `solve_camera` finds for it.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from pipeline.body.skel import Skel
+from pipeline.camera import project, solve_camera
+from pipeline.keypoint_error import enough_keypoints, kp2d_error
+from schemas.labels import Decision
+from schemas.skel import N_UNLIMITED, q_limits
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AcceptConfig:
+    """Gates of the acceptance rule. Errors in crop units, angles in rad."""
+
+    margin_relative: float = 0.01  # of the parent's kp2d error, by which a candidate must be lower
+    margin_absolute: float = 1e-4  # and at least this much
+    betas_limit: float = 3.0  # largest |beta|, standard deviations
+    limit_tolerance: float = 0.01  # rad, how much further past a joint limit than the parent
+    first_label_max_error: float = 0.05  # kp2d error above which a first label is refused
+    max_pve_mean_mm: float = 200.0  # to the SMPL pseudo-label; loose, since the loop exists to correct those
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What the rule looks at, one value per person: cam_t (B, 3) m, kp2d_error (B,) crop units (NaN without usable
+    keypoints), limit_violation (B,) rad, betas_size (B,) = max |beta|, finite (B,), pve_mean_mm (B,) (NaN: unknown).
+    """
+
+    cam_t: Tensor
+    kp2d_error: Tensor
+    limit_violation: Tensor
+    betas_size: Tensor
+    finite: Tensor
+    pve_mean_mm: Tensor
+
+
+def limit_violation(q: Float[Tensor, "B 46"]) -> Float[Tensor, "B"]:
+    """Largest excess over any joint limit, rad; 0 when all are honoured."""
+    low, high = (torch.as_tensor(limit, dtype=q.dtype, device=q.device)[N_UNLIMITED:] for limit in q_limits())
+    angles = q[:, N_UNLIMITED:]
+    # q is stored as float32: a limit rounded to float32 is not a violation
+    excess = torch.maximum(angles - high, low - angles).amax(1) - 1e-6
+    return excess.clamp_min(0)
+
+
+def measure(
+    skel: Skel,
+    q: Float[Tensor, "B 46"],
+    betas: Float[Tensor, "B 10"],
+    keypoints: Float[Tensor, "B 44 3"],
+    pve_mean_mm: Float[Tensor, "B"] | None = None,
+) -> Measured:
+    """Measure labels. A label that is not finite is measured as zeros and marked."""
+    finite = torch.isfinite(q).all(1) & torch.isfinite(betas).all(1)
+    q, betas = (torch.where(finite[:, None], x, torch.zeros_like(x)) for x in (q, betas))
+    points = skel.keypoints(q, betas)
+    cam_t = solve_camera(points, keypoints)
+    finite = finite & torch.isfinite(cam_t).all(1)
+    error = kp2d_error(project(points, cam_t), keypoints)
+    unknown = torch.full_like(error, torch.nan)
+    return Measured(
+        cam_t, error, limit_violation(q), betas.abs().amax(1), finite, unknown if pve_mean_mm is None else pve_mean_mm
+    )
+
+
+def judge(
+    parent: Measured,
+    candidate: Measured,
+    has_parent: Bool[Tensor, "B"],
+    keypoints: Float[Tensor, "B 44 3"],
+    config: AcceptConfig,
+) -> list[Decision]:
+    """The decision for each person: IMPROVED or FIRST_LABEL when the candidate replaces what was there.
+
+    Without a parent label the candidate is judged by the absolute gates alone, and NO_LABEL means that it failed one.
+    """
+    margin = torch.clamp_min(config.margin_relative * parent.kp2d_error, config.margin_absolute)
+    allowed = torch.where(has_parent, parent.limit_violation, torch.zeros_like(parent.limit_violation))
+    failed = [
+        (Decision.KEPT_NOT_FINITE, ~candidate.finite),
+        (Decision.KEPT_TOO_FEW_KEYPOINTS, ~enough_keypoints(keypoints)),
+        (Decision.KEPT_BETAS_OUT_OF_RANGE, ~(candidate.betas_size <= config.betas_limit)),
+        (Decision.KEPT_LIMITS, ~(candidate.limit_violation <= allowed + config.limit_tolerance)),
+        (Decision.KEPT_FAR_FROM_SMPL, candidate.pve_mean_mm > config.max_pve_mean_mm),
+    ]
+    better = candidate.kp2d_error <= parent.kp2d_error - margin
+    good_enough = candidate.kp2d_error <= config.first_label_max_error
+    failed.append((Decision.KEPT_NOT_BETTER, ~torch.where(has_parent, better, good_enough)))
+    return [_decision(person, bool(has_parent[person]), failed) for person in range(len(has_parent))]
+
+
+def _decision(person: int, has_parent: bool, failed: list[tuple[Decision, Tensor]]) -> Decision:
+    reason = next((decision for decision, mask in failed if bool(mask[person])), None)
+    if reason is None:
+        return Decision.IMPROVED if has_parent else Decision.FIRST_LABEL
+    return reason if has_parent else Decision.NO_LABEL

@@ -1,0 +1,26 @@
+"""The person crop: one function for fit, acceptance, training, prediction and overlays (SPEC section 1).
+
+Crop units: ((x - cx) / side, (y - cy) / side), so [-0.5, 0.5] spans the square crop; y points down.
+"""
+
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+CROP_PX: Final = 256
+"""Side of the network's input crop; errors in "px of the 256 crop" are crop units times this."""
+
+
+def to_crop_units(points: NDArray[np.float32], center: NDArray[np.float32], side: float) -> NDArray[np.float32]:
+    """Points (..., 2+) in photo px to crop units; further columns (confidence) pass through."""
+    out = np.array(points, dtype=np.float32)
+    out[..., :2] = (points[..., :2] - center) / np.float32(side)
+    return out
+
+
+def to_photo_px(points: NDArray[np.float32], center: NDArray[np.float32], side: float) -> NDArray[np.float32]:
+    """Inverse of `to_crop_units`."""
+    out = np.array(points, dtype=np.float32)
+    out[..., :2] = points[..., :2] * np.float32(side) + center
+    return out

@@ -1,0 +1,226 @@
+"""A self-made data set with known truth: shards as HMR2 and HSMR read them, and the truth in a file beside them."""
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import simplejpeg
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from pipeline.body import Skel, load_skel
+from pipeline.demo_set.appearance import BodyMap
+from pipeline.demo_set.population import Population, body_map, make_population
+from pipeline.demo_set.scene import Sighting, take_photo
+from pipeline.shards import RawSample, person_record, write_shard
+from schemas.person import SmplLabel
+from schemas.skel import N_BETAS, N_Q
+
+JPEG_QUALITY: Final = 90
+MAX_PEOPLE_PER_PHOTO: Final = 3
+_MARKER: Final = "demo_set.json"
+_TRUTH: Final = "truth.parquet"
+
+
+def _vector(n: int) -> pa.DataType:
+    return pa.list_(pa.field("element", pa.float32(), nullable=False), n)
+
+
+TRUTH_SCHEMA: Final = pa.schema(
+    [
+        pa.field("dataset", pa.string(), nullable=False),
+        pa.field("shard", pa.string(), nullable=False),
+        pa.field("key", pa.string(), nullable=False),
+        pa.field("person", pa.int32(), nullable=False),
+        pa.field("q", _vector(N_Q), nullable=False),
+        pa.field("betas", _vector(N_BETAS), nullable=False),
+        pa.field("cam_t", _vector(3), nullable=False),
+    ]
+)
+"""q rad, cam_t m in the crop camera, as in the label tables."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DemoSet:
+    """A finished set. `shard_pattern` goes into data.shards; `truth_path` is a Parquet file of TRUTH_SCHEMA."""
+
+    directory: Path
+    shards: int
+    people: int
+
+    @property
+    def shard_pattern(self) -> str:
+        """The shards as one brace pattern."""
+        return str(self.directory / f"{{{_shard_name(0)}..{_shard_name(self.shards - 1)}}}.tar")
+
+    @property
+    def truth_path(self) -> Path:
+        """One row per person: who it is, and its true q, betas and cam_t."""
+        return self.directory / _TRUTH
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Settings:
+    """All that decides the content of a set; equal settings mean equal sets."""
+
+    people: int
+    shards: int
+    seed: int
+    body: str
+    code: str
+
+
+def make_demo_set(
+    directory: str | Path,
+    people: int = 240,
+    shards: int = 4,
+    seed: int = 0,
+    *,
+    skel: Skel | None = None,
+    progress: bool = False,
+) -> DemoSet:
+    """Make the set in `directory`, or return at once when the finished directory was made with the same settings.
+
+    The directory's name becomes the data set's name. It appears whole or not at all; an older demo set in its place is
+    replaced. skel: default the open body. Raises ValueError for counts that do not fit, FileExistsError when
+    `directory` holds anything but a demo set.
+    """
+    directory = Path(directory).absolute()
+    if shards < 1 or people < MAX_PEOPLE_PER_PHOTO * shards:
+        raise ValueError(f"people={people} in shards={shards}: expected at least 1 shard and 3 people a shard")
+    skel = load_skel("open") if skel is None else skel
+    settings = _Settings(people=people, shards=shards, seed=seed, body=skel.digest, code=_code_digest())
+    found = _settings_in(directory)
+    if found != asdict(settings):
+        if found is None and directory.exists() and any(directory.iterdir()):
+            raise FileExistsError(f"{directory} holds files that are no demo set; name an empty or a new directory")
+        _replace(directory, settings, skel, progress)
+    return DemoSet(directory=directory, shards=shards, people=people)
+
+
+def _replace(directory: Path, settings: _Settings, skel: Skel, progress: bool) -> None:
+    """Build beside the target and rename: a set that was killed half-way is never seen."""
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    workplace = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", suffix=".unfinished", dir=directory.parent))
+    try:
+        fresh, old = workplace / "new", workplace / "old"
+        fresh.mkdir()
+        _write(fresh, directory.name, settings, skel, progress)
+        if directory.exists():
+            os.replace(directory, old)
+        os.replace(fresh, directory)
+    finally:
+        shutil.rmtree(workplace, ignore_errors=True)
+
+
+def _write(folder: Path, dataset: str, settings: _Settings, skel: Skel, progress: bool) -> None:
+    population = make_population(np.random.default_rng([settings.seed, 0]), skel, settings.people)
+    groups = _group_people(np.random.default_rng([settings.seed, 1]), settings.people, settings.shards)
+    faces, clothes_map = skel.faces.cpu().numpy().astype(np.int64), body_map(skel)
+    truth: list[pa.Table] = []
+    with tqdm(total=settings.people, desc="demo set", unit="person", disable=not progress) as bar:
+        for shard, photos in enumerate(groups):
+            name = _shard_name(shard)
+            write_shard(
+                str(folder / f"{name}.tar"),
+                _samples(population, photos, settings.seed, faces, clothes_map, bar.update),
+            )
+            truth += [_truth_rows(population, dataset, name, photo) for photo in photos]
+    pq.write_table(pa.concat_tables(truth), folder / _TRUTH)
+    (folder / _MARKER).write_text(json.dumps(asdict(settings), indent=1) + "\n", encoding="utf-8")
+
+
+def _samples(
+    population: Population,
+    photos: list[list[int]],
+    seed: int,
+    faces: NDArray[np.int64],
+    clothes_map: BodyMap,
+    drawn: Callable[[int], object],
+) -> Iterator[RawSample]:
+    for people in photos:
+        rng = np.random.default_rng([seed, 2, people[0]])
+        photo = take_photo(rng, [population.figure(person) for person in people], faces, clothes_map)
+        records = [
+            _record(population, person, sighting) for person, sighting in zip(people, photo.sightings, strict=True)
+        ]
+        jpeg = simplejpeg.encode_jpeg(photo.image, quality=JPEG_QUALITY)
+        yield RawSample(key=_key(people), jpeg=jpeg, people=records)
+        drawn(len(people))
+
+
+def _record(population: Population, person: int, sighting: Sighting) -> dict[str, object]:
+    labels = population.labels
+    smpl = SmplLabel(pose=labels.pose[person].astype(np.float32), betas=labels.betas[person].astype(np.float32))
+    return person_record(
+        keypoints_2d=sighting.keypoints_2d,
+        keypoints_3d=sighting.keypoints_3d,
+        center=sighting.center,
+        scale=sighting.scale,
+        smpl=smpl if labels.has_pose[person] else None,
+    )
+
+
+def _truth_rows(population: Population, dataset: str, shard: str, people: list[int]) -> pa.Table:
+    count = len(people)
+    columns = [
+        pa.array([dataset] * count),
+        pa.array([shard] * count),
+        pa.array([_key(people)] * count),
+        pa.array(range(count), pa.int32()),
+        *(_fixed(values[people]) for values in (population.q, population.betas, population.cam_t)),
+    ]
+    return pa.Table.from_arrays(columns, schema=TRUTH_SCHEMA)
+
+
+def _fixed(rows: NDArray[np.float32]) -> pa.Array:
+    return pa.FixedSizeListArray.from_arrays(pa.array(rows.reshape(-1)), type=_vector(rows.shape[1]))
+
+
+def _group_people(rng: np.random.Generator, people: int, shards: int) -> list[list[list[int]]]:
+    """shard -> photo -> people: photos of one person mostly, of two or three for the rest; shards of equal size."""
+    shares = np.array_split(np.arange(people), shards)
+    groups: list[list[list[int]]] = []
+    for share in shares:
+        photos, start = [], 0
+        while start < len(share):
+            size = int(rng.choice([1, 2, 3], p=[0.7, 0.2, 0.1]))
+            photos.append([int(person) for person in share[start : start + size]])
+            start += size
+        groups.append(photos)
+    return groups
+
+
+def _key(people: list[int]) -> str:
+    return f"demo/{people[0]:05d}"
+
+
+def _shard_name(shard: int) -> str:
+    return f"{shard:06d}"
+
+
+def _settings_in(directory: Path) -> dict[str, object] | None:
+    """Settings of the finished set in the directory, None when there is none."""
+    try:
+        found = json.loads((directory / _MARKER).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _code_digest() -> str:
+    """Of the modules that decide what a set looks like, so that a set of an older version is made again."""
+    sha = hashlib.sha256()
+    folder = Path(__file__).parent
+    for module in sorted([*folder.glob("*.py"), *(folder.parent / "render").glob("*.py")]):
+        sha.update(module.name.encode() + module.read_bytes())
+    return sha.hexdigest()[:16]

@@ -1,0 +1,18 @@
+"""HSMR's joint limits and the range of plausible shapes as bounds of a fit."""
+
+import torch
+from torch import Tensor
+
+from pipeline.levenberg_marquardt import Bounds
+from schemas.skel import N_BETAS, N_UNLIMITED, q_limits
+
+BETAS_LIMIT = 3.0
+"""Standard deviations; beyond it a shape is not accepted as a label (SPEC section 5), so no fit goes there."""
+
+
+def fit_bounds(like: Tensor) -> Bounds:
+    """Bounds (59,) of (q, betas, 3 unbounded) in the dtype and on the device of `like`; the pelvis is unbounded too."""
+    low, high = (torch.as_tensor(limit, dtype=like.dtype, device=like.device) for limit in q_limits())
+    low[:N_UNLIMITED], high[:N_UNLIMITED] = -torch.inf, torch.inf
+    shape, free = like.new_full((N_BETAS,), BETAS_LIMIT), like.new_full((3,), torch.inf)
+    return Bounds(torch.cat([low, -shape, -free]), torch.cat([high, shape, free]))

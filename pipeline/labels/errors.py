@@ -1,0 +1,29 @@
+"""What can go wrong with a label store; every message says what to do next."""
+
+
+class LabelStoreError(Exception):
+    """Base of the errors below."""
+
+
+class NoSuchGenerationError(LabelStoreError):
+    """The store, the round or the shard asked for is not there."""
+
+
+class LabelSchemaError(LabelStoreError):
+    """A table of labels has other columns or types than LABEL_SCHEMA."""
+
+
+class AlreadyPublishedError(LabelStoreError):
+    """Another run has published this round; nothing was changed."""
+
+
+class ParentChangedError(LabelStoreError):
+    """The parent generation is missing or no longer the one this run was computed from; nothing was published."""
+
+
+class PublishConflictError(LabelStoreError):
+    """Others kept changing the table; nothing was published, and starting again is safe."""
+
+
+class CatalogError(LabelStoreError):
+    """The catalog cannot be used, or does not know the table that lies under the root."""

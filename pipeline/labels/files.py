@@ -1,0 +1,197 @@
+"""Staged label files: one Parquet file per shard and run, and a JSON sidecar, written last, that vouches for it."""
+
+import hashlib
+import io
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.labels import layout
+from pipeline.labels.columns import FIGURES, counts, figures
+from pipeline.labels.errors import LabelSchemaError
+from pipeline.labels.storage import Storage
+from schemas.labels import LABEL_SCHEMA
+from schemas.person import Rejection, RejectionReason
+
+logger = logging.getLogger(__name__)
+
+_DICTIONARY_COLUMNS: Final = ["dataset", "shard", "decision", "start_source"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetricSum:
+    """Count, sum and range of the non-null values of a column; `low` and `high` are 0 when there are none."""
+
+    count: int
+    sum: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StagedShard:
+    """The sidecar: what was computed for one shard. `readable` people were read; `rows` also counts carried-over ones.
+
+    `sha256` and `file_bytes` are those of the Parquet file, `config_digest` says under which settings it was made.
+    """
+
+    round: int
+    run_id: str
+    dataset: str
+    shard: str
+    rows: int
+    readable: int
+    file_bytes: int
+    sha256: str
+    config_digest: str
+    decisions: Mapping[str, int]
+    rejections: tuple[Rejection, ...]
+    metrics: Mapping[str, MetricSum]
+
+    @property
+    def data_file(self) -> str:
+        """Name of the Parquet file below the storage root."""
+        return layout.data_file(self.round, self.run_id, self.dataset, self.shard)
+
+    def to_json(self) -> bytes:
+        return json.dumps(asdict(self), indent=1, allow_nan=False).encode()
+
+    @classmethod
+    def from_json(cls, data: bytes) -> "StagedShard":
+        """Raises ValueError if this is no sidecar."""
+        try:
+            values: dict[str, Any] = json.loads(data)
+            rejections = tuple(rejection_from(item) for item in values.pop("rejections"))
+            metrics = {name: MetricSum(**item) for name, item in values.pop("metrics").items()}
+            return cls(**values, rejections=rejections, metrics=metrics)
+        except (TypeError, KeyError, AttributeError, UnicodeDecodeError) as error:
+            raise ValueError(f"not a sidecar: {error!r}") from error
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Staging:
+    """Where the actors of one run put their label files. A few strings: hand it to every actor.
+
+    Nothing staged is visible to a reader of the store until the round is published.
+    """
+
+    storage: Storage
+    round: int
+    run_id: str
+    config_digest: str
+
+    def write(
+        self, dataset: str, shard: str, table: pa.Table, *, readable: int, rejections: Sequence[Rejection] = ()
+    ) -> StagedShard:
+        """Stage the labels of one shard (LABEL_SCHEMA); `readable` is the number of people that could be read.
+
+        The sidecar is written last, so a file without one never counts as finished. Raises LabelSchemaError.
+        """
+        data = encode(table)
+        staged = StagedShard(
+            round=self.round,
+            run_id=self.run_id,
+            dataset=dataset,
+            shard=shard,
+            rows=table.num_rows,
+            readable=readable,
+            file_bytes=len(data),
+            sha256=hashlib.sha256(data).hexdigest(),
+            config_digest=self.config_digest,
+            decisions=counts(table["decision"]),
+            rejections=tuple(rejections),
+            metrics={name: metric_sum(table[name]) for name in FIGURES},
+        )
+        self.storage.write(staged.data_file, data)
+        self.storage.write(layout.sidecar_file(self.round, self.run_id, dataset, shard), staged.to_json())
+        return staged
+
+    def find(self, dataset: str, shard: str) -> StagedShard | None:
+        """The finished shard of an earlier attempt of this run, if its size, checksum and settings prove it whole."""
+        name = layout.sidecar_file(self.round, self.run_id, dataset, shard)
+        try:
+            staged = StagedShard.from_json(self.storage.read(name))
+            data = self.storage.read(layout.data_file(self.round, self.run_id, dataset, shard))
+        except FileNotFoundError:
+            return None
+        except ValueError as error:
+            logger.warning("%s: %s. The shard is computed again.", self.storage.url(name), error)
+            return None
+        problem = self._mismatch(staged, dataset, shard) or corruption(staged, data)
+        if problem:
+            logger.warning("%s: %s. The shard is computed again.", self.storage.url(staged.data_file), problem)
+            return None
+        return staged
+
+    def read(self, staged: StagedShard) -> pa.Table:
+        """The rows of a staged shard."""
+        return decode(self.storage.read(staged.data_file))
+
+    def _mismatch(self, staged: StagedShard, dataset: str, shard: str) -> str | None:
+        found = (staged.round, staged.run_id, staged.dataset, staged.shard, staged.config_digest)
+        expected = (self.round, self.run_id, dataset, shard, self.config_digest)
+        return None if found == expected else f"the sidecar belongs to {found}, expected {expected}"
+
+
+def corruption(staged: StagedShard, data: bytes) -> str | None:
+    """What is wrong with the bytes of a staged file, or None."""
+    if len(data) != staged.file_bytes:
+        return f"{len(data)} bytes where the sidecar says {staged.file_bytes}"
+    digest = hashlib.sha256(data).hexdigest()
+    return None if digest == staged.sha256 else f"sha256 {digest[:12]} where the sidecar says {staged.sha256[:12]}"
+
+
+def encode(table: pa.Table) -> bytes:
+    """Parquet bytes of a table of LABEL_SCHEMA, in its column order. Raises LabelSchemaError."""
+    if not table.schema.equals(LABEL_SCHEMA):
+        raise LabelSchemaError(_schema_difference(table.schema))
+    sink = io.BytesIO()
+    pq.write_table(table, sink, compression="zstd", use_dictionary=_DICTIONARY_COLUMNS)
+    return sink.getvalue()
+
+
+def decode(data: bytes) -> pa.Table:
+    """The table in Parquet bytes, vectors as fixed_size_list."""
+    return pq.read_table(pa.BufferReader(data))
+
+
+def read_labels(url: str, columns: Sequence[str] | None = None) -> pa.Table:
+    """One label file by the path or s3:// URL that `LabelStore.files` gives, vectors as fixed_size_list."""
+    if not url.startswith("s3://"):
+        return pq.ParquetFile(url).read(columns=None if columns is None else list(columns))
+    folder, _, name = url.rpartition("/")
+    return pq.ParquetFile(pa.BufferReader(Storage(folder).read(name))).read(
+        columns=None if columns is None else list(columns)
+    )
+
+
+def metric_sum(column: pa.ChunkedArray) -> MetricSum:
+    """Of the finite values: a sidecar must be plain JSON even where the audit will refuse the file."""
+    values = figures(column)
+    values = values[np.isfinite(values)]
+    if not len(values):
+        return MetricSum(count=0, sum=0.0, low=0.0, high=0.0)
+    return MetricSum(count=len(values), sum=float(values.sum()), low=float(values.min()), high=float(values.max()))
+
+
+def rejection_from(values: Mapping[str, Any]) -> Rejection:
+    fields = dict(values)
+    reason = RejectionReason(fields.pop("reason"))
+    return Rejection(**fields, reason=reason)
+
+
+def _schema_difference(schema: pa.Schema) -> str:
+    found = {field.name: field for field in schema}
+    expected = {field.name: field for field in LABEL_SCHEMA}
+    problems = [f"missing column {name}" for name in expected if name not in found]
+    problems += [f"unknown column {name}" for name in found if name not in expected]
+    differing = [name for name, field in expected.items() if found.get(name, field) != field]
+    problems += [f"{name} is {found[name]}, expected {expected[name]}" for name in differing]
+    problems = problems or [f"columns in another order: {schema.names}"]
+    return f"labels do not follow LABEL_SCHEMA: {'; '.join(problems)}. Build the table with schema=LABEL_SCHEMA."

@@ -1,0 +1,30 @@
+"""Where the files of a generation lie below the storage root (SPEC section 7)."""
+
+from urllib.parse import quote
+
+TABLE_FOLDER = "iceberg/labels"
+CATALOG_FILE = "iceberg/catalog.db"
+
+
+def run_folder(round: int, run_id: str) -> str:
+    return f"data/round={round:05d}/run={run_id}"
+
+
+def data_file(round: int, run_id: str, dataset: str, shard: str) -> str:
+    return f"{run_folder(round, run_id)}/dataset={_quoted(dataset)}/{_quoted(shard)}.parquet"
+
+
+def sidecar_file(round: int, run_id: str, dataset: str, shard: str) -> str:
+    return f"{run_folder(round, run_id)}/dataset={_quoted(dataset)}/{_quoted(shard)}.json"
+
+
+def lineage_file(round: int, run_id: str, sha256: str) -> str:
+    """Named by content: a restart of the same run must not change what an earlier snapshot points to."""
+    return f"{run_folder(round, run_id)}/lineage-{sha256[:12]}.json"
+
+
+def _quoted(name: str) -> str:
+    """Percent-encoded: a data set may be called anything, yet must stay one folder and mean no glob."""
+    if not name:
+        raise ValueError("a dataset or shard has an empty name. Set data.dataset, or rename the tar.")
+    return quote(name, safe="")

@@ -1,0 +1,106 @@
+"""The label store: published generations of labels below one storage root, to read, to compare, and to add to."""
+
+import hashlib
+from collections.abc import Sequence
+
+import duckdb
+import pyarrow as pa
+
+from pipeline.labels import publish as publishing
+from pipeline.labels import query
+from pipeline.labels.audit import AuditConfig
+from pipeline.labels.catalog import LabelCatalog
+from pipeline.labels.errors import LabelStoreError, NoSuchGenerationError
+from pipeline.labels.files import StagedShard, Staging, read_labels
+from pipeline.labels.generation import Generation, describe, planned_files, published_rounds
+from pipeline.labels.lineage import Lineage
+from pipeline.labels.publish import Publication, StepHook
+from pipeline.labels.storage import Storage
+from schemas.person import Rejection
+
+
+class LabelStore:
+    """Generations below `root` (a folder or s3://bucket/prefix); `catalog` is a SQL or REST URI, by default SQLite.
+
+    Opening a store touches nothing: a store that does not exist yet simply has no rounds.
+    """
+
+    def __init__(self, root: str, catalog: str | None = None) -> None:
+        """Raises ValueError for an unusable root, CatalogError for a catalog URI with a password."""
+        self.storage = Storage.at(root)
+        self._catalog = LabelCatalog(self.storage, catalog)
+
+    def rounds(self) -> list[Generation]:
+        """The published generations, oldest first."""
+        table = self._catalog.load()
+        return [] if table is None else [describe(k, snapshot) for k, snapshot in published_rounds(table).items()]
+
+    def generation(self, round: int) -> Generation:
+        """Raises NoSuchGenerationError, naming the rounds there are."""
+        generations = {generation.round: generation for generation in self.rounds()}
+        if round not in generations:
+            raise NoSuchGenerationError(self._not_published(round, list(generations)))
+        return generations[round]
+
+    def files(self, round: int) -> dict[tuple[str, str], str]:
+        """(dataset, shard) -> path or s3:// URL of its label file. Plan once a round, then `read_labels` each.
+
+        A shard without a single row has no file. Raises NoSuchGenerationError.
+        """
+        table = self._catalog.load()
+        published = {} if table is None else published_rounds(table)
+        if table is None or round not in published:
+            raise NoSuchGenerationError(self._not_published(round, list(published)))
+        return planned_files(table, published[round], self.storage)
+
+    def read(self, round: int, dataset: str, shard: str) -> pa.Table:
+        """The labels of one shard. Raises NoSuchGenerationError."""
+        files = self.files(round)
+        if (dataset, shard) not in files:
+            known = ", ".join("/".join(item) for item in list(files)[:5])
+            raise NoSuchGenerationError(f"Round {round} has no labels of {dataset}/{shard}. It has {known}, ...")
+        return read_labels(files[dataset, shard])
+
+    def read_all(self, round: int) -> pa.Table:
+        """All labels of a generation in memory; for millions of rows prefer `query`."""
+        return pa.concat_tables([read_labels(url) for url in self.files(round).values()])
+
+    def lineage(self, round: int) -> Lineage:
+        """The full lineage. Raises NoSuchGenerationError, or LabelStoreError if the file is not the one published."""
+        generation = self.generation(round)
+        data = self.storage.read(generation.lineage_file)
+        if hashlib.sha256(data).hexdigest() != generation.lineage_sha256:
+            path = self.storage.url(generation.lineage_file)
+            raise LabelStoreError(f"{path} was changed after round {round} was published. Restore it from a backup.")
+        return Lineage.from_json(data)
+
+    def query(self, round: int | None = None) -> duckdb.DuckDBPyConnection:
+        """DuckDB with the view `labels` over all published rounds, or over one. Raises NoSuchGenerationError."""
+        return query.connect(self, round)
+
+    def staging(self, round: int, run_id: str, config_digest: str) -> Staging:
+        """Where the actors of a run write; a few strings, to be handed to them."""
+        return Staging(storage=self.storage, round=round, run_id=run_id, config_digest=config_digest)
+
+    def publish(
+        self,
+        lineage: Lineage,
+        staged: Sequence[StagedShard],
+        unreadable: Sequence[Rejection] = (),
+        config: AuditConfig | None = None,
+        on_step: StepHook = lambda step: None,
+    ) -> Publication:
+        """Audit and publish a run as generation `lineage.round`; see `pipeline.labels.publish.publish`."""
+        return publishing.publish(self._catalog, lineage, staged, unreadable, config, on_step)
+
+    def nothing_published(self) -> str:
+        return (
+            f"No labels are published under {self.storage.root}. Set storage.root=DIR_or_s3://bucket/prefix, "
+            "or publish round 0: python jobs/refine_round.py --round 0 data.shards='DIR/{000000..000002}.tar'"
+        )
+
+    def _not_published(self, round: int, published: Sequence[int]) -> str:
+        if not published:
+            return self.nothing_published()
+        rounds = ", ".join(str(k) for k in published)
+        return f"Round {round} is not published under {self.storage.root}; published: {rounds}."

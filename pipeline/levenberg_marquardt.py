@@ -1,0 +1,149 @@
+"""Levenberg-Marquardt over a batch of independent people.
+
+Every person has their own damping, acceptance and convergence; those who have converged leave the batch. Nothing of one
+person's arithmetic reads another's, so a result does not depend on who shares the batch (SPEC section 2, fault 1).
+
+Bounds are held exactly by projection (Bertsekas 1982): unknowns that sit at a bound and would leave it are taken out of
+the step, the others are clamped. A stiff penalty in their place makes every step that touches a bound fail.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Linearised:
+    """cost (B,) = sum of squares; gradient (B, n) = J^T r (half the cost's gradient); normal (B, n, n) = J^T J.
+
+    With a robust kernel, cost is the true robust cost and J, r carry its weights.
+    """
+
+    cost: Tensor
+    gradient: Tensor
+    normal: Tensor
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LmConfig:
+    """When to stop and how to damp."""
+
+    max_iterations: int = 30
+    relative_tolerance: float = 1e-7  # of the cost, in one accepted step
+    step_tolerance: float = 1e-6  # largest entry of an accepted step
+    initial_damping: float = 1e-3  # times the diagonal of the normal matrix
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """low, high (n,) on x, infinite where free. An unknown with a bound must move by plain addition of its step."""
+
+    low: Tensor
+    high: Tensor
+
+    def clamp(self, x: Tensor) -> Tensor:
+        """x moved inside."""
+        return torch.maximum(torch.minimum(x, self.high), self.low)
+
+    def held(self, x: Tensor, gradient: Tensor) -> Tensor:
+        """Entries that sit at a bound and that the gradient would push out."""
+        return ((x <= self.low) & (gradient > 0)) | ((x >= self.high) & (gradient < 0))
+
+
+@dataclass(frozen=True)
+class Minimum:
+    """x (B, n), its cost (B,), the undamped normal matrix there (B, n, n), and evaluations used (B,)."""
+
+    x: Tensor
+    cost: Tensor
+    normal: Tensor
+    iterations: Tensor
+
+
+Evaluate = Callable[[Tensor, Tensor], Linearised]
+"""(x (A, n), people (A,) int64) -> Linearised: `people` says which of the batch the rows are."""
+Retract = Callable[[Tensor, Tensor], Tensor]
+"""(x (A, n), step (A, n)) -> x moved by the step."""
+
+_MAX_DAMPING = 1e8
+
+
+def minimise(
+    evaluate: Evaluate,
+    retract: Retract,
+    start: Float[Tensor, "B n"],
+    config: LmConfig | None = None,
+    bounds: Bounds | None = None,
+) -> Minimum:
+    """Minimise each person's cost from `start`. Damping follows Nielsen (1999); no step that raises a cost is taken."""
+    config = config or LmConfig()
+    people = torch.arange(len(start), device=start.device)
+    bounds = bounds or _unbounded(start)
+    start = bounds.clamp(start)
+    at = evaluate(start, people)
+    found = Minimum(start.clone(), at.cost.clone(), at.normal.clone(), torch.ones_like(people))
+    x, damping, growth = start, torch.full_like(at.cost, config.initial_damping), torch.full_like(at.cost, 2.0)
+    for _ in range(config.max_iterations):
+        if len(people) == 0:
+            break
+        step, predicted = _step(at, damping, bounds.held(x, at.gradient))
+        trial = bounds.clamp(retract(x, step))
+        there = evaluate(trial, people)
+        drop = at.cost - there.cost
+        better = (drop > 0) & torch.isfinite(there.cost)
+        done = _converged(at, drop, predicted, step, better, damping, config)
+        x, at = torch.where(better[:, None], trial, x), _pick(better, there, at)
+        ratio = (drop / predicted.clamp_min(torch.finfo(x.dtype).tiny)).clamp(-1, 2)
+        shrink = (1 - (2 * ratio - 1) ** 3).clamp_min(1 / 3)
+        damping = torch.where(better, damping * shrink, damping * growth)
+        growth = torch.where(better, torch.full_like(growth, 2.0), growth * 2)
+        _store(found, people, x, at)
+        stay = ~done
+        people, x, damping, growth = people[stay], x[stay], damping[stay], growth[stay]
+        at = Linearised(at.cost[stay], at.gradient[stay], at.normal[stay])
+    return found
+
+
+def _unbounded(start: Tensor) -> Bounds:
+    infinite = torch.full_like(start[0] if len(start) else start.new_empty(start.shape[1]), torch.inf)
+    return Bounds(-infinite, infinite)
+
+
+def _step(at: Linearised, damping: Float[Tensor, "A"], held: Tensor) -> tuple[Tensor, Tensor]:
+    """Damped Gauss-Newton step and the drop in cost it predicts; a zero step where the matrix is not positive."""
+    diagonal = at.normal.diagonal(dim1=-2, dim2=-1)
+    floor = diagonal.amax(-1, keepdim=True) * (4 * torch.finfo(diagonal.dtype).eps)
+    free = (~held).to(diagonal.dtype)
+    damped = at.normal * free[:, :, None] * free[:, None, :]
+    damped = damped + torch.diag_embed(damping[:, None] * diagonal + floor + held * diagonal)
+    factor, info = torch.linalg.cholesky_ex(damped)
+    step = -torch.cholesky_solve((at.gradient * free)[..., None], factor).squeeze(-1)
+    usable = (info == 0) & torch.isfinite(step).all(-1)
+    step = torch.where(usable[:, None], step, torch.zeros_like(step))
+    predicted = -(2 * at.gradient * step).sum(-1) - (step * (at.normal @ step[..., None]).squeeze(-1)).sum(-1)
+    return step, predicted
+
+
+def _converged(
+    at: Linearised, drop: Tensor, predicted: Tensor, step: Tensor, better: Tensor, damping: Tensor, config: LmConfig
+) -> Tensor:
+    small_drop = better & (drop <= config.relative_tolerance * at.cost)
+    small_step = step.abs().amax(-1) <= config.step_tolerance
+    hopeless = predicted <= config.relative_tolerance * at.cost * 1e-3
+    return small_drop | small_step | hopeless | (damping > _MAX_DAMPING) | ~torch.isfinite(at.cost)
+
+
+def _pick(better: Tensor, there: Linearised, at: Linearised) -> Linearised:
+    return Linearised(
+        torch.where(better, there.cost, at.cost),
+        torch.where(better[:, None], there.gradient, at.gradient),
+        torch.where(better[:, None, None], there.normal, at.normal),
+    )
+
+
+def _store(found: Minimum, people: Int[Tensor, "A"], x: Tensor, at: Linearised) -> None:
+    found.x[people], found.cost[people], found.normal[people] = x, at.cost, at.normal
+    found.iterations[people] += 1

@@ -1,0 +1,28 @@
+"""Drawing bodies: a CPU rasteriser and the overlays built on it."""
+
+from pipeline.render.overlay import Panel, crop_square, draw_keypoints, grid, overlay_mesh, side_by_side
+from pipeline.render.rasterizer import (
+    Light,
+    PinholeCamera,
+    Rendering,
+    concatenate,
+    render,
+    vertex_normals,
+    warm_up,
+)
+
+__all__ = [
+    "Light",
+    "Panel",
+    "PinholeCamera",
+    "Rendering",
+    "concatenate",
+    "crop_square",
+    "draw_keypoints",
+    "grid",
+    "overlay_mesh",
+    "render",
+    "side_by_side",
+    "vertex_normals",
+    "warm_up",
+]

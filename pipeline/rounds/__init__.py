@@ -1,0 +1,1 @@
+"""A refinement round on Ray: plan, process shards with actors, audit, publish."""

@@ -1,0 +1,64 @@
+"""The Ray actor of a round: it loads the models once, calls `process_shard`, and stages what that returns."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+
+from pipeline.body import load_skel, load_smpl
+from pipeline.config import RoundConfig
+from pipeline.fit import Skelify, SmplToSkel
+from pipeline.labels import StagedShard, Staging, read_labels
+from pipeline.rounds.shard_task import Models, ShardTask, process_shard
+from schemas.labels import LABEL_SCHEMA
+
+
+class StagingError(RuntimeError):
+    """The label store cannot be written: no shard's fault, so the round ends."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActorBrief:
+    """What every actor of a run is told. `parent_files`: (dataset, shard) -> label file of generation round-1."""
+
+    round: int
+    config: RoundConfig
+    device: str
+    staging: Staging
+    parent_files: Mapping[tuple[str, str], str]
+
+
+def load_models(config: RoundConfig, device: str) -> Models:
+    """The bodies that `config.body` names and the fits on them. Raises BodyFileError."""
+    body, dtype = config.body, getattr(torch, config.fit.dtype)
+    skel = load_skel(body.source, gender=body.gender, device=device, dtype=dtype)
+    smpl = load_smpl(body.source, device=device, dtype=dtype)
+    return Models(
+        smpl=smpl, skelify=Skelify(skel, config.fit.skelify), converter=SmplToSkel(smpl, skel, config.fit.convert)
+    )
+
+
+class ShardActor:
+    """Placement only; the work is `process_shard`."""
+
+    def __init__(self, brief: ActorBrief) -> None:
+        # One thread each: actors fill the cores, and sums in another order would change labels in the last bits.
+        torch.set_num_threads(1)
+        self._brief = brief
+        self._models = load_models(brief.config, brief.device)
+
+    def ready(self) -> None:
+        """Returns once the models are loaded."""
+
+    def process(self, task: ShardTask) -> StagedShard:
+        """Label one shard and stage the result. Raises StagingError if the store refuses it."""
+        brief = self._brief
+        url = brief.parent_files.get((task.dataset, task.shard))
+        parent = LABEL_SCHEMA.empty_table() if url is None else read_labels(url)
+        labels = process_shard(task, brief.round, parent, self._models, brief.config)
+        try:
+            return brief.staging.write(
+                task.dataset, task.shard, labels.table, readable=labels.readable, rejections=labels.rejections
+            )
+        except Exception as error:  # whatever the file system or S3 raises
+            raise StagingError(f"cannot stage {task.dataset}/{task.shard}: {error}") from error

@@ -1,0 +1,205 @@
+"""The driver of a round: reuse what is staged, let actors do the rest, audit, publish."""
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import ray
+
+from pipeline.body import load_skel, load_smpl
+from pipeline.config import BodyConfig, ConfigError, RoundConfig, to_yaml
+from pipeline.labels import AlreadyPublishedError, Generation, LabelStore, Lineage, StagedShard, Staging, read_labels
+from pipeline.rounds.actor import ActorBrief, ShardActor, StagingError
+from pipeline.rounds.cluster import Placement, place, ray_session, resolve_device
+from pipeline.rounds.plan import RoundPlan, plan_round
+from pipeline.rounds.pool import ActorPool, Done, GivenUp
+from pipeline.rounds.progress import RoundProgress
+from pipeline.rounds.shard_task import ShardTask, carry_over
+from schemas.labels import LABEL_SCHEMA
+from schemas.person import Rejection, RejectionReason
+
+LOOKUP_THREADS = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoundResult:
+    """A published round. `reused` shards were found staged by an earlier attempt, `computed` ones were not."""
+
+    generation: Generation
+    run_id: str
+    already_published: bool
+    reused: int
+    computed: int
+
+
+def run_round(
+    round: int, config: RoundConfig, *, ray_address: str | None = None, code_revision: str = "unknown"
+) -> RoundResult:
+    """Compute, audit and publish generation `round`; killed at any moment, it is simply called again.
+
+    Raises ConfigError, LabelStoreError (AuditFailedError: nothing was published), StagingError or ActorStartError.
+    """
+    started = datetime.now(UTC)
+    store = open_store(config)
+    if ray_address is None:
+        plan = _plan(round, config, store, None)
+        return _run(plan, store, None, started, code_revision)
+    with ray_session(ray_address, config.run.actors):
+        plan = _plan(round, config, store, ray_address)
+        return _run(plan, store, ray_address, started, code_revision)
+
+
+def open_store(config: RoundConfig) -> LabelStore:
+    """The label store that `config.storage` names. Raises ConfigError for an unusable root."""
+    try:
+        return LabelStore(config.storage.root, config.storage.catalog)
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+
+
+def _plan(round: int, config: RoundConfig, store: LabelStore, ray_address: str | None) -> RoundPlan:
+    device = resolve_device(config, ray_address)
+    body = config.body if config.body.source == "open" else replace(config.body, source=_absolute(config.body.source))
+    resolved = replace(config, fit=replace(config.fit, device=device), body=body)
+    return plan_round(round, resolved, store, _body_digest(body))
+
+
+def _body_digest(body: BodyConfig) -> str:
+    """Of the content of both bodies. Raises BodyFileError, before any actor would."""
+    digests = load_skel(body.source, gender=body.gender).digest, load_smpl(body.source).digest
+    return hashlib.sha256(" ".join(digests).encode()).hexdigest()
+
+
+def _absolute(folder: str) -> str:
+    """Actors need not share the driver's working folder."""
+    return str(Path(folder).expanduser().absolute())
+
+
+def _run(
+    plan: RoundPlan, store: LabelStore, ray_address: str | None, started: datetime, code_revision: str
+) -> RoundResult:
+    if earlier := _published(plan, store):
+        return RoundResult(generation=earlier, run_id=plan.run_id, already_published=True, reused=0, computed=0)
+    staging = store.staging(plan.round, plan.run_id, plan.config_digest)
+    staged = find_staged(plan, staging)
+    missing = [task for task in plan.tasks if (task.dataset, task.shard) not in staged]
+    job_id: str | None = None
+    if missing:
+        with ray_session(ray_address, plan.config.run.actors):
+            job_id = ray.get_runtime_context().get_job_id()
+            computed = {(item.dataset, item.shard): item for item in compute(plan, staging, missing)}
+    else:
+        computed = {}
+    every = staged | computed
+    shards = [every[task.dataset, task.shard] for task in plan.tasks]
+    lineage = _lineage(plan, started, code_revision, job_id)
+    publication = store.publish(lineage, shards, unreadable_shards(shards), plan.config.audit)
+    return RoundResult(
+        generation=publication.generation,
+        run_id=plan.run_id,
+        already_published=publication.already_published,
+        reused=len(staged),
+        computed=len(computed),
+    )
+
+
+def _published(plan: RoundPlan, store: LabelStore) -> Generation | None:
+    """The generation if this very run has published it: asked before the work rather than after it.
+
+    Raises AlreadyPublishedError if another run has.
+    """
+    for generation in store.rounds():
+        if generation.round == plan.round and generation.run_id != plan.run_id:
+            raise AlreadyPublishedError(
+                f"Round {plan.round} was published by run {generation.run_id} from other inputs, settings or bodies; "
+                f"run {plan.run_id} changes nothing. Continue with round {plan.round + 1}, or use another storage.root."
+            )
+        if generation.round == plan.round:
+            return generation
+    return None
+
+
+def find_staged(plan: RoundPlan, staging: Staging) -> dict[tuple[str, str], StagedShard]:
+    """The shards that an earlier attempt of this run has finished. What it could not read is tried again."""
+
+    def find(task: ShardTask) -> StagedShard | None:
+        return staging.find(task.dataset, task.shard)
+
+    try:
+        with ThreadPoolExecutor(LOOKUP_THREADS) as threads:
+            found = [item for item in threads.map(find, plan.tasks) if item is not None]
+    except OSError as error:
+        raise StagingError(f"cannot look for staged labels: {error}. Check storage.root.") from error
+    return {(item.dataset, item.shard): item for item in found if not unreadable_shards([item])}
+
+
+def compute(plan: RoundPlan, staging: Staging, tasks: list[ShardTask]) -> Iterator[StagedShard]:
+    """Stage every task's shard, with actors; a shard that keeps failing is staged as unreadable by the driver."""
+    brief = ray.put(
+        ActorBrief(
+            round=plan.round,
+            config=plan.config,
+            device=plan.config.fit.device,
+            staging=staging,
+            parent_files=plan.parent_files,
+        )
+    )
+    placement = place(plan.config.run.actors, plan.config.fit.device)
+    pool: ActorPool[ShardTask, StagedShard] = ActorPool(
+        lambda: _start_actor(placement, brief), placement.actors, plan.config.run.attempts, (StagingError,)
+    )
+    title = f"round {plan.round}"
+    total = len(plan.tasks)
+    with RoundProgress(title=title, shards=total, finished=total - len(tasks), shown=plan.config.run.progress) as bar:
+        for outcome in pool.run(tasks):
+            item = outcome.answer if isinstance(outcome, Done) else _quarantine(plan, staging, outcome)
+            bar.advance(item.readable)
+            yield item
+
+
+def unreadable_shards(shards: list[StagedShard]) -> list[Rejection]:
+    """One rejection per shard that could not be read at all."""
+    lost: Mapping[tuple[str, str], Rejection] = {
+        (rejection.dataset, rejection.shard): rejection
+        for item in shards
+        for rejection in item.rejections
+        if rejection.reason is RejectionReason.SHARD_UNREADABLE
+    }
+    return list(lost.values())
+
+
+def _start_actor(placement: Placement, brief: "ray.ObjectRef[ActorBrief]") -> Any:
+    return ray.remote(num_cpus=1, num_gpus=placement.gpus_per_actor)(ShardActor).remote(brief)
+
+
+def _quarantine(plan: RoundPlan, staging: Staging, failure: GivenUp[ShardTask]) -> StagedShard:
+    task = failure.task
+    url = plan.parent_files.get((task.dataset, task.shard))
+    parent = LABEL_SCHEMA.empty_table() if url is None else read_labels(url)
+    reason = f"given up after {failure.attempts} attempts: {failure.reason}"
+    labels = carry_over(task, plan.round, parent, reason)
+    return staging.write(task.dataset, task.shard, labels.table, readable=labels.readable, rejections=labels.rejections)
+
+
+def _lineage(plan: RoundPlan, started: datetime, code_revision: str, ray_job_id: str | None) -> Lineage:
+    parent = plan.parent
+    return Lineage(
+        round=plan.round,
+        run_id=plan.run_id,
+        parent_snapshot_id=None if parent is None else parent.snapshot_id,
+        parent_run_id=None if parent is None else parent.run_id,
+        checkpoint_uri=None,
+        checkpoint_digest=None,
+        config=to_yaml(plan.config),
+        config_digest=plan.config_digest,
+        code_revision=code_revision,
+        body_source=plan.config.body.source,
+        body_digest=plan.body_digest,
+        inputs=plan.inputs,
+        started=started.isoformat(timespec="seconds"),
+        ray_job_id=ray_job_id,
+    )

@@ -1,0 +1,105 @@
+"""The plan of a round: its inputs, its parent generation, and the run_id that all of these decide."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from pipeline.config import ConfigError, RoundConfig, config_digest
+from pipeline.labels import Generation, InputShard, LabelStore, derive_run_id
+from pipeline.rounds.shard_task import ShardTask
+from pipeline.shards import ShardInfo, list_shards
+
+NOT_GIVEN = "not given"
+"""The etag of a shard that the parent generation knows but this round's data.shards leaves out."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoundPlan:
+    """Everything that decides the labels of a round. `config.fit.device` is resolved, never `auto`.
+
+    `parent_files`: (dataset, shard) -> label file of generation round-1; empty in round 0.
+    """
+
+    round: int
+    run_id: str
+    config: RoundConfig
+    config_digest: str
+    body_digest: str
+    parent: Generation | None
+    parent_files: Mapping[tuple[str, str], str]
+    inputs: tuple[InputShard, ...]
+    tasks: tuple[ShardTask, ...]
+
+
+def plan_round(round: int, config: RoundConfig, store: LabelStore, body_digest: str) -> RoundPlan:
+    """Resolve the inputs and the parent of round `round`.
+
+    Raises ConfigError when data.shards or the checkpoint cannot be used, OSError when S3 does not answer, and
+    NoSuchGenerationError when round-1 is not published.
+    """
+    if config.fit.device == "auto":
+        raise ValueError("fit.device must be resolved to cpu or cuda before a round is planned")
+    _refuse_checkpoint(config.predict.checkpoint)
+    parent = store.generation(round - 1) if round > 0 else None
+    known = store.lineage(round - 1).inputs if parent is not None else ()
+    shards = _input_shards(round, config, known)
+    inputs, tasks = _with_parents(shards, known)
+    digest = config_digest(config)
+    run_id = derive_run_id(
+        round=round,
+        parent_snapshot_id=None if parent is None else parent.snapshot_id,
+        checkpoint_digest=None,
+        body_digest=body_digest,
+        config_digest=digest,
+        inputs=inputs,
+    )
+    return RoundPlan(
+        round=round,
+        run_id=run_id,
+        config=config,
+        config_digest=digest,
+        body_digest=body_digest,
+        parent=parent,
+        parent_files={} if parent is None else store.files(round - 1),
+        inputs=inputs,
+        tasks=tasks,
+    )
+
+
+def _refuse_checkpoint(checkpoint: str) -> None:
+    """`auto` is the best checkpoint trained on the parent generation; nothing trains yet, so it means none."""
+    if checkpoint not in {"auto", "none"}:
+        raise ConfigError(
+            f"predict.checkpoint={checkpoint}: this version has no network yet. Leave it at auto, or set it to none."
+        )
+
+
+def _input_shards(round: int, config: RoundConfig, known: Sequence[InputShard]) -> list[ShardInfo]:
+    if config.data.shards is None and round == 0:
+        raise ConfigError("Round 0 needs input shards. Set data.shards='DIR/{000000..000002}.tar' (or s3://...).")
+    urls: dict[str | None, list[str]] = {}
+    if config.data.shards is not None:
+        urls[config.data.dataset] = [config.data.shards]
+    else:
+        for item in known:
+            urls.setdefault(item.dataset, []).append(item.url)
+    try:
+        return [shard for dataset, patterns in urls.items() for shard in list_shards(patterns, dataset)]
+    except (FileNotFoundError, ValueError) as error:
+        raise ConfigError(str(error)) from error
+
+
+def _with_parents(
+    shards: Sequence[ShardInfo], known: Sequence[InputShard]
+) -> tuple[tuple[InputShard, ...], tuple[ShardTask, ...]]:
+    """The inputs and tasks of the given shards, and of those that only the parent generation knows."""
+    inputs = [
+        InputShard(dataset=shard.dataset, shard=shard.shard, url=shard.url, size=shard.size, etag=shard.etag)
+        for shard in shards
+    ]
+    tasks = [ShardTask(dataset=shard.dataset, shard=shard.shard, source=shard) for shard in shards]
+    given = {(task.dataset, task.shard) for task in tasks}
+    for item in known:
+        if (item.dataset, item.shard) not in given:
+            inputs.append(replace(item, etag=NOT_GIVEN))
+            tasks.append(ShardTask(dataset=item.dataset, shard=item.shard, source=None))
+    return tuple(inputs), tuple(tasks)

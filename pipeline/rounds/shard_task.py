@@ -1,0 +1,135 @@
+"""What a round does with one shard, as a pure function: read, batch, convert or refine, carry over."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.batch import LabelBatch, PersonBatch
+from pipeline.body import Smpl
+from pipeline.config import RoundConfig
+from pipeline.convert import convert_people
+from pipeline.fit import Skelify, SmplToSkel
+from pipeline.refine import refine_people
+from pipeline.shards import ShardInfo, read_shard
+from schemas.labels import LABEL_SCHEMA, Decision
+from schemas.person import Person, Photo, Rejection, RejectionReason
+
+
+class UnreadableShardError(RuntimeError):
+    """A shard could not be read to its end, this time; another attempt may succeed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShardTask:
+    """One shard of a round. `source` is None for a shard that only the parent generation knows."""
+
+    dataset: str
+    shard: str
+    source: ShardInfo | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShardLabels:
+    """The outcome: `table` of LABEL_SCHEMA, one row per readable person, then the rows carried over."""
+
+    table: pa.Table
+    readable: int
+    rejections: tuple[Rejection, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Models:
+    """What an actor keeps between shards."""
+
+    smpl: Smpl
+    skelify: Skelify
+    converter: SmplToSkel
+
+
+def process_shard(task: ShardTask, round: int, parent: pa.Table, models: Models, config: RoundConfig) -> ShardLabels:
+    """Labels of round `round` for one shard. `parent` holds the shard's rows of generation round-1, none in round 0.
+
+    The same shard gives the same labels whichever actor runs it and in whatever order. Raises UnreadableShardError when
+    reading fails, even midway: labels of half a shard would pass for labels of all of it.
+    """
+    if task.source is None:
+        return carry_over(task, round, parent, f"{task.shard} is not among the inputs of round {round}")
+    rejections: list[Rejection] = []
+    tables: list[pa.Table] = []
+    for people in in_batches(_people(read_shard(task.source), rejections), config.fit.batch_size):
+        batch = PersonBatch.from_people(people)
+        if round == 0:
+            labels = convert_people(batch, models.converter)
+        else:
+            known = LabelBatch.from_table(parent, batch.ids)
+            labels = refine_people(batch, known, None, models.skelify, models.smpl, config.accept)
+        tables.append(labels.to_table(round))
+    for rejection in rejections:
+        if rejection.reason is RejectionReason.SHARD_UNREADABLE:
+            raise UnreadableShardError(rejection.detail)
+    labelled = pa.concat_tables([LABEL_SCHEMA.empty_table(), *tables])
+    carried = _carried_rows(parent, labelled, round)
+    return ShardLabels(
+        table=pa.concat_tables([labelled, carried]).combine_chunks(),
+        readable=labelled.num_rows,
+        rejections=tuple(rejections),
+    )
+
+
+def carry_over(task: ShardTask, round: int, parent: pa.Table, reason: str) -> ShardLabels:
+    """A shard that cannot be processed: nobody is readable, the parent's rows stay, the reason is recorded."""
+    rejection = Rejection(
+        dataset=task.dataset,
+        shard=task.shard,
+        key=None,
+        person=None,
+        reason=RejectionReason.SHARD_UNREADABLE,
+        detail=reason,
+    )
+    table = _carried_rows(parent, LABEL_SCHEMA.empty_table(), round)
+    return ShardLabels(table=table, readable=0, rejections=(rejection,))
+
+
+def in_batches(people: Iterable[Person], size: int) -> Iterator[list[Person]]:
+    """Lists of exactly `size` people, the last one shorter: a photo with many people never makes a larger batch."""
+    batch: list[Person] = []
+    for person in people:
+        batch.append(person)
+        if len(batch) == size:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def _people(samples: Iterable[Photo | Rejection], rejections: list[Rejection]) -> Iterator[Person]:
+    """The people of a shard as a stream, its rejections gathered on the way."""
+    for sample in samples:
+        if isinstance(sample, Rejection):
+            rejections.append(sample)
+        else:
+            yield from sample.people
+
+
+def _carried_rows(parent: pa.Table, labelled: pa.Table, round: int) -> pa.Table:
+    """The parent's rows whose (key, person) is not in `labelled`, as rows of this round, `kept_unreadable`."""
+    present = set(_identities(labelled))
+    missing = np.array([identity not in present for identity in _identities(parent)], dtype=bool)
+    rows = parent.filter(pa.array(missing)).select(LABEL_SCHEMA.names)
+    replaced: Sequence[tuple[str, pa.Array]] = (
+        ("round", pa.repeat(pa.scalar(round, pa.int32()), rows.num_rows)),
+        ("decision", pa.repeat(pa.scalar(Decision.KEPT_UNREADABLE.value), rows.num_rows)),
+        ("parent_kp2d_error", pc.cast(rows["kp2d_error"], pa.float64())),
+        ("candidate_kp2d_error", pa.nulls(rows.num_rows, pa.float64())),
+        ("iterations", pa.nulls(rows.num_rows, pa.int32())),
+    )
+    for name, values in replaced:
+        rows = rows.set_column(rows.schema.get_field_index(name), name, values)
+    return rows.cast(LABEL_SCHEMA)
+
+
+def _identities(table: pa.Table) -> Iterable[tuple[str, int]]:
+    return zip(table["key"].to_pylist(), table["person"].to_pylist(), strict=True)

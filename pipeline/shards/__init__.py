@@ -1,0 +1,17 @@
+"""Shards: a safe streaming reader and a writer of HMR2/HSMR WebDataset tars, local or on S3 (SPEC section 6)."""
+
+from pipeline.shards.person_record import person_record
+from pipeline.shards.reader import read_shard
+from pipeline.shards.shard_list import ShardInfo, expand_shards, list_shards
+from pipeline.shards.writer import RawSample, ShardWriter, write_shard
+
+__all__ = [
+    "RawSample",
+    "ShardInfo",
+    "ShardWriter",
+    "expand_shards",
+    "list_shards",
+    "person_record",
+    "read_shard",
+    "write_shard",
+]

@@ -1,0 +1,111 @@
+"""Writing shards: the same samples give the same bytes, and a shard appears whole or not at all."""
+
+import io
+import os
+import pickle
+import tarfile
+import tempfile
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from pipeline.shards.shard_list import parse_url, s3_filesystem
+
+_PICKLE_PROTOCOL = 4  # that of the published shards
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RawSample:
+    """A sample to write: key (slashes allowed, no dot in its last part), JPEG bytes, a `person_record` per person."""
+
+    key: str
+    jpeg: bytes
+    people: Sequence[dict[str, Any]]
+
+
+class ShardWriter:
+    """`with ShardWriter(url) as writer: writer.write(sample)`. The shard appears if the block ends well, else nothing.
+
+    url: local path, file:// or s3://bucket/key. Locally a temporary file beside it is renamed; on S3 a finished
+    temporary file is uploaded. Members carry no times or owners, so that writing again gives the same bytes.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = parse_url(url)
+        self._file: Any = None
+        self._tar: tarfile.TarFile | None = None
+        self._keys: set[str] = set()
+
+    def __enter__(self) -> Self:
+        self._file = _temporary(self.url)
+        self._tar = tarfile.open(fileobj=self._file, mode="w", format=tarfile.PAX_FORMAT)
+        return self
+
+    def write(self, sample: RawSample) -> None:
+        """Append a sample. Raises ValueError for a key that a reader would split elsewhere or has met before."""
+        if self._tar is None:
+            raise RuntimeError("ShardWriter.write outside of its with block")
+        base = sample.key.rpartition("/")[2]
+        if not base or "." in base or sample.key.startswith("/") or ".." in sample.key.split("/"):
+            raise ValueError(f"Sample key {sample.key!r}: expected a relative name whose last part has no dot")
+        if sample.key in self._keys:
+            raise ValueError(f"Sample key {sample.key!r} was already written to {self.url}: keys are unique in a shard")
+        self._keys.add(sample.key)
+        for part, data in (("jpg", sample.jpeg), ("data.pyd", _pickle_people(sample.people))):
+            member = tarfile.TarInfo(f"{sample.key}.{part}")
+            member.size = len(data)
+            self._tar.addfile(member, io.BytesIO(data))
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        file, tar = self._file, self._tar
+        self._file = self._tar = None
+        if file is None or tar is None:
+            return
+        try:
+            if error is None:
+                tar.close()
+                _publish(file, self.url)
+        finally:
+            file.close()
+            Path(file.name).unlink(missing_ok=True)
+
+
+def write_shard(url: str, samples: Iterable[RawSample]) -> None:
+    """Write a whole shard; if `samples` raises, nothing appears at `url`."""
+    with ShardWriter(url) as writer:
+        for sample in samples:
+            writer.write(sample)
+
+
+def _pickle_people(people: Sequence[dict[str, Any]]) -> bytes:
+    """Pickled list. `fast` switches the memo off: whether two equal strings are one object must not change a byte."""
+    file = io.BytesIO()
+    pickler = pickle.Pickler(file, protocol=_PICKLE_PROTOCOL)
+    pickler.fast = True
+    pickler.dump(list(people))
+    return file.getvalue()
+
+
+def _temporary(url: str) -> Any:
+    """Open temporary file: beside the shard, so that it can be renamed, or in the temporary folder for S3."""
+    if url.startswith("s3://"):
+        return tempfile.NamedTemporaryFile(prefix="shard-", delete=False)
+    path = Path(url)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False)
+
+
+def _publish(file: Any, url: str) -> None:
+    if url.startswith("s3://"):
+        file.close()
+        s3_filesystem().put_file(file.name, url)
+        return
+    file.flush()
+    os.fchmod(file.fileno(), 0o644)  # temporary files are made for their owner only
+    os.fsync(file.fileno())
+    file.close()
+    os.replace(file.name, url)

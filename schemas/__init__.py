@@ -1,0 +1,1 @@
+"""Types that pass between the layers. Imports none of our other folders."""

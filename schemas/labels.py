@@ -1,0 +1,71 @@
+"""One row of a label generation: the decision taken, where q came from, the Arrow schema of the Parquet files."""
+
+from enum import StrEnum
+from typing import Final
+
+import pyarrow as pa
+
+from schemas.skel import N_BETAS, N_Q
+
+
+class Decision(StrEnum):
+    """What a round did with a person (SPEC section 5)."""
+
+    CONVERTED = "converted"  # round 0: SMPL label converted to SKEL
+    CONVERTED_POOR_FIT = "converted_poor_fit"  # round 0: converted, but PVE max above the flag bound
+    IMPROVED = "improved"
+    FIRST_LABEL = "first_label"
+    KEPT_NOT_BETTER = "kept_not_better"
+    KEPT_BETAS_OUT_OF_RANGE = "kept_betas_out_of_range"
+    KEPT_LIMITS = "kept_limits"
+    KEPT_NOT_FINITE = "kept_not_finite"
+    KEPT_TOO_FEW_KEYPOINTS = "kept_too_few_keypoints"
+    KEPT_FAR_FROM_SMPL = "kept_far_from_smpl"
+    KEPT_UNREADABLE = "kept_unreadable"
+    NO_LABEL = "no_label"
+
+
+class StartSource(StrEnum):
+    """Where the q of the row's label started from."""
+
+    SMPL = "smpl"  # conversion of the SMPL pseudo-label
+    PARENT = "parent"  # the parent generation's label
+    PREDICTION = "prediction"  # the network of the previous round
+    MEAN_POSE = "mean_pose"
+    NONE = "none"
+
+
+def _vector(n: int) -> pa.DataType:
+    return pa.list_(pa.field("element", pa.float32(), nullable=False), n)
+
+
+LABEL_SCHEMA: Final = pa.schema(
+    [
+        pa.field("round", pa.int32(), nullable=False),
+        pa.field("dataset", pa.string(), nullable=False),
+        pa.field("shard", pa.string(), nullable=False),
+        pa.field("key", pa.string(), nullable=False),
+        pa.field("person", pa.int32(), nullable=False),
+        pa.field("has_label", pa.bool_(), nullable=False),
+        pa.field("q", _vector(N_Q), nullable=False),
+        pa.field("betas", _vector(N_BETAS), nullable=False),
+        pa.field("cam_t", _vector(3), nullable=False),
+        pa.field("q_std", _vector(N_Q), nullable=False),
+        pa.field("anchor_q", _vector(N_Q), nullable=False),
+        pa.field("decision", pa.string(), nullable=False),
+        pa.field("start_source", pa.string(), nullable=False),
+        pa.field("kp2d_error", pa.float64()),
+        pa.field("parent_kp2d_error", pa.float64()),
+        pa.field("candidate_kp2d_error", pa.float64()),
+        pa.field("pve_mean_mm", pa.float64()),
+        pa.field("pve_max_mm", pa.float64()),
+        pa.field("limit_violation", pa.float64()),
+        pa.field("iterations", pa.int32()),
+    ]
+)
+"""Vectors are never null (a null row would shift `flatten()`); `has_label` says whether they are valid.
+q, q_std, anchor_q rad; cam_t m; anchor_q is the guess that the label's fit was held to: a later round without new
+information holds to the same one, else it would count the same keypoints again and drift.
+ kp2d errors in crop units; limit_violation = largest excess over a limit, rad."""
+
+IDENTITY_COLUMNS: Final = ("dataset", "shard", "key", "person")

@@ -1,0 +1,92 @@
+"""A person in a photo, as read from a shard, and what is recorded when one cannot be read."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Float32 = NDArray[np.float32]
+
+
+class PersonId(NamedTuple):
+    """Identity of a label, for ever: `person` is the position in the original data.pyd list, never renumbered."""
+
+    dataset: str
+    shard: str
+    key: str
+    person: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SmplLabel:
+    """SMPL pseudo-label: `pose` (24, 3) axis-angle rad (root first, in camera axes), `betas` (10,)."""
+
+    pose: Float32
+    betas: Float32
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Person:
+    """One readable person. Keypoints are in px of the photo; confidence is 0 where a point is absent or not finite.
+
+    keypoints_2d (44, 3) x px, y px, confidence; keypoints_3d (44, 4) m and confidence, camera axes, relative to mid hip,
+    or all zero; center (2,) px and side px of the square person crop (SPEC section 1).
+    track: (track_id, frame) for video, from extra_info, else None.
+    """
+
+    id: PersonId
+    keypoints_2d: Float32
+    keypoints_3d: Float32
+    center: Float32
+    side: float
+    smpl: SmplLabel | None
+    track: tuple[str, int] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Photo:
+    """One sample of a shard: the JPEG bytes (checked to decode), its size in px, its readable people (maybe none)."""
+
+    key: str
+    jpeg: bytes
+    width: int
+    height: int
+    people: tuple[Person, ...]
+
+
+class RejectionReason(StrEnum):
+    """Why a shard, a photo, a person or a part of a person was refused."""
+
+    SHARD_UNREADABLE = "shard_unreadable"
+    SHARD_TRUNCATED = "shard_truncated"
+    SHARD_EMPTY = "shard_empty"
+    DUPLICATE_KEY = "duplicate_key"
+    MISSING_LABELS = "missing_labels"
+    MISSING_PHOTO = "missing_photo"
+    UNDECODABLE_PHOTO = "undecodable_photo"
+    FORBIDDEN_PICKLE = "forbidden_pickle"
+    MALFORMED_LABELS = "malformed_labels"
+    WRONG_SHAPE = "wrong_shape"
+    BAD_BOX = "bad_box"
+    TOO_LARGE = "too_large"
+    UNSAFE_NAME = "unsafe_name"
+    KEYPOINTS_NOT_FINITE = "keypoints_not_finite"
+    SMPL_NOT_FINITE = "smpl_not_finite"
+
+
+REPAIRS = frozenset({RejectionReason.KEYPOINTS_NOT_FINITE, RejectionReason.SMPL_NOT_FINITE})
+"""Reasons that only remove a part of a person (the points' confidence, the SMPL label); the person itself is kept."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rejection:
+    """A recorded refusal. key and person are None when the whole shard or the whole photo is refused."""
+
+    dataset: str
+    shard: str
+    key: str | None
+    person: int | None
+    reason: RejectionReason
+    detail: str

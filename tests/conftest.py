@@ -1,0 +1,42 @@
+"""Fixtures that all tests share: input folders, the S3 server, how hypothesis runs."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import hypothesis
+import pytest
+
+from tests.s3_server import S3Server, running_s3_server
+
+ROOT = Path(__file__).parents[1]
+SHARED = ROOT.parent / "shared"
+
+# No deadline: the machine is shared, and the first call of a compiled function is slow. The same cases in every run.
+hypothesis.settings.register_profile("default", deadline=None, derandomize=True, print_blob=True)
+hypothesis.settings.register_profile("explore", deadline=None, max_examples=1000)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+
+
+@pytest.fixture(scope="session")
+def shared_dir() -> Path:
+    """../shared, with the real photos and the broken shards."""
+    if not (SHARED / "data").is_dir():
+        pytest.skip(f"{SHARED}/data is not there: this test reads its files")
+    return SHARED
+
+
+@pytest.fixture(scope="session")
+def golden_dir() -> Path:
+    """The reference numbers: $GOLDEN_DIR, else ../shared/golden."""
+    folder = Path(os.environ.get("GOLDEN_DIR") or SHARED / "golden")
+    if not folder.is_dir():
+        pytest.skip(f"{folder} is not there: set GOLDEN_DIR to the folder of golden numbers")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """A real S3 server; the AWS_* variables that reach it are in os.environ until the session ends."""
+    with running_s3_server(tmp_path_factory.mktemp("s3")) as server:
+        yield server
