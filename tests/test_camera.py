@@ -36,7 +36,9 @@ def test_projection_by_hand() -> None:
     torch.testing.assert_close(got, torch.tensor([[0.0, 0.0], [focal / 10, -focal / 5], [focal / 20, 0.0]]))
     assert focal == FOCAL
     # 1 m at 5000 px focal and 50 m is 100 px of the 256 crop
-    assert project(torch.tensor([[[1.0, 0.0, 0.0]]]), torch.tensor([[0.0, 0.0, 50.0]]))[0, 0, 0] * 256 == pytest.approx(100)
+    assert project(torch.tensor([[[1.0, 0.0, 0.0]]]), torch.tensor([[0.0, 0.0, 50.0]]))[0, 0, 0] * 256 == pytest.approx(
+        100
+    )
 
 
 def test_projection_jacobian() -> None:

@@ -4,6 +4,8 @@ The same mathematics as `KeypointOperator.in_torch` (which serves the GPU and ch
  what torch streams through memory once per operation is here read once. See docs/performance.md.
 """
 
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from math import pi
 
@@ -55,12 +57,12 @@ class KernelTables:
     sum_joint: Index
 
 
-@numba.njit(cache=True, inline="always")
+@numba.njit(cache=True)
 def _sinc(x):
     return 1 - x * x / 6 * (1 - x * x / 20 * (1 - x * x / 42)) if abs(x) < 1e-2 else np.sin(x) / x
 
 
-@numba.njit(cache=True, inline="always")
+@numba.njit(cache=True)
 def _sinc_slope(x):
     if abs(x) < 0.1:
         y = x * x
@@ -68,14 +70,14 @@ def _sinc_slope(x):
     return (np.cos(x) - np.sin(x) / x) / x
 
 
-@numba.njit(cache=True, inline="always")
+@numba.njit(cache=True)
 def _matmul(a, b, out):
     for i in range(3):
         for j in range(3):
             out[i, j] = a[i, 0] * b[0, j] + a[i, 1] * b[1, j] + a[i, 2] * b[2, j]
 
 
-@numba.njit(cache=True, inline="always")
+@numba.njit(cache=True)
 def _axis_rotation(axis, angle, out):
     s, h = np.sin(angle), np.sin(angle / 2)
     c = 2 * h * h
@@ -119,7 +121,7 @@ def _arc_and_spin(u, t, dt, bone, apose, turned, frame, spin, work):
         spin[2, m] = u[0] * e1 - u[1] * e0 + d * (u[2] * ve - ue * w2)
 
 
-@numba.njit(cache=True, inline="always")
+@numba.njit(cache=True)
 def _matmul_transposed(a, b, out):
     for i in range(3):
         for j in range(3):
@@ -411,18 +413,25 @@ def _scratch(n_pairs, n_moments, n_sums, like):
     )  # fmt: skip
 
 
-@numba.njit(cache=True, parallel=True)
-def _people(q, betas, t, points, by_q, by_betas, chunks):
-    count = len(q)
-    for chunk in numba.prange(chunks):
-        s = _scratch(len(t[8]), len(t[14]), len(t[20]), q)
-        for i in range(chunk * count // chunks, (chunk + 1) * count // chunks):
-            _person(q[i], betas[i], t, s, points[i], by_q[i], by_betas[i])
+@numba.njit(cache=True, nogil=True)
+def _people(first, last, q, betas, t, points, by_q, by_betas):
+    s = _scratch(len(t[8]), len(t[14]), len(t[20]), q)
+    for i in range(first, last):
+        _person(q[i], betas[i], t, s, points[i], by_q[i], by_betas[i])
 
 
-def use_threads(count: int) -> None:
-    """Let the next parallel loop run on `count` threads, or as many as numba was started with."""
-    numba.set_num_threads(min(count, numba.config.NUMBA_NUM_THREADS))  # pyrefly: ignore[missing-attribute]
+def in_chunks(work: Callable[[int, int], None], count: int, threads: int) -> None:
+    """Call work(first, last) over range(count), on `threads` threads; the compiled loops release the interpreter.
+
+    Plain threads, not numba's: those cost half of the compile time and may not be entered from two threads at once.
+    """
+    chunks = min(count, 8 * threads)
+    bounds = [chunk * count // chunks for chunk in range(chunks + 1)] if count else [0]
+    if threads == 1 or chunks < 2:
+        work(0, count)
+        return
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(work, bounds[:-1], bounds[1:]))
 
 
 def points_and_jacobian(
@@ -432,7 +441,10 @@ def points_and_jacobian(
     count = len(q)
     points = np.empty((count, n_keypoints, 3), q.dtype)
     by_q, by_betas = np.empty((*points.shape, N_Q), q.dtype), np.empty((*points.shape, N_BETAS), q.dtype)
-    if count:
-        use_threads(threads)
-        _people(q, betas, tuple(vars(tables).values()), points, by_q, by_betas, min(count, 4 * threads))
+    constants = tuple(vars(tables).values())
+
+    def work(first: int, last: int) -> None:
+        _people(first, last, q, betas, constants, points, by_q, by_betas)
+
+    in_chunks(work, count, threads)
     return points, by_q, by_betas

@@ -9,7 +9,7 @@ def blend(weights: Float[Tensor, "V J"], rotations: Tensor, translations: Tensor
     """v = sum_j w_vj (R_j p_v + t_j): rotations (B, J, 3, 3), translations (B, J, 3), points (B, V, 3) -> (B, V, 3)."""
     batch, joints = rotations.shape[:2]
     flat = torch.cat([rotations, translations[..., None]], -1).reshape(batch, joints, 12)
-    blended = (weights @ flat).reshape(batch, -1, 3, 4)
+    blended = (weights @ flat).reshape(batch, weights.shape[0], 3, 4)
     return (blended[..., :3] @ points[..., None]).squeeze(-1) + blended[..., 3]
 
 
@@ -28,4 +28,4 @@ def posed_offsets(posedirs: Tensor, rotations: Tensor) -> Tensor:
     """Pose correctives (B, V, 3) m of the feature flatten(R - I): posedirs (V, 3, 9 K), rotations (B, K, 3, 3)."""
     eye = torch.eye(3, dtype=rotations.dtype, device=rotations.device)
     feature = (rotations - eye).flatten(1)
-    return (feature @ posedirs.reshape(-1, posedirs.shape[-1]).mT).reshape(feature.shape[0], -1, 3)
+    return (feature @ posedirs.reshape(-1, posedirs.shape[-1]).mT).reshape(feature.shape[0], posedirs.shape[0], 3)

@@ -1,8 +1,8 @@
 """The whole fit of one person in one compiled loop, for the CPU.
 
-The algorithm of `pipeline.levenberg_marquardt.minimise` on the objectives of `Skelify` and `SmplToSkel`, whose torch forms
-serve the GPU and check this one. Per iteration: one pass over the keypoints, a 59 x 59 normal matrix that stays in the
-first-level cache, one Cholesky factorisation. A person's numbers never leave the core between iterations.
+The algorithm of `pipeline.levenberg_marquardt.minimise` on the objectives of `Skelify` and `SmplToSkel`, whose torch
+forms serve the GPU and check this one. Per iteration: one pass over the keypoints, a 59 x 59 normal matrix that stays in
+the first-level cache, one Cholesky factorisation. A person's numbers never leave the core between iterations.
 """
 
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numba
 import numpy as np
 
-from pipeline.body.keypoint_kernel import Array, KernelTables, _person, _scratch, use_threads
+from pipeline.body.keypoint_kernel import Array, KernelTables, _person, _scratch, in_chunks
 from pipeline.fit.orientation import PelvisOrientation
 from pipeline.levenberg_marquardt import Bounds, LmConfig
 from schemas.skel import N_BETAS, N_Q
@@ -346,27 +346,38 @@ def _state(z):
     )  # fmt: skip
 
 
-@numba.njit(cache=True, parallel=True)
-def _people(x, target, weight, anchor, precision, stages, frame, low, high, tables, cost, normal, spent, chunks):
-    count, z = len(x), x.dtype
-    for chunk in numba.prange(chunks):
-        s = _scratch(len(tables[8]), len(tables[14]), len(tables[20]), x)
-        w, state = _workspace(target.shape[1], target.shape[2], z), _state(z)
-        for i in range(chunk * count // chunks, (chunk + 1) * count // chunks):
-            for j in range(_N):
-                x[i, j] = min(max(x[i, j], low[j]), high[j])
-            for stage in range(len(stages)):
-                limits = stages[stage]
-                found, used = _minimise(
-                    x[i], target[i], weight[i], anchor[i], precision[i], limits[4], limits, frame, low, high, tables,
-                    s, w, state,
-                )  # fmt: skip
-                cost[i] = found
-                spent[i] += used
-            upper = state[1]
-            for a in range(_N):
-                for b in range(a, _N):
-                    normal[i, a, b] = normal[i, b, a] = upper[a, b]
+@numba.njit(cache=True, nogil=True)
+def _people(first, last, x, target, weight, anchor, precision, stages, frame, low, high, tables, cost, normal, spent):
+    z = x.dtype
+    s = _scratch(len(tables[8]), len(tables[14]), len(tables[20]), x)
+    w, state = _workspace(target.shape[1], target.shape[2], z), _state(z)
+    upper = state[1]
+    for i in range(first, last):
+        for j in range(_N):
+            x[i, j] = min(max(x[i, j], low[j]), high[j])
+        for stage in range(len(stages)):
+            limits = stages[stage]
+            found, used = _minimise(
+                x[i],
+                target[i],
+                weight[i],
+                anchor[i],
+                precision[i],
+                limits[4],
+                limits,
+                frame,
+                low,
+                high,
+                tables,
+                s,
+                w,
+                state,
+            )
+            cost[i] = found
+            spent[i] += used
+        for a in range(_N):
+            for b in range(a, _N):
+                normal[i, a, b] = normal[i, b, a] = upper[a, b]
 
 
 def solve(
@@ -395,11 +406,13 @@ def solve(
         ],
         dtype=np.float64,
     )
-    if count:
-        use_threads(threads)
-        _people(
-            x, targets.position, targets.weight, targets.anchor, targets.precision, limits, orientation.frame.numpy(),
-            bounds.low.numpy(), bounds.high.numpy(), tuple(vars(tables).values()), cost, normal, spent,
-            min(count, 16 * threads),
-        )  # fmt: skip
+    constants = (
+        targets.position, targets.weight, targets.anchor, targets.precision, limits, orientation.frame.numpy(),
+        bounds.low.numpy(), bounds.high.numpy(), tuple(vars(tables).values()),
+    )  # fmt: skip
+
+    def work(first: int, last: int) -> None:
+        _people(first, last, x, *constants, cost, normal, spent)
+
+    in_chunks(work, count, threads)
     return Solution(x, cost, normal, spent)

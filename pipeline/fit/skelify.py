@@ -35,12 +35,12 @@ _YAWS = (0.0, 90.0, 180.0, 270.0)
 class SkelifyConfig:
     """Weights of the robust objective, each the standard deviation of what it holds."""
 
-    keypoint_noise: float = 0.008  # crop units: 2 px of the 256 crop
+    keypoint_noise: float = 0.01  # crop units: 2.6 px of the 256 crop
     kernel_scale: float = 0.02  # crop units; a keypoint this far off has half its pull left
     coarse_kernel_scale: float = 0.1  # crop units, of the first pass, while the start is still far off
     far_kernel_scale: float = 1.0  # crop units, of a first pass for people who start from the mean pose
-    anchor_std: float = 0.25  # rad, joint angle to the start; less for joints with a small range
-    orientation_std: float = 0.5  # rad, pelvis to the start
+    anchor_std: float = 0.2  # rad, joint angle to the start; less for joints with a small range
+    orientation_std: float = 0.25  # rad, pelvis to the start
     unlabelled_anchor_std: float = 0.5  # rad, joint angle to the mean pose for people without a label
     betas_std: float = 1.0
     depth_std: float = 0.3  # of log depth

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from pipeline.body import Skel, kinematics
+from pipeline.body import Skel
 from pipeline.body.representation import (
     matrix_to_orientation,
     mirror_q,
@@ -62,7 +62,9 @@ def test_posed_body(golden: Golden, skel: Skel, posed: SkelOutput) -> None:
     assert_agrees(posed.joint_rotations, golden("joints_ori", skel.dtype), ROTATION)
 
 
-def test_keypoints_and_joints_regressed_from_the_skin(golden: Golden, skel: Skel, posed: SkelOutput, golden_dir: Path) -> None:
+def test_keypoints_and_joints_regressed_from_the_skin(
+    golden: Golden, skel: Skel, posed: SkelOutput, golden_dir: Path
+) -> None:
     q, betas, trans = (golden(name, skel.dtype) for name in ("poses", "betas", "trans"))
     assert_agrees(skel.keypoints(q, betas) + trans[:, None], golden("joints44", skel.dtype), POSITION)
     with np.load(golden_dir / "standin_body" / "skel.npz", allow_pickle=False) as body:
@@ -140,8 +142,8 @@ def test_limits(golden: Golden) -> None:
 def with_upstream_gradient(skel: Skel, q: Tensor, betas: Tensor) -> Tensor:
     """Keypoints with the derivative that upstream's autograd gives.
 
-    Upstream writes the rotation of the talus into SMPL's ankle slot and then overwrites it by the calcaneus. The values are
-    those of the calcaneus, but torch's backward of that write with duplicate indices hands the gradient to both.
+    Upstream writes the rotation of the talus into SMPL's ankle slot and then overwrites it by the calcaneus. The values
+    are those of the calcaneus, but torch's backward of that write with duplicate indices gives both the gradient.
     """
     rest, motion, world = skel.bone_motion(q, betas)
     rotations = motion.rotations.clone()
@@ -154,7 +156,9 @@ def with_upstream_gradient(skel: Skel, q: Tensor, betas: Tensor) -> Tensor:
     return torch.as_tensor(skel.arrays.keypoint_regressor, dtype=skel.dtype) @ skin
 
 
-def gradients(keypoints: Callable[[Tensor, Tensor], Tensor], q: Tensor, betas: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
+def gradients(
+    keypoints: Callable[[Tensor, Tensor], Tensor], q: Tensor, betas: Tensor, u: Tensor
+) -> tuple[Tensor, Tensor]:
     q, betas = q.clone().requires_grad_(), betas.clone().requires_grad_()
     by_q, by_betas = torch.autograd.grad((u * keypoints(q, betas)).sum(), (q, betas))
     return by_q, by_betas

@@ -17,7 +17,9 @@ def skel(request: pytest.FixtureRequest) -> Skel:
 
 def people() -> tuple[Tensor, Tensor]:
     """Inside the limits, far outside, and at the places where formulas degenerate: zero and tiny angles, |beta| = 3."""
-    q = torch.cat([poses_within_limits(PEOPLE, 1), poses_anywhere(PEOPLE, 2), torch.zeros(1, 46), torch.full((1, 46), 1e-6)])
+    q = torch.cat(
+        [poses_within_limits(PEOPLE, 1), poses_anywhere(PEOPLE, 2), torch.zeros(1, 46), torch.full((1, 46), 1e-6)]
+    )
     return q.double(), torch.cat([shapes(len(q) - 1, 3, size=3), torch.full((1, 10), -3.0).double()])
 
 

@@ -34,7 +34,11 @@ def test_smpl_round_trip_is_exact(exported: Path, open_smpl: Smpl) -> None:
 
 
 def test_files_in_subfolders_are_found(exported: Path, tmp_path: Path, open_skel: Skel) -> None:
-    for name, sub in (("skel_male.pkl", "skel"), ("J_regressor_SKEL_mix_MALE.pkl", "skel"), ("SMPL_to_J19.pkl", "smpl")):
+    for name, sub in (
+        ("skel_male.pkl", "skel"),
+        ("J_regressor_SKEL_mix_MALE.pkl", "skel"),
+        ("SMPL_to_J19.pkl", "smpl"),
+    ):
         (tmp_path / sub).mkdir(exist_ok=True)
         (tmp_path / sub / name).symlink_to(exported / name)
     assert load_skel(tmp_path).digest == open_skel.digest

@@ -10,8 +10,9 @@ from scipy import sparse
 from scipy.spatial import ConvexHull
 
 from pipeline.body import load_skel, load_smpl
+from pipeline.body.open_body.pictures import POSES, pose_q
 from pipeline.body.representation import mirror_q
-from schemas.skel import JOINT_NAMES, N_BETAS, N_Q, N_UNLIMITED, mirror_table, q_limits
+from schemas.skel import JOINT_NAMES, N_BETAS, N_Q, N_UNLIMITED, Q_NAMES, mirror_table, q_limits
 
 FILE = Path(__file__).parents[2] / "pipeline" / "body" / "open_body" / "open_body.npz"
 FLIP = np.array([-1.0, 1.0, 1.0])
@@ -119,6 +120,32 @@ def test_mirrored_q_mirrors_the_mesh(arrays: dict[str, np.ndarray]) -> None:
     q, betas = torch.as_tensor(rng.uniform(low, high, (24, N_Q))), torch.as_tensor(rng.standard_normal((24, N_BETAS)))
     skin = body(q, betas).skin_vertices.numpy()[:, arrays["vertex_mirror"]] * FLIP
     assert np.abs(body(mirror_q(q), betas).skin_vertices.numpy() - skin).max() < 1e-5  # m
+
+
+def test_pictured_poses_are_within_limits() -> None:
+    low, high = q_limits()
+    checked = [k for k, name in enumerate(Q_NAMES) if "scapula_elevation" not in name]  # its range excludes the T-pose
+    for name, angles in POSES.items():
+        q = pose_q(angles)
+        assert ((low <= q) & (q <= high))[checked].all(), name
+
+
+def hand_and_head(name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Left hand, head and left shoulder joints (3,) m in a pictured pose."""
+    q = torch.as_tensor(pose_q(POSES[name]), dtype=torch.float32)[None]
+    joints = load_skel()(q, torch.zeros(1, N_BETAS)).joints[0].numpy()
+    return tuple(joints[JOINT_NAMES.index(n)] for n in ("hand_l", "head", "humerus_l"))
+
+
+def test_arms_reach_where_people_reach() -> None:
+    hand, _, shoulder = hand_and_head("arms down")
+    assert hand[1] < shoulder[1] - 0.45
+    hand, head, _ = hand_and_head("overhead")
+    assert hand[1] > head[1] + 0.2
+    hand, _, shoulder = hand_and_head("reaching")
+    assert hand[2] > shoulder[2] + 0.4
+    hand, head, _ = hand_and_head("hands to the head")
+    assert np.linalg.norm(hand - head) < 0.25
 
 
 def test_smpl_and_skel_share_the_tpose(arrays: dict[str, np.ndarray]) -> None:

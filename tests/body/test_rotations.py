@@ -137,7 +137,10 @@ def test_any_q_gives_the_same_rotations_after_the_representation(seed: int) -> N
     torch.testing.assert_close(q_to_rotations(rotations_to_q(q_to_rotations(q))), q_to_rotations(q), rtol=0, atol=1e-6)
 
 
-@given(st.lists(st.floats(-1e6, 1e6, width=32), min_size=144, max_size=144), st.sampled_from([torch.float32, torch.float64]))
+@given(
+    st.lists(st.floats(-1e6, 1e6, width=32), min_size=144, max_size=144),
+    st.sampled_from([torch.float32, torch.float64]),
+)
 @settings(max_examples=50)
 def test_every_network_output_gives_finite_q(values: list[float], dtype: torch.dtype) -> None:
     rep = torch.tensor(values, dtype=dtype).reshape(1, 24, 6)

@@ -89,9 +89,9 @@ def realistic(open_skel: Skel) -> People:
     return People(open_skel, noise_px=2.0, dropped=0.2)
 
 
-def test_exact_keypoints_are_reproduced(open_skel: Skel, skelify: Skelify, exact: People) -> None:
-    """What is left is the pull of the priors, which expect keypoints with 2 px of noise."""
-    found = exact.fit(skelify)
+def test_exact_keypoints_are_reproduced(open_skel: Skel, exact: People) -> None:
+    """What is left is the pull of the priors; the noise is said to be half of what real keypoints have."""
+    found = exact.fit(Skelify(open_skel, SkelifyConfig(keypoint_noise=0.005)))
     error_px = found.kp2d_error * CROP_PX
     assert error_px.mean() < 0.5
     assert error_px.max() < 1.0
@@ -110,7 +110,8 @@ def test_a_tight_noise_reaches_the_keypoints_exactly(open_skel: Skel, exact: Peo
 def test_noisy_keypoints_improve_the_pose(open_skel: Skel, skelify: Skelify, realistic: People) -> None:
     found = realistic.fit(skelify)
     start_error = kp2d_error(
-        project(open_skel.keypoints(realistic.start_q, realistic.start_betas), realistic.start_cam_t), realistic.keypoints
+        project(open_skel.keypoints(realistic.start_q, realistic.start_betas), realistic.start_cam_t),
+        realistic.keypoints,
     )
     assert (found.kp2d_error < start_error).all()
     before = mpjpe_mm(open_skel.keypoints(realistic.start_q, realistic.start_betas), realistic.points)
@@ -241,13 +242,22 @@ def test_bad_numbers_stay_with_their_person(open_skel: Skel, skelify: Skelify, r
 
 
 @pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf, 1e30])
-def test_a_point_that_is_not_there_does_not_matter(skelify: Skelify, realistic: People, open_skel: Skel, value: float) -> None:
+def test_a_point_that_is_not_there_does_not_matter(
+    skelify: Skelify, realistic: People, open_skel: Skel, value: float
+) -> None:
     """Whatever number an absent point carries, the fit is the one without it."""
     absent, odd = (realistic.keypoints[:4].clone() for _ in range(2))
     absent[:, 10] = 0
     odd[:, 10] = torch.tensor([value, 0.0, 1.0 if value != 1e30 else 0.0], dtype=torch.float64)
     start = (realistic.start_q[:4], realistic.start_betas[:4], realistic.start_cam_t[:4])
     assert_same(skelify.fit(odd, *start), skelify.fit(absent, *start), open_skel)
+
+
+def test_an_infinite_point_does_not_matter_without_a_start(open_skel: Skel, realistic: People) -> None:
+    skelify = Skelify(open_skel.to("cpu", torch.float32))
+    absent, odd = (realistic.keypoints[:4].clone() for _ in range(2))
+    absent[:, 22], odd[:, 22] = 0, torch.inf
+    assert_same(skelify.fit_from_mean_pose(odd), skelify.fit_from_mean_pose(absent), skelify.model)
 
 
 def test_no_keypoints_keeps_the_start(skelify: Skelify, realistic: People) -> None:

@@ -19,9 +19,10 @@ LEFT_OPPOSITE = ("scapula_abduction", "scapula_elevation", "shoulder_x", "should
 
 POSES: dict[str, dict[str, float]] = {
     "arms down": {"shoulder_x": 1.35},
-    "overhead": {"shoulder_x": -1.45, "scapula_upward_rot": 0.3},
+    "overhead": {"shoulder_x": -1.45, "scapula_upward_rot": 0.2},
     "reaching": {"shoulder_x": 1.45, "shoulder_z": 1.5},
-    "hands to the head": {"shoulder_x": -0.25, "shoulder_z": 1.25, "elbow_flexion": 2.2, "scapula_upward_rot": 0.2},
+    "hands to the head": {"shoulder_x": -0.4, "shoulder_y": 0.6, "shoulder_z": 1.2, "elbow_flexion": 2.3,
+                          "scapula_upward_rot": 0.2},
     "squat": {"hip_flexion": 2.1, "knee_angle": 2.2, "ankle_angle": 0.5, "lumbar_extension": -0.4, "shoulder_x": 1.3,
               "shoulder_z": 1.2},
     "sitting": {"hip_flexion": 1.5, "knee_angle": 1.5, "shoulder_x": 1.35, "shoulder_z": 0.5, "elbow_flexion": 0.6},

@@ -1,0 +1,70 @@
+"""Draw the labels of some generations over their photos: one row per person, one column per generation."""
+
+import argparse
+import sys
+from pathlib import Path
+
+EPILOG = """examples:
+  python jobs/overlay_labels.py --rounds 0 1 --output overlays.png
+  python jobs/overlay_labels.py --rounds 0 2 --people 24 data.shards='DIR/{000000..000002}.tar' storage.root=s3://b/labels
+"""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command; returns its exit code."""
+    options = _parser().parse_args(arguments)
+    from pipeline.body import BodyFileError
+    from pipeline.config import ConfigError, RoundConfig, load_config
+    from pipeline.labels import LabelStoreError
+
+    try:
+        rows = _draw(options, load_config(RoundConfig, options.overrides))
+    except ConfigError as error:
+        print(f"overlay_labels: {error}", file=sys.stderr)
+        return 2
+    except (LabelStoreError, BodyFileError, OSError, ValueError) as error:
+        print(f"overlay_labels: {error}", file=sys.stderr)
+        return 1
+    print(f"{rows} people drawn: {options.output}")
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--rounds", type=int, nargs="+", default=[0, 1], metavar="K", help="generations, one column each")
+    parser.add_argument("--people", type=int, default=12, help="at most so many rows")
+    parser.add_argument("--output", type=Path, default=Path("overlays.png"), help="the picture to write")
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="override, such as storage.root=DIR")
+    return parser
+
+
+def _draw(options: argparse.Namespace, config) -> int:  # noqa: ANN001 RoundConfig is imported late, for a quick --help
+    from PIL import Image
+
+    from pipeline.body import load_skel
+    from pipeline.labels import LabelStore
+    from pipeline.render import grid
+    from pipeline.render.label_overlay import labels_by_person, person_panels
+    from pipeline.shards import list_shards, read_shard
+    from schemas.person import Photo
+
+    store = LabelStore(config.storage.root, config.storage.catalog)
+    shards = config.data.shards or [item.url for item in store.lineage(options.rounds[0]).inputs]
+    labels = [(f"round {k}", labels_by_person(store.read_all(k))) for k in options.rounds]
+    skel = load_skel(config.body.source, gender=config.body.gender)
+    rows = []
+    for info in list_shards(shards, config.data.dataset):
+        for photo in read_shard(info):
+            for person in photo.people if isinstance(photo, Photo) else ():
+                if len(rows) < options.people:
+                    rows.append(person_panels(photo, person, [(t, rows_.get(person.id)) for t, rows_ in labels], skel))
+    if not rows:
+        raise ValueError("no person can be read from the shards; check data.shards")
+    Image.fromarray(grid(rows)).save(options.output)
+    return len(rows)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,54 @@
+"""Labels drawn over their photos, generation beside generation, one row of panels per person."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pyarrow as pa
+import simplejpeg
+import torch
+
+from pipeline.body import Skel
+from pipeline.crop import CROP_PX
+from pipeline.render.overlay import Panel, crop_square, draw_keypoints, overlay_mesh
+from pipeline.render.rasterizer import PinholeCamera
+from schemas.person import Person, PersonId, Photo
+
+_CROP_MARGIN = 1.15  # of the person box, so that feet and hands are not at the very edge
+
+Label = Mapping[str, object]
+"""One row of a label table."""
+
+
+def labels_by_person(table: pa.Table) -> dict[PersonId, Label]:
+    """The labelled rows of a table by their identity."""
+    rows = table.filter(table["has_label"]).to_pylist()
+    return {PersonId(r["dataset"], r["shard"], r["key"], r["person"]): r for r in rows}
+
+
+def person_panels(
+    photo: Photo, person: Person, labels: Sequence[tuple[str, Label | None]], skel: Skel, size: int = 320
+) -> list[Panel]:
+    """The photo with its keypoints, then each label's mesh over it; captions carry the label's kp2d error.
+
+    labels: (title, row or None for a person who has none there).
+    """
+    image = simplejpeg.decode_jpeg(photo.jpeg)
+    points = crop_square(draw_keypoints(image, person.keypoints_2d), person.center, person.side * _CROP_MARGIN, size)
+    panels = [Panel(image=points, caption=f"{person.id.key} {person.id.person}")]
+    return [*panels, *(_label_panel(image, photo, person, title, row, skel, size) for title, row in labels)]
+
+
+def _label_panel(
+    image: np.ndarray, photo: Photo, person: Person, title: str, row: Label | None, skel: Skel, size: int
+) -> Panel:
+    side = person.side * _CROP_MARGIN
+    if row is None:
+        return Panel(image=crop_square(image, person.center, side, size), caption=f"{title}: no label")
+    vectors = (torch.as_tensor([row[name]], dtype=skel.dtype) for name in ("q", "betas", "cam_t"))
+    with torch.no_grad():
+        vertices = skel(*vectors).skin_vertices[0].numpy()
+    camera = PinholeCamera.of_crop(person.center, person.side, photo.width, photo.height)
+    drawn = overlay_mesh(image, vertices, skel.faces.numpy(), camera)
+    error = row.get("kp2d_error")
+    figure = f" {float(error) * CROP_PX:.1f} px" if isinstance(error, float) else ""
+    return Panel(image=crop_square(drawn, person.center, side, size), caption=f"{title}{figure}")
