@@ -1,4 +1,4 @@
-"""A refinement loop on a made-up data set whose truth is known: rounds 0, 1 and 2, and how far each is from the truth."""
+"""A refinement loop on a made-up data set with known truth: rounds 0, 1 and 2, and how far each is from the truth."""
 
 import argparse
 import subprocess
@@ -14,7 +14,9 @@ PICTURED = 8
 def main(arguments: list[str] | None = None) -> int:
     """Run the demo; returns its exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--output", type=Path, default=ROOT / "demo_out", help="folder for data, labels and the picture")
+    parser.add_argument(
+        "--output", type=Path, default=ROOT / "demo_out", help="folder for data, labels and the picture"
+    )
     parser.add_argument("--people", type=int, default=240, help="people in the made-up set")
     options = parser.parse_args(arguments)
     started = time.monotonic()
@@ -31,7 +33,9 @@ def main(arguments: list[str] | None = None) -> int:
     picture = options.output / "before_after.png"
     _report(data, options.output / "labels", picture)
     print(f"Before and after, over the photos: {picture}")
-    print(f"Ask the labels anything: .venv/bin/python jobs/inspect_labels.py rounds storage.root={options.output}/labels")
+    print(
+        f"Ask the labels anything: .venv/bin/python jobs/inspect_labels.py rounds storage.root={options.output}/labels"
+    )
     print(f"Demo finished in {time.monotonic() - started:.0f} s.")
     return 0
 
@@ -43,7 +47,7 @@ def _run_job(name: str, *arguments: str) -> int:
     return subprocess.run([sys.executable, str(ROOT / "jobs" / name), *arguments], check=False).returncode
 
 
-def _report(data, root: Path, picture: Path) -> None:  # noqa: ANN001 DemoSet is imported late, for a quick --help
+def _report(data, root: Path, picture: Path) -> None:
     import pyarrow.parquet as pq
     from rich.console import Console
 
@@ -58,7 +62,7 @@ def _report(data, root: Path, picture: Path) -> None:  # noqa: ANN001 DemoSet is
     _draw(data, tables, truth, skel, picture)
 
 
-def _truth_table(errors):  # noqa: ANN001 ANN202
+def _truth_table(errors):
     from rich import box
     from rich.table import Table
 
@@ -75,7 +79,7 @@ def _truth_table(errors):  # noqa: ANN001 ANN202
     return table
 
 
-def _draw(data, tables, truth, skel, picture: Path) -> None:  # noqa: ANN001
+def _draw(data, tables, truth, skel, picture: Path) -> None:
     from PIL import Image
 
     from pipeline.render import grid
@@ -90,7 +94,10 @@ def _draw(data, tables, truth, skel, picture: Path) -> None:  # noqa: ANN001
         photos = [item for item in read_shard(info) if isinstance(item, Photo)]
         for photo in photos[: PICTURED // data.shards]:
             person = photo.people[0]
-            labels = [*((title, by_person.get(person.id)) for title, by_person in columns), ("truth", true.get(person.id))]
+            labels = [
+                *((title, by_person.get(person.id)) for title, by_person in columns),
+                ("truth", true.get(person.id)),
+            ]
             rows.append(person_panels(photo, person, labels, skel, size=256))
     pairs = [[*a, *b] for a, b in zip(rows[::2], rows[1::2], strict=False)]
     Image.fromarray(grid(pairs, height=256)).save(picture)

@@ -33,14 +33,18 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--rounds", type=int, nargs="+", default=[0, 1], metavar="K", help="generations, one column each")
+    parser.add_argument(
+        "--rounds", type=int, nargs="+", default=[0, 1], metavar="K", help="generations, one column each"
+    )
     parser.add_argument("--people", type=int, default=12, help="at most so many rows")
+    parser.add_argument("--columns", type=int, default=2, help="people side by side")
+    parser.add_argument("--hide-photos", action="store_true", help="grey in place of the photos, to show others")
     parser.add_argument("--output", type=Path, default=Path("overlays.png"), help="the picture to write")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="override, such as storage.root=DIR")
     return parser
 
 
-def _draw(options: argparse.Namespace, config) -> int:  # noqa: ANN001 RoundConfig is imported late, for a quick --help
+def _draw(options: argparse.Namespace, config) -> int:
     from PIL import Image
 
     from pipeline.body import load_skel
@@ -59,10 +63,13 @@ def _draw(options: argparse.Namespace, config) -> int:  # noqa: ANN001 RoundConf
         for photo in read_shard(info):
             for person in photo.people if isinstance(photo, Photo) else ():
                 if len(rows) < options.people:
-                    rows.append(person_panels(photo, person, [(t, rows_.get(person.id)) for t, rows_ in labels], skel))
+                    found = [(title, by_person.get(person.id)) for title, by_person in labels]
+                    rows.append(person_panels(photo, person, found, skel, hide_photo=options.hide_photos))
     if not rows:
         raise ValueError("no person can be read from the shards; check data.shards")
-    Image.fromarray(grid(rows)).save(options.output)
+    starts = range(0, len(rows), options.columns)
+    lines = [[panel for row in rows[i : i + options.columns] for panel in row] for i in starts]
+    Image.fromarray(grid(lines)).save(options.output)
     return len(rows)
 
 

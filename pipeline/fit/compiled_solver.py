@@ -1,8 +1,8 @@
 """The whole fit of one person in one compiled loop, for the CPU.
 
 The algorithm of `pipeline.levenberg_marquardt.minimise` on the objectives of `Skelify` and `SmplToSkel`, whose torch
-forms serve the GPU and check this one. Per iteration: one pass over the keypoints, a 59 x 59 normal matrix that stays in
-the first-level cache, one Cholesky factorisation. A person's numbers never leave the core between iterations.
+forms serve the GPU and check this one. Per iteration: one pass over the keypoints, a 59 x 59 normal matrix that stays
+in the first-level cache, one Cholesky factorisation. Between iterations a person's numbers never leave the core.
 """
 
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ _MIN_DEPTH = 0.1
 
 @dataclass(frozen=True)
 class Stage:
-    """One pass: kernel_scale in the target's unit (infinite for plain least squares) and when to stop."""
+    """One pass: kernel_scale s in the unit of the targets and when to stop."""
 
     kernel_scale: float
     stop: LmConfig
@@ -170,7 +170,10 @@ def _space_rows(points, by_q, by_betas, pivot, x, rows, residual, target):
 
 @numba.njit(cache=True)
 def _accumulate(rows, residual, weight, scale, gradient, normal):
-    """Robust cost of the points; gradient and the upper triangle of the normal matrix are added up."""
+    """Cost of the points; gradient and the upper triangle of the normal matrix are added up.
+
+    In the image far points pull less, s^2 d^2 / (s^2 + d^2) (Geman-McClure); in space more, d^2 + d^4 / (2 s^2).
+    """
     cost, width = 0.0, residual.shape[1]
     for k in range(len(residual)):
         if weight[k] == 0:
@@ -178,12 +181,14 @@ def _accumulate(rows, residual, weight, scale, gradient, normal):
         squared = 0.0
         for a in range(width):
             squared += residual[k, a] ** 2
-        half = 1.0 if np.isinf(scale) else scale * scale / (scale * scale + squared)
-        cost += weight[k] * half * squared
-        pull = weight[k] * half * half
         if width == 2:
+            half = scale * scale / (scale * scale + squared)
+            cost += weight[k] * half * squared
+            pull = weight[k] * half * half
             _add_two_rows(rows[2 * k], rows[2 * k + 1], pull, residual[k], gradient, normal)
         else:
+            cost += weight[k] * (squared + squared * squared / (2 * scale * scale))
+            pull = weight[k] * (1 + squared / (scale * scale))
             _add_three_rows(rows[3 * k], rows[3 * k + 1], rows[3 * k + 2], pull, residual[k], gradient, normal)
     return cost
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from pipeline.body.representation import representation_to_q
-from schemas.skel import q_limits
+from schemas.skel import Q_NAMES, q_limits
 
 _FILE = Path(__file__).with_name("mean_parameters.npz")
 
@@ -21,4 +21,14 @@ def mean_q() -> Tensor:
         q = representation_to_q(torch.as_tensor(stored["poses_rep"], dtype=torch.float64)[None])[0]
     low, high = (torch.as_tensor(limit) for limit in q_limits())
     q[3:] = q[3:].clamp(low[3:], high[3:])
+    return q
+
+
+def folded_q() -> Tensor:
+    """The mean pose (46,) sitting and bent forward: far enough from upright that no fit gets from one to the other."""
+    q = mean_q()
+    folded = {"hip_flexion_r": 1.7, "hip_flexion_l": 1.7, "knee_angle_r": 0.2, "knee_angle_l": 0.2,
+              "lumbar_extension": -0.4, "thorax_extension": -0.4}  # fmt: skip
+    for name, angle in folded.items():
+        q[Q_NAMES.index(name)] = angle
     return q

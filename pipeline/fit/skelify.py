@@ -20,10 +20,11 @@ from pipeline.body.skel import Skel
 from pipeline.camera import project, projection_jacobian, rough_camera
 from pipeline.fit.compiled_solver import Stage, Targets, solve
 from pipeline.fit.joint_limits import fit_bounds
-from pipeline.fit.mean_pose import mean_q
+from pipeline.fit.mean_pose import folded_q, mean_q
 from pipeline.fit.orientation import PelvisOrientation
 from pipeline.fit.posterior import q_standard_deviation
-from pipeline.keypoint_error import kp2d_error, usable_confidence
+from pipeline.fit.solver_dtype import in_solver_dtype
+from pipeline.keypoint_error import kp2d_error, usable_confidence, usable_places
 from pipeline.levenberg_marquardt import Linearised, LmConfig, Minimum, minimise
 from schemas.skel import N_BETAS, N_Q, N_UNLIMITED, q_limits
 
@@ -35,7 +36,7 @@ _YAWS = (0.0, 90.0, 180.0, 270.0)
 class SkelifyConfig:
     """Weights of the robust objective, each the standard deviation of what it holds."""
 
-    keypoint_noise: float = 0.01  # crop units: 2.6 px of the 256 crop
+    keypoint_noise: float = 0.008  # crop units: 2 px of the 256 crop
     kernel_scale: float = 0.02  # crop units; a keypoint this far off has half its pull left
     coarse_kernel_scale: float = 0.1  # crop units, of the first pass, while the start is still far off
     far_kernel_scale: float = 1.0  # crop units, of a first pass for people who start from the mean pose
@@ -85,13 +86,14 @@ class _Problem:
 
 
 class Skelify:
-    """Fits people to 2D keypoints on the device and in the dtype of the model.
+    """Fits people to 2D keypoints on the device of the model; results are in the model's dtype.
 
     >>> result = Skelify(load_skel(dtype=torch.float64)).fit(keypoints, q, betas, cam_t)
     """
 
     def __init__(self, model: Skel, config: SkelifyConfig | None = None):
-        self.model, self.config = model, config or SkelifyConfig()
+        self.model, self.config, self._solver = model, config or SkelifyConfig(), in_solver_dtype(model)
+        model = self._solver
         self._orientation = PelvisOrientation(model.rig)
         low, high = (torch.as_tensor(limit, dtype=model.dtype, device=model.device) for limit in q_limits())
         self._bounds = fit_bounds(model.rig.sources)
@@ -120,14 +122,15 @@ class Skelify:
         return self._result(self._anneal(problem, start, self._kernel_scales()), problem, keypoints)
 
     def fit_from_mean_pose(self, keypoints: Float[Tensor, "B 44 3"]) -> SkelifyResult:
-        """Fit people without a label: from the mean pose, seen from four sides, the best of the four kept."""
+        """Fit people without a label: from the mean pose, upright and folded, seen from four sides."""
         keypoints = self._own(keypoints)
-        people, sides = len(keypoints), len(_YAWS)
-        q = self._mean_pose_turned().repeat(people, 1)
+        seen = self._turned(torch.stack([mean_q(), folded_q()]))
+        people, sides = len(keypoints), len(seen)
+        q = seen.repeat(people, 1)
         repeated = keypoints.repeat_interleave(sides, 0)
         betas = q.new_zeros(len(q), N_BETAS)
         q = self._rolled_like(repeated, q)
-        cam_t = rough_camera(self.model.keypoints(q, betas), repeated)
+        cam_t = rough_camera(self._solver.keypoints(q, betas), repeated)
         start = self._pack(q, betas, cam_t)
         problem = self._problem(repeated, start, Anchor(q, torch.ones(len(q), dtype=torch.bool, device=q.device)))
         found = self._anneal(problem, start, (self.config.far_kernel_scale, *self._kernel_scales()))
@@ -138,7 +141,7 @@ class Skelify:
         return self._result(chosen, problem.of(best), keypoints)
 
     def _own(self, x: Tensor) -> Tensor:
-        return x.to(device=self.model.device, dtype=self.model.dtype)
+        return x.to(device=self._solver.device, dtype=self._solver.dtype)
 
     def _check(self, keypoints: Tensor, q: Tensor, betas: Tensor, cam_t: Tensor) -> None:
         people = len(keypoints)
@@ -162,7 +165,7 @@ class Skelify:
         pull = problem.confidence / self.config.keypoint_noise**2
         tensors = (problem.target, pull, problem.anchor, problem.precision)
         targets = Targets(*(x.contiguous().numpy() for x in tensors))
-        kernel = self.model.keypoint_operator.kernel
+        kernel = self._solver.keypoint_operator.kernel
         found = solve(
             start.numpy(), targets, stages, self._orientation, self._bounds, kernel, threads=torch.get_num_threads()
         )
@@ -186,7 +189,7 @@ class Skelify:
         std[:, N_Q:_CAM] = config.betas_std
         std[:, _CAM:] = start.new_tensor([torch.inf, torch.inf, config.depth_std])
         center = torch.cat([anchor.q, torch.zeros_like(start[:, N_Q:_CAM]), start[:, _CAM:]], 1)
-        return _Problem(keypoints[..., :2].nan_to_num(), usable_confidence(keypoints), center, std**-2)
+        return _Problem(usable_places(keypoints), usable_confidence(keypoints), center, std**-2)
 
     def _minimise(self, problem: _Problem, start: Tensor, scale: float, iterations: int) -> Minimum:
         def evaluate(x: Tensor, people: Tensor) -> Linearised:
@@ -215,8 +218,8 @@ class Skelify:
     def _reprojection(self, x: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         """Residuals (A, 44, 2) in crop units and their Jacobian (A, 44, 2, 59) in (spin, q[3:], betas, cam)."""
         q, betas, cam_t = x[:, :N_Q], x[:, N_Q:_CAM], self._cam_t(x)
-        points, by_q, by_betas = self.model.keypoints_and_jacobian(q, betas)
-        pivot = self.model.rig.joint_template[0] + betas @ self.model.rig.joint_dirs[0].mT
+        points, by_q, by_betas = self._solver.keypoints_and_jacobian(q, betas)
+        pivot = self._solver.rig.joint_template[0] + betas @ self._solver.rig.joint_dirs[0].mT
         by_spin = -skew(points - pivot[:, None])
         slope = projection_jacobian(points, cam_t)
         body = slope @ torch.cat([by_spin, by_q[..., N_UNLIMITED:], by_betas], -1)
@@ -233,24 +236,24 @@ class Skelify:
 
     def _result(self, found: Minimum, problem: _Problem, keypoints: Tensor) -> SkelifyResult:
         q, betas, cam_t = found.x[:, :N_Q], found.x[:, N_Q:_CAM], self._cam_t(found.x)
-        error = kp2d_error(project(self.model.keypoints(q, betas), cam_t), keypoints)
+        error = kp2d_error(project(self._solver.keypoints(q, betas), cam_t), keypoints)
         std = q_standard_deviation(found, self._orientation)
-        return SkelifyResult(q, betas, cam_t, error, found.iterations, std, problem.anchor[:, :N_Q])
+        real = [x.to(self.model.dtype) for x in (q, betas, cam_t, error)]
+        return SkelifyResult(*real, found.iterations, std.to(self.model.dtype), problem.anchor[:, :N_Q].to(self.model.dtype))
 
-    def _mean_pose_turned(self) -> Tensor:
-        """(4, 46) mean pose facing four ways."""
-        q = self._own(mean_q()).repeat(len(_YAWS), 1)
-        yaw = torch.deg2rad(q.new_tensor(_YAWS))
-        up = torch.zeros(len(_YAWS), 3, dtype=q.dtype, device=q.device)
-        up[:, 1] = yaw
+    def _turned(self, q: Tensor) -> Tensor:
+        """Each pose (P, 46) facing four ways: (4 P, 46)."""
+        q = self._own(q).repeat(len(_YAWS), 1)
+        up = torch.zeros_like(q[:, :3])
+        up[:, 1] = torch.deg2rad(q.new_tensor(_YAWS)).repeat_interleave(len(q) // len(_YAWS))
         return torch.cat([self._orientation.turned(q, up), q[:, N_UNLIMITED:]], 1)
 
     def _rolled_like(self, keypoints: Tensor, q: Tensor) -> Tensor:
         """Turn people in the image plane as the keypoints lie, by the Procrustes angle of the points both have."""
-        points = self.model.keypoints(q, torch.zeros_like(q[:, :N_BETAS]))[..., :2]
+        points = self._solver.keypoints(q, torch.zeros_like(q[:, :N_BETAS]))[..., :2]
         weight = usable_confidence(keypoints)[..., None]
         weight = weight / weight.sum(1, keepdim=True).clamp_min(1e-6)
-        target = keypoints[..., :2].nan_to_num()
+        target = usable_places(keypoints)
         a, b = points - (points * weight).sum(1, keepdim=True), target - (target * weight).sum(1, keepdim=True)
         sine = (weight[..., 0] * (a[..., 0] * b[..., 1] - a[..., 1] * b[..., 0])).sum(1)
         cosine = (weight * a * b).sum((1, 2))

@@ -26,22 +26,37 @@ def labels_by_person(table: pa.Table) -> dict[PersonId, Label]:
 
 
 def person_panels(
-    photo: Photo, person: Person, labels: Sequence[tuple[str, Label | None]], skel: Skel, size: int = 320
+    photo: Photo,
+    person: Person,
+    labels: Sequence[tuple[str, Label | None]],
+    skel: Skel,
+    *,
+    size: int = 320,
+    hide_photo: bool = False,
 ) -> list[Panel]:
     """The photo with its keypoints, then each label's mesh over it; captions carry the label's kp2d error.
 
-    labels: (title, row or None for a person who has none there).
+    labels: (title, row or None for a person who has none there). hide_photo: grey in place of the photo, and the
+    keypoints over every mesh, for pictures that may be shown where the photo may not.
     """
     image = simplejpeg.decode_jpeg(photo.jpeg)
+    if hide_photo:
+        image = np.full_like(image, 200)
     points = crop_square(draw_keypoints(image, person.keypoints_2d), person.center, person.side * _CROP_MARGIN, size)
     panels = [Panel(image=points, caption=f"{person.id.key} {person.id.person}")]
-    return [*panels, *(_label_panel(image, photo, person, title, row, skel, size) for title, row in labels)]
+    return [*panels, *(_label_panel(image, photo, person, label, skel, size, hide_photo) for label in labels)]
 
 
 def _label_panel(
-    image: np.ndarray, photo: Photo, person: Person, title: str, row: Label | None, skel: Skel, size: int
+    image: np.ndarray,
+    photo: Photo,
+    person: Person,
+    label: tuple[str, Label | None],
+    skel: Skel,
+    size: int,
+    with_keypoints: bool,
 ) -> Panel:
-    side = person.side * _CROP_MARGIN
+    side, (title, row) = person.side * _CROP_MARGIN, label
     if row is None:
         return Panel(image=crop_square(image, person.center, side, size), caption=f"{title}: no label")
     vectors = (torch.as_tensor([row[name]], dtype=skel.dtype) for name in ("q", "betas", "cam_t"))
@@ -49,6 +64,8 @@ def _label_panel(
         vertices = skel(*vectors).skin_vertices[0].numpy()
     camera = PinholeCamera.of_crop(person.center, person.side, photo.width, photo.height)
     drawn = overlay_mesh(image, vertices, skel.faces.numpy(), camera)
+    if with_keypoints:
+        drawn = draw_keypoints(drawn, person.keypoints_2d)
     error = row.get("kp2d_error")
     figure = f" {float(error) * CROP_PX:.1f} px" if isinstance(error, float) else ""
     return Panel(image=crop_square(drawn, person.center, side, size), caption=f"{title}{figure}")

@@ -27,7 +27,7 @@ QUIET = ("fit.device=cpu", "fit.batch_size=2", "run.actors=1")
 @pytest.fixture(autouse=True)
 def _no_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    monkeypatch.setenv("RAY_AUTH_MODE", "token")  # stops `prepare_ray`, which comes too late in a process that has Ray
+    monkeypatch.setenv("RAY_AUTH_MODE", os.environ.get("RAY_AUTH_MODE", "token"))  # or `prepare_ray` comes too late
 
 
 def refine(*arguments: str) -> subprocess.CompletedProcess[str]:
