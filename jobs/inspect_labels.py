@@ -33,6 +33,7 @@ settings, anywhere on the line:
 Errors are in crop units (the person crop is 1 wide) and, as *_px, in pixels of the 256 px crop."""
 
 _OVERRIDE: Final = re.compile(r"[A-Za-z_]+(\.[A-Za-z_]+)+=.*", re.DOTALL)
+_WIDTH = 400  # columns, more than any table needs
 _TABLE_ROWS: Final = 200
 
 
@@ -141,7 +142,8 @@ def write(tables: Sequence["ResultTable"], form: str, out: TextIO) -> None:
     else:
         from rich.console import Console
 
-        console = Console(file=out)
+        # Never squeezed: a column of broken words is read by nobody, a long line can be scrolled.
+        console = Console(file=out, width=_WIDTH)
         for table in tables:
             console.print(_rich(table))
             if len(table.rows) > _TABLE_ROWS:
@@ -167,7 +169,7 @@ def _rich(table: "ResultTable") -> "Table":
     rich = Table(title=table.title, title_justify="left", show_edge=False)
     for i, column in enumerate(table.columns):
         numeric = all(isinstance(row[i], int | float | None) for row in shown)
-        rich.add_column(column, justify="right" if numeric else "left", overflow="fold")
+        rich.add_column(column, justify="right" if numeric else "left", no_wrap=True)
     for row in shown:
         rich.add_row(*map(_text, row))
     return rich
@@ -180,7 +182,7 @@ def _text(value: Any) -> str:
         return f"{value:.4g}"
     if isinstance(value, list) and len(value) > 4:
         return f"[{', '.join(_text(item) for item in value[:3])}, ... {len(value)} values]"
-    return str(value)
+    return str(value).replace(", ", "\n") if isinstance(value, str) and value.count(", ") > 1 else str(value)
 
 
 def _plain(value: Any) -> Any:

@@ -14,8 +14,9 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command; returns its exit code."""
     options = _parser().parse_args(arguments)
     from pipeline.body import BodyFileError
-    from pipeline.config import ConfigError, RoundConfig, load_config
+    from pipeline.config import ConfigError, load_config
     from pipeline.labels import LabelStoreError
+    from pipeline.rounds.round_config import RoundConfig
 
     try:
         rows = _draw(options, load_config(RoundConfig, options.overrides))
@@ -60,8 +61,8 @@ def _draw(options: argparse.Namespace, config) -> int:
     skel = load_skel(config.body.source, gender=config.body.gender)
     rows = []
     for info in list_shards(shards, config.data.dataset):
-        for photo in read_shard(info):
-            for person in photo.people if isinstance(photo, Photo) else ():
+        for photo in (item for item in read_shard(info) if isinstance(item, Photo)):
+            for person in photo.people:
                 if len(rows) < options.people:
                     found = [(title, by_person.get(person.id)) for title, by_person in labels]
                     rows.append(person_panels(photo, person, found, skel, hide_photo=options.hide_photos))

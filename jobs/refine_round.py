@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pipeline.config import RoundConfig
+    from pipeline.rounds.round_config import RoundConfig
 
 LOG_WIDTH = 110  # columns where the output is no terminal
 EPILOG = """examples:
@@ -29,10 +29,12 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command; returns its exit code."""
     options = _parser().parse_args(arguments)
     # Imported here, so that --help answers at once.
-    from pipeline.config import ConfigError, RoundConfig, load_config, valid_keys
+    from pipeline.config import ConfigError, load_config, valid_keys
     from pipeline.rounds.ray_environment import prepare_ray
 
     prepare_ray(os.environ)
+
+    from pipeline.rounds.round_config import RoundConfig
 
     if options.keys:
         print("\n".join(valid_keys(RoundConfig)))

@@ -1,13 +1,11 @@
-"""The typed configuration of a round: one frozen dataclass per component, dotted overrides, a digest.
+"""Typed configuration: one frozen dataclass per component, dotted overrides. Imports no torch, so that jobs start fast.
 
 Overrides look like `fit.batch_size=256`. OmegaConf checks the types; what is refused comes back as a `ConfigError` that
 says what was met, what is valid, and the nearest valid key.
 """
 
 import difflib
-import hashlib
-import json
-from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from types import NoneType
 from typing import Any, Literal, TypeVar, get_args, get_type_hints
 
@@ -15,12 +13,7 @@ import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from pipeline.acceptance import AcceptConfig
-from pipeline.fit import SkelifyConfig, SmplToSkelConfig
-from pipeline.labels import AuditConfig
-
 Config = TypeVar("Config")
-Device = Literal["auto", "cpu", "cuda"]
 
 
 class ConfigError(ValueError):
@@ -49,69 +42,6 @@ class BodyConfig:
 
     source: str = "open"
     gender: Literal["male", "female"] = "male"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FitConfig:
-    """How labels are computed. `auto` takes a GPU where the cluster has one; `batch_size` is in people.
-
-    dtype: in float32 the rounding of another batch size moved q by up to 5e-3 rad; in float64 by nothing, at 1.3 times
-    the time (48 people, 2 cores).
-    """
-
-    device: Device = "auto"
-    dtype: Literal["float32", "float64"] = "float64"
-    batch_size: int = 512
-    skelify: SkelifyConfig = field(default_factory=SkelifyConfig)
-    convert: SmplToSkelConfig = field(default_factory=SmplToSkelConfig)
-
-    def __post_init__(self) -> None:
-        if self.batch_size < 1:
-            raise ValueError(f"fit.batch_size={self.batch_size}: at least 1 person expected.")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PredictConfig:
-    """The network whose predictions start the fits: `auto`, `none`, or the URI of a checkpoint."""
-
-    checkpoint: str = "auto"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunConfig:
-    """How the work is placed; nothing here can change a label.
-
-    actors: 0 = one per CPU (per GPU with fit.device=cuda). attempts: a shard that fails or kills its actor so often
-    is quarantined. progress: a bar on stderr.
-    """
-
-    actors: int = 0
-    attempts: int = 3
-    progress: bool = True
-
-    def __post_init__(self) -> None:
-        if self.actors < 0:
-            raise ValueError(f"run.actors={self.actors}: 0 (one per CPU or GPU) or a positive number expected.")
-        if self.attempts < 1:
-            raise ValueError(f"run.attempts={self.attempts}: at least 1 expected.")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RoundConfig:
-    """Everything a round is told."""
-
-    data: DataConfig = field(default_factory=DataConfig)
-    storage: StorageConfig = field(default_factory=StorageConfig)
-    body: BodyConfig = field(default_factory=BodyConfig)
-    fit: FitConfig = field(default_factory=FitConfig)
-    accept: AcceptConfig = field(default_factory=AcceptConfig)
-    audit: AuditConfig = field(default_factory=AuditConfig)
-    predict: PredictConfig = field(default_factory=PredictConfig)
-    run: RunConfig = field(default_factory=RunConfig)
-
-
-# The inputs, the body's content and the checkpoint enter a run's identity by their digests, not by how they were named.
-RESULT_RELEVANT = ("fit", "accept")
 
 
 def valid_keys(cls: type) -> dict[str, Any]:
@@ -150,12 +80,6 @@ def load_config(cls: type[Config], overrides: list[str]) -> Config:
         return OmegaConf.to_object(config)  # pyrefly: ignore
     except ValueError as error:  # a value that its dataclass refuses
         raise ConfigError(str(error)) from error
-
-
-def config_digest(config: RoundConfig) -> str:
-    """SHA-256 (hex) of the settings that can change a label; the device must be resolved, not `auto`."""
-    relevant = {name: asdict(getattr(config, name)) for name in RESULT_RELEVANT}
-    return hashlib.sha256(json.dumps(relevant, sort_keys=True).encode()).hexdigest()
 
 
 def to_yaml(config: object) -> str:

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import torch
 
 from pipeline.body import load_skel, load_smpl
-from pipeline.config import RoundConfig
 from pipeline.fit import Skelify, SmplToSkel
 from pipeline.labels import StagedShard, Staging, read_labels
+from pipeline.rounds.round_config import RoundConfig
 from pipeline.rounds.shard_task import Models, ShardTask, process_shard
 from schemas.labels import LABEL_SCHEMA
 

@@ -11,7 +11,8 @@ import torch
 
 import pipeline
 import schemas
-from pipeline.config import ConfigError, Device, RoundConfig
+from pipeline.config import ConfigError
+from pipeline.rounds.round_config import Device, RoundConfig
 
 OBJECT_STORE_BYTES = 256 * 2**20  # labels go through the label store, not through Ray
 

@@ -11,13 +11,14 @@ from typing import Any
 import ray
 
 from pipeline.body import load_skel, load_smpl
-from pipeline.config import BodyConfig, ConfigError, RoundConfig, to_yaml
+from pipeline.config import BodyConfig, ConfigError, to_yaml
 from pipeline.labels import AlreadyPublishedError, Generation, LabelStore, Lineage, StagedShard, Staging, read_labels
 from pipeline.rounds.actor import ActorBrief, ShardActor, StagingError
 from pipeline.rounds.cluster import Placement, place, ray_session, resolve_device
 from pipeline.rounds.plan import RoundPlan, plan_round
 from pipeline.rounds.pool import ActorPool, Done, GivenUp
 from pipeline.rounds.progress import RoundProgress
+from pipeline.rounds.round_config import RoundConfig
 from pipeline.rounds.shard_task import ShardTask, carry_over
 from schemas.labels import LABEL_SCHEMA
 from schemas.person import Rejection, RejectionReason

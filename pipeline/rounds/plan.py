@@ -3,8 +3,9 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from pipeline.config import ConfigError, RoundConfig, config_digest
+from pipeline.config import ConfigError
 from pipeline.labels import Generation, InputShard, LabelStore, derive_run_id
+from pipeline.rounds.round_config import RoundConfig, config_digest
 from pipeline.rounds.shard_task import ShardTask
 from pipeline.shards import ShardInfo, list_shards
 

@@ -9,10 +9,10 @@ import pyarrow.compute as pc
 
 from pipeline.batch import LabelBatch, PersonBatch
 from pipeline.body import Smpl
-from pipeline.config import RoundConfig
 from pipeline.convert import convert_people
 from pipeline.fit import Skelify, SmplToSkel
 from pipeline.refine import refine_people
+from pipeline.rounds.round_config import RoundConfig
 from pipeline.shards import ShardInfo, read_shard
 from schemas.labels import LABEL_SCHEMA, Decision
 from schemas.person import Person, Photo, Rejection, RejectionReason

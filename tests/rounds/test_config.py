@@ -5,7 +5,8 @@ import dataclasses
 import pytest
 import yaml
 
-from pipeline.config import ConfigError, FitConfig, RoundConfig, config_digest, load_config, to_yaml, valid_keys
+from pipeline.config import ConfigError, load_config, to_yaml, valid_keys
+from pipeline.rounds.round_config import FitConfig, RoundConfig, config_digest
 
 
 def load(*overrides: str) -> RoundConfig:

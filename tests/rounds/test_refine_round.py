@@ -12,9 +12,10 @@ from typing import TypeVar
 import pytest
 
 from jobs.refine_round import main
-from pipeline.config import RoundConfig, load_config
+from pipeline.config import load_config
 from pipeline.labels import LabelStore
 from pipeline.rounds.driver import run_round
+from pipeline.rounds.round_config import RoundConfig
 from tests.rounds.made_shards import make_samples, write_shards
 
 T = TypeVar("T")

@@ -7,11 +7,12 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from pipeline.config import ConfigError, RoundConfig, load_config
+from pipeline.config import ConfigError, load_config
 from pipeline.labels import AlreadyPublishedError, AuditFailedError, LabelStore, vectors
 from pipeline.rounds.actor import StagingError
 from pipeline.rounds.driver import RoundResult, run_round
 from pipeline.rounds.plan import plan_round
+from pipeline.rounds.round_config import RoundConfig
 from pipeline.rounds.summary import summary_table
 from schemas.labels import LABEL_SCHEMA
 from tests.rounds.made_shards import make_samples, write_shards

@@ -161,7 +161,7 @@ def fit_regressors(skin: SmplSkin, body: Body, space: ShapeSpace) -> tuple[np.nd
 def write(arrays: dict[str, np.ndarray], path: Path) -> str:
     """Write the file by temporary name and rename; returns its sha256."""
     temporary = path.with_suffix(".tmp.npz")
-    np.savez_compressed(temporary, **arrays)
+    np.savez_compressed(temporary, allow_pickle=False, **arrays)  # pyrefly: ignore[bad-argument-type]
     os.replace(temporary, path)
     return hashlib.sha256(path.read_bytes()).hexdigest()
 

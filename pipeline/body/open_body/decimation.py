@@ -24,12 +24,14 @@ class HalfMesh:
         self.importance = importance
         self.on_midline = np.zeros(len(vertices), bool)
         self.on_midline[skin.midline] = True
-        self.faces: dict[int, tuple[int, int, int]] = {k: tuple(map(int, t)) for k, t in enumerate(skin.triangles)}
+        self.faces: dict[int, tuple[int, ...]] = {k: tuple(map(int, t)) for k, t in enumerate(skin.triangles)}
         self.around: dict[int, set[int]] = {}
         for face, corners in self.faces.items():
             for vertex in corners:
                 self.around.setdefault(vertex, set()).add(face)
-        self.quadrics = {v: sum(self._plane_quadric(f) for f in faces) for v, faces in self.around.items()}
+        self.quadrics: dict[int, np.ndarray] = {
+            v: sum((self._plane_quadric(f) for f in faces), start=np.zeros((4, 4))) for v, faces in self.around.items()
+        }
 
     def count(self) -> int:
         """Vertices of the whole body: midline ones once, others twice."""
@@ -73,7 +75,7 @@ class HalfMesh:
         new = np.cross(b - a, c - a)
         area, sides = np.linalg.norm(new), np.sum((b - a) ** 2) + np.sum((c - b) ** 2) + np.sum((a - c) ** 2)
         quality = 2 * np.sqrt(3) * area / max(sides, 1e-15)
-        return old @ new > FLIP_COSINE * np.linalg.norm(old) * area and quality > NEEDLE
+        return bool(old @ new > FLIP_COSINE * np.linalg.norm(old) * area and quality > NEEDLE)
 
     def collapse(self, gone: int, kept: int) -> None:
         """Move `gone` onto `kept` and drop the faces between them."""

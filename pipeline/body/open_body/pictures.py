@@ -79,6 +79,8 @@ def save_grid(path: Path, rows: Sequence[Sequence[np.ndarray]]) -> None:
 def tpose_sheet(body: Skel, path: Path) -> None:
     """Skin and skeleton of the mean person from the front and from the side."""
     out = body(torch.zeros(1, N_Q), torch.zeros(1, N_BETAS), with_skeleton=True)
+    if out.skeleton_vertices is None:
+        raise ValueError("the body was posed without its skeleton")
     skin, bones = out.skin_vertices[0].numpy(), out.skeleton_vertices[0].numpy()
     row = []
     for vertices, faces, color in ((skin, body.faces, SKIN), (bones, body.skeleton_faces, BONE)):

@@ -81,7 +81,7 @@ def _add_limbs(
 ) -> None:
     elbow, wrist = (skel[SKEL_NAMES.index(f"{n}_{side}")] for n in ("ulna", "hand"))
     along = (template - elbow) @ (wrist - elbow) / np.sum((wrist - elbow) ** 2)
-    radius = _rise(along, np.mean(RADIUS_SPAN), 0.5 * np.ptp(RADIUS_SPAN))
+    radius = _rise(along, float(np.mean(RADIUS_SPAN)), 0.5 * float(np.ptp(RADIUS_SPAN)))
     # calcaneus and talus share the hind foot: the talus carries the skin above the ankle joint
     height = _rise(template[:, 1], skel[SKEL_NAMES.index(f"talus_{side}"), 1] + 0.01, 0.03)
     columns = {
