@@ -238,8 +238,8 @@ class Skelify:
         q, betas, cam_t = found.x[:, :N_Q], found.x[:, N_Q:_CAM], self._cam_t(found.x)
         error = kp2d_error(project(self._solver.keypoints(q, betas), cam_t), keypoints)
         std = q_standard_deviation(found, self._orientation)
-        real = [x.to(self.model.dtype) for x in (q, betas, cam_t, error)]
-        return SkelifyResult(*real, found.iterations, std.to(self.model.dtype), problem.anchor[:, :N_Q].to(self.model.dtype))
+        result = SkelifyResult(q, betas, cam_t, error, found.iterations, std, problem.anchor[:, :N_Q])
+        return SkelifyResult(*(x.to(self.model.dtype) if x.is_floating_point() else x for x in result))
 
     def _turned(self, q: Tensor) -> Tensor:
         """Each pose (P, 46) facing four ways: (4 P, 46)."""

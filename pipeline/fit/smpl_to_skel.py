@@ -167,5 +167,5 @@ class SmplToSkel:
         worst = pve_mm.amax(1)
         poor = ~(worst <= self.config.poor_fit_mm)
         std = q_standard_deviation(found, self._orientation)
-        real = [x.to(self.skel.dtype) for x in (q, betas, trans, pve_mm.mean(1), worst)]
-        return SmplToSkelResult(*real, poor, found.iterations, std.to(self.skel.dtype))
+        result = SmplToSkelResult(q, betas, trans, pve_mm.mean(1), worst, poor, found.iterations, std)
+        return SmplToSkelResult(*(x.to(self.skel.dtype) if x.is_floating_point() else x for x in result))
