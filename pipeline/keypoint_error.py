@@ -9,22 +9,25 @@ from schemas.keypoints import MIN_CONFIDENCE, MIN_CONFIDENT_BODY_POINTS, N_KEYPO
 _BODY_POINTS = 25
 
 
-def usable_confidence(keypoints: Float[Tensor, "B 44 3"]) -> Float[Tensor, "B 44"]:
-    """Confidence (B, 44), 0 where below 0.3, where anything is not finite, and at the unscored 37, 38."""
-    confidence = keypoints[..., 2]
+def usable_confidence(keypoints: Float[Tensor, "B 44 D"]) -> Float[Tensor, "B 44"]:
+    """Confidence (B, 44), 0 where below 0.3, where anything is not finite, and at the unscored 37, 38.
+
+    keypoints: 2D or 3D, the confidence last.
+    """
+    confidence = keypoints[..., -1]
     usable = torch.isfinite(keypoints).all(-1) & (confidence >= MIN_CONFIDENCE)
     scored = torch.zeros(N_KEYPOINTS, dtype=torch.bool, device=keypoints.device)
     scored[list(SCORED)] = True
     return torch.where(usable & scored, confidence, torch.zeros_like(confidence))
 
 
-def usable_places(keypoints: Float[Tensor, "B 44 3"]) -> Float[Tensor, "B 44 2"]:
-    """Where the points are (B, 44, 2), crop units; the origin for absent ones, whatever was written there.
+def usable_places(keypoints: Float[Tensor, "B 44 D"]) -> Float[Tensor, "B 44 D-1"]:
+    """Where the points are, crop units or m; the origin for absent ones, whatever was written there.
 
     An absent point has weight 0, but 0 times the overflow of a huge or infinite place would be NaN.
     """
     usable = (usable_confidence(keypoints) > 0)[..., None]
-    return torch.where(usable, keypoints[..., :2], torch.zeros_like(keypoints[..., :2]))
+    return torch.where(usable, keypoints[..., :-1], torch.zeros_like(keypoints[..., :-1]))
 
 
 def kp2d_error(projected: Float[Tensor, "B 44 2"], keypoints: Float[Tensor, "B 44 3"]) -> Float[Tensor, "B"]:

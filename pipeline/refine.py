@@ -48,7 +48,7 @@ def refine_people(
     with torch.no_grad():
         skel = skelify.model
         keypoints = _own(skelify, batch.keypoints)
-        candidate = _candidates(keypoints, parent, start, skelify)
+        candidate = _candidates(keypoints, _own(skelify, batch.keypoints_3d), parent, start, skelify)
         q, betas = stored(candidate.fit.q), stored(candidate.fit.betas)
         pve_mean, pve_max = _distance_to_smpl(batch, q, betas, skelify, smpl)
         measured = measure(skel, q, betas, keypoints, pve_mean)
@@ -63,7 +63,9 @@ def _own(skelify: Skelify, x: np.ndarray | Tensor) -> Tensor:
     return torch.as_tensor(x).to(device=skelify.model.device, dtype=skelify.model.dtype)
 
 
-def _candidates(keypoints: Tensor, parent: LabelBatch, start: Start | None, skelify: Skelify) -> _Candidate:
+def _candidates(
+    keypoints: Tensor, points_3d: Tensor, parent: LabelBatch, start: Start | None, skelify: Skelify
+) -> _Candidate:
     """Fit everyone from their own start; the two groups are independent problems of the same solver."""
     q, betas, cam_t, held = (_own(skelify, x) for x in (parent.q, parent.betas, parent.cam_t, parent.anchor_q))
     loosely = torch.as_tensor(parent.start_source == StartSource.MEAN_POSE, device=q.device)
@@ -78,12 +80,12 @@ def _candidates(keypoints: Tensor, parent: LabelBatch, start: Start | None, skel
         )
         known, source[as_numpy(available)] = known | available, StartSource.PREDICTION
         held, loosely = torch.where(available[:, None], q, held), loosely & ~available
-    parts = [
-        (known, lambda m: skelify.fit(keypoints[m], q[m], betas[m], cam_t[m], Anchor(held[m], loosely[m]))),
-        (~known, lambda m: skelify.fit_from_mean_pose(keypoints[m])),
-    ]
-    order = torch.cat([torch.nonzero(mask).squeeze(1) for mask, _ in parts])
-    results = [solve(mask) for mask, solve in parts]
+    anchor, new = Anchor(held[known], loosely[known]), ~known
+    results = (
+        skelify.fit(keypoints[known], q[known], betas[known], cam_t[known], anchor, points_3d[known]),
+        skelify.fit_from_mean_pose(keypoints[new], points_3d[new]),
+    )
+    order = torch.cat([torch.nonzero(mask).squeeze(1) for mask in (known, new)])
     back = torch.argsort(order)
     return _Candidate(SkelifyResult(*(torch.cat(pair)[back] for pair in zip(*results, strict=True))), source)
 

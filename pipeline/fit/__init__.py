@@ -1,6 +1,19 @@
-"""Optimisers: SKELify (2D keypoints to SKEL) and SMPL-to-SKEL conversion."""
+"""Optimisers: SKELify (keypoints to SKEL) and SMPL-to-SKEL conversion."""
 
+from pipeline.fit.published_objective import hsmr_objective
 from pipeline.fit.skelify import Anchor, Skelify, SkelifyConfig, SkelifyResult
 from pipeline.fit.smpl_to_skel import SmplToSkel, SmplToSkelConfig, SmplToSkelResult
+from pipeline.fit.track import TrackConfig, TrackFit
 
-__all__ = ["Anchor", "Skelify", "SkelifyConfig", "SkelifyResult", "SmplToSkel", "SmplToSkelConfig", "SmplToSkelResult"]
+__all__ = [
+    "Anchor",
+    "Skelify",
+    "SkelifyConfig",
+    "SkelifyResult",
+    "SmplToSkel",
+    "SmplToSkelConfig",
+    "SmplToSkelResult",
+    "TrackConfig",
+    "TrackFit",
+    "hsmr_objective",
+]

@@ -4,47 +4,58 @@ The robust objective, in units of squared standard deviations:
   sum_k c_k rho(|project(X_k) - keypoint_k| / noise)   Geman-McClure, with the scale of real keypoint noise
 + |(q - q_anchor) / anchor_std|^2                      holds what the keypoints do not see
 + |betas / betas_std|^2 + (log tz / tz_start)^2 / depth_std^2
++ sum_k c_k rho(|(X_k - X_39) - point_k| / std_3d)     3D keypoints where there are any; depth counts less
 inside the joint limits, which bound the search: no label ever leaves them.
 The pelvis moves by spin vectors, so lying and upside-down people are no special case.
+
+objective=hsmr minimises the published refiner objective instead (`pipeline.fit.published_objective`).
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from pipeline.body.rotations import skew
 from pipeline.body.skel import Skel
-from pipeline.camera import project, projection_jacobian, rough_camera
-from pipeline.fit.compiled_solver import Stage, Targets, solve
+from pipeline.camera import project, rough_camera
+from pipeline.fit.compiled_solver import Stage, solve
+from pipeline.fit.compiled_terms import Kernel
+from pipeline.fit.image_objective import CAM, ImageObjective, cam_t_of, linearise
 from pipeline.fit.joint_limits import fit_bounds
 from pipeline.fit.mean_pose import folded_q, mean_q
 from pipeline.fit.orientation import PelvisOrientation
 from pipeline.fit.posterior import q_standard_deviation
+from pipeline.fit.published_objective import ANGLE_WEIGHT, KERNEL_SCALE, SHAPE_WEIGHT, squared_confidence, torso_length
 from pipeline.fit.solver_dtype import in_solver_dtype
 from pipeline.keypoint_error import kp2d_error, usable_confidence, usable_places
-from pipeline.levenberg_marquardt import Linearised, LmConfig, Minimum, minimise
+from pipeline.levenberg_marquardt import Bounds, Linearised, LmConfig, Minimum, minimise
 from schemas.skel import N_BETAS, N_Q, N_UNLIMITED, q_limits
 
-_CAM = N_Q + N_BETAS  # x = q (46), betas (10), tx, ty, log tz
+Objective = Literal["robust", "hsmr"]
+
 _YAWS = (0.0, 90.0, 180.0, 270.0)
+_PELVIS = 39
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SkelifyConfig:
-    """Weights of the robust objective, each the standard deviation of what it holds."""
+    """Which objective, and the weights of the robust one, each the standard deviation of what it holds."""
 
+    objective: Objective = "robust"
     keypoint_noise: float = 0.008  # crop units: 2 px of the 256 crop
-    kernel_scale: float = 0.02  # crop units; a keypoint this far off has half its pull left
+    kernel_scale: float = 0.025  # crop units; a keypoint this far off has half its pull left
     coarse_kernel_scale: float = 0.1  # crop units, of the first pass, while the start is still far off
     far_kernel_scale: float = 1.0  # crop units, of a first pass for people who start from the mean pose
-    anchor_std: float = 0.2  # rad, joint angle to the start; less for joints with a small range
-    orientation_std: float = 0.25  # rad, pelvis to the start
+    anchor_std: float = 0.17  # rad, joint angle to the start; less for joints with a small range
+    orientation_std: float = 0.2  # rad, pelvis to the start
     unlabelled_anchor_std: float = 0.5  # rad, joint angle to the mean pose for people without a label
     betas_std: float = 1.0
-    depth_std: float = 0.3  # of log depth
+    depth_std: float = 0.2  # of log depth
+    keypoint_3d_noise: float = 0.08  # m, across the view
+    keypoint_3d_depth_noise: float = 0.16  # m, along it
+    keypoint_3d_kernel: float = 3.0  # standard deviations; a point this far off has half its pull left
     coarse_iterations: int = 10
     max_iterations: int = 30
 
@@ -70,19 +81,13 @@ class SkelifyResult(NamedTuple):
     anchor_q: Tensor
 
 
-@dataclass(frozen=True)
-class _Problem:
-    """What stays fixed during a fit: targets (B, 44, 2), confidence (B, 44), the anchor of all unknowns (B, 59) and its
-    precision (B, 59).
-    """
+class Problem(NamedTuple):
+    """The terms of B people, their start x (B, 59), and what the result reports: keypoints and anchor_q (B, 46)."""
 
-    target: Tensor
-    confidence: Tensor
-    anchor: Tensor
-    precision: Tensor
-
-    def of(self, people: Tensor) -> "_Problem":
-        return _Problem(self.target[people], self.confidence[people], self.anchor[people], self.precision[people])
+    terms: ImageObjective
+    start: Tensor
+    keypoints: Tensor
+    anchor_q: Tensor
 
 
 class Skelify:
@@ -94,10 +99,22 @@ class Skelify:
     def __init__(self, model: Skel, config: SkelifyConfig | None = None):
         self.model, self.config, self._solver = model, config or SkelifyConfig(), in_solver_dtype(model)
         model = self._solver
-        self._orientation = PelvisOrientation(model.rig)
+        self.orientation = PelvisOrientation(model.rig)
         low, high = (torch.as_tensor(limit, dtype=model.dtype, device=model.device) for limit in q_limits())
-        self._bounds = fit_bounds(model.rig.sources)
+        self._limits, self._bounds = (low, high), self._search_range()
         self._reach = ((high - low) / 1.5).clamp_max(1.0)
+
+    @property
+    def bounds(self) -> Bounds:
+        """Where the search may go (59,): the joint limits and plausible shapes, or anywhere with the published one."""
+        return self._bounds
+
+    def _search_range(self) -> Bounds:
+        bounds = fit_bounds(self._solver.rig.sources)
+        if self.config.objective == "robust":
+            return bounds
+        free = torch.full_like(bounds.low, torch.inf)
+        return Bounds(-free, free)
 
     def fit(
         self,
@@ -106,147 +123,197 @@ class Skelify:
         betas: Float[Tensor, "B 10"],
         cam_t: Float[Tensor, "B 3"],
         anchor: Anchor | None = None,
+        keypoints_3d: Float[Tensor, "B 44 4"] | None = None,
     ) -> SkelifyResult:
         """Refine a guess. keypoints: crop units and confidence; below 0.3 or not finite counts as absent.
+
+        keypoints_3d: m in camera axes and confidence, absent likewise; people without keypoint 39 have none.
 
         anchor: what the pose is held to, the guess itself when not given. Give the anchor of an earlier fit when its
         result is the guess: holding to the result would count the same keypoints twice.
 
         Raises ValueError when shapes disagree. A person whose start is not finite comes back not finite.
         """
-        keypoints, q, betas, cam_t = (self._own(x) for x in (keypoints, q, betas, cam_t))
-        self._check(keypoints, q, betas, cam_t)
-        anchor = anchor or Anchor(q, torch.zeros(len(q), dtype=torch.bool))
-        start = self._pack(q, betas, cam_t)
-        problem = self._problem(keypoints, start, Anchor(self._own(anchor.q), anchor.mean_pose.to(q.device)))
-        return self._result(self._anneal(problem, start, self._kernel_scales()), problem, keypoints)
+        problem = self.problem(keypoints, q, betas, cam_t, anchor, keypoints_3d)
+        return self.result(self._anneal(problem.terms, problem.start, self._kernel_scales()), problem)
 
-    def fit_from_mean_pose(self, keypoints: Float[Tensor, "B 44 3"]) -> SkelifyResult:
+    def problem(
+        self,
+        keypoints: Float[Tensor, "B 44 3"],
+        q: Float[Tensor, "B 46"],
+        betas: Float[Tensor, "B 10"],
+        cam_t: Float[Tensor, "B 3"],
+        anchor: Anchor | None = None,
+        keypoints_3d: Float[Tensor, "B 44 4"] | None = None,
+    ) -> Problem:
+        """What `fit` minimises for its arguments, and from where."""
+        keypoints, q, betas, cam_t = (self._own(x) for x in (keypoints, q, betas, cam_t))
+        points_3d = keypoints.new_zeros(len(q), 44, 4) if keypoints_3d is None else self._own(keypoints_3d)
+        self._check(keypoints, q, betas, cam_t, points_3d)
+        anchor = anchor or Anchor(q, torch.zeros(len(q), dtype=torch.bool))
+        anchor = Anchor(self._own(anchor.q), anchor.mean_pose.to(q.device))
+        start = self._pack(q, betas, cam_t)
+        return Problem(self._objective(keypoints, points_3d, start, anchor), start, keypoints, anchor.q)
+
+    def fit_from_mean_pose(
+        self, keypoints: Float[Tensor, "B 44 3"], keypoints_3d: Float[Tensor, "B 44 4"] | None = None
+    ) -> SkelifyResult:
         """Fit people without a label: from the mean pose, upright and folded, seen from four sides."""
         keypoints = self._own(keypoints)
         seen = self._turned(torch.stack([mean_q(), folded_q()]))
         people, sides = len(keypoints), len(seen)
+        points_3d = keypoints.new_zeros(people, 44, 4) if keypoints_3d is None else self._own(keypoints_3d)
         q = seen.repeat(people, 1)
         repeated = keypoints.repeat_interleave(sides, 0)
         betas = q.new_zeros(len(q), N_BETAS)
         q = self._rolled_like(repeated, q)
         cam_t = rough_camera(self._solver.keypoints(q, betas), repeated)
         start = self._pack(q, betas, cam_t)
-        problem = self._problem(repeated, start, Anchor(q, torch.ones(len(q), dtype=torch.bool, device=q.device)))
-        found = self._anneal(problem, start, (self.config.far_kernel_scale, *self._kernel_scales()))
+        anchor = Anchor(q, torch.ones(len(q), dtype=torch.bool, device=q.device))
+        terms = self._objective(repeated, points_3d.repeat_interleave(sides, 0), start, anchor)
+        found = self._anneal(terms, start, self._kernel_scales(far=True))
         best = found.cost.nan_to_num(torch.inf).reshape(people, sides).argmin(1)
         best = best + torch.arange(people, device=best.device) * sides
         spent = found.iterations.reshape(people, sides).sum(1)
         chosen = Minimum(found.x[best], found.cost[best], found.normal[best], spent)
-        return self._result(chosen, problem.of(best), keypoints)
+        return self.result(chosen, Problem(terms.of(best), start[best], keypoints, q[best]))
 
     def _own(self, x: Tensor) -> Tensor:
         return x.to(device=self._solver.device, dtype=self._solver.dtype)
 
-    def _check(self, keypoints: Tensor, q: Tensor, betas: Tensor, cam_t: Tensor) -> None:
+    def _check(self, keypoints: Tensor, q: Tensor, betas: Tensor, cam_t: Tensor, points_3d: Tensor) -> None:
         people = len(keypoints)
-        expected = ((people, 44, 3), (people, N_Q), (people, N_BETAS), (people, 3))
-        got = tuple(tuple(x.shape) for x in (keypoints, q, betas, cam_t))
+        expected = ((people, 44, 3), (people, N_Q), (people, N_BETAS), (people, 3), (people, 44, 4))
+        got = tuple(tuple(x.shape) for x in (keypoints, q, betas, cam_t, points_3d))
         if got != expected:
-            raise ValueError(f"keypoints, q, betas, cam_t must have shapes {expected}, got {got}")
+            raise ValueError(f"keypoints, q, betas, cam_t, keypoints_3d must have shapes {expected}, got {got}")
 
     def _pack(self, q: Tensor, betas: Tensor, cam_t: Tensor) -> Tensor:
         return torch.cat([q, betas, cam_t[:, :2], torch.log(cam_t[:, 2:])], 1)
 
-    def _kernel_scales(self) -> tuple[float, float]:
-        return self.config.coarse_kernel_scale, self.config.kernel_scale
+    def _kernel_scales(self, far: bool = False) -> tuple[float, ...]:
+        """One per pass; `far`: from the mean pose."""
+        if self.config.objective == "hsmr":
+            return (KERNEL_SCALE,)
+        scales = self.config.coarse_kernel_scale, self.config.kernel_scale
+        return (self.config.far_kernel_scale, *scales) if far else scales
 
-    def _anneal(self, problem: _Problem, start: Tensor, scales: tuple[float, ...]) -> Minimum:
+    def _anneal(self, terms: ImageObjective, start: Tensor, scales: tuple[float, ...]) -> Minimum:
         """Graduated non-convexity: a wide kernel first, so that far keypoints pull until the body is near them."""
+        stages = self._stages(scales)
         if start.is_cuda:
-            return self._anneal_in_torch(problem, start, scales)
-        iterations = [self.config.coarse_iterations] * (len(scales) - 1) + [self.config.max_iterations]
-        stages = tuple(Stage(scale, LmConfig(max_iterations=n)) for scale, n in zip(scales, iterations, strict=True))
-        pull = problem.confidence / self.config.keypoint_noise**2
-        tensors = (problem.target, pull, problem.anchor, problem.precision)
-        targets = Targets(*(x.contiguous().numpy() for x in tensors))
-        kernel = self._solver.keypoint_operator.kernel
-        found = solve(
-            start.numpy(), targets, stages, self._orientation, self._bounds, kernel, threads=torch.get_num_threads()
-        )
+            return self._anneal_in_torch(terms, start, stages)
+        kernel, threads = self._solver.keypoint_operator.kernel, torch.get_num_threads()
+        found = solve(start.numpy(), terms.targets(), stages, self.orientation, self.bounds, kernel, threads)
         return Minimum(*(torch.from_numpy(x) for x in (found.x, found.cost, found.normal, found.iterations)))
 
-    def _anneal_in_torch(self, problem: _Problem, start: Tensor, scales: tuple[float, ...]) -> Minimum:
-        """The same passes as batched tensor operations, for the GPU."""
-        x, spent = start, torch.zeros(len(start), dtype=torch.int64, device=start.device)
-        for scale in scales[:-1]:
-            coarse = self._minimise(problem, x, scale, self.config.coarse_iterations)
-            x, spent = coarse.x, spent + coarse.iterations
-        fine = self._minimise(problem, x, scales[-1], self.config.max_iterations)
-        return Minimum(fine.x, fine.cost, fine.normal, spent + fine.iterations)
+    def _stages(self, scales: tuple[float, ...]) -> tuple[Stage, ...]:
+        """All passes but the last only prepare a start, so they stop early: half the evaluations, the same result."""
+        coarse = LmConfig(max_iterations=self.config.coarse_iterations, relative_tolerance=1e-2, initial_damping=1e-4)
+        to = 1e-5 if self.config.objective == "robust" else 1e-7  # the published one is fitted to be compared
+        fine = LmConfig(max_iterations=self.config.max_iterations, relative_tolerance=to, initial_damping=1e-4)
+        return (*(Stage(scale, coarse) for scale in scales[:-1]), Stage(scales[-1], fine))
 
-    def _problem(self, keypoints: Tensor, start: Tensor, anchor: Anchor) -> _Problem:
+    def _anneal_in_torch(self, terms: ImageObjective, start: Tensor, stages: tuple[Stage, ...]) -> Minimum:
+        """The same passes as batched tensor operations, for the GPU."""
+        found, spent = self._minimise(terms, start, stages[0]), 0
+        for stage in stages[1:]:
+            spent = spent + found.iterations
+            found = self._minimise(terms, found.x, stage)
+        return Minimum(found.x, found.cost, found.normal, spent + found.iterations)
+
+    def _minimise(self, terms: ImageObjective, start: Tensor, stage: Stage) -> Minimum:
+        def evaluate(x: Tensor, people: Tensor) -> Linearised:
+            return self.linearise(x, terms.of(people), stage.kernel_scale)
+
+        return minimise(evaluate, self.retract, start, stage.stop, self.bounds)
+
+    def linearise(self, x: Float[Tensor, "A 59"], terms: ImageObjective, kernel_scale: float) -> Linearised:
+        """The objective of A people at x."""
+        return linearise(self._solver, self.orientation, x, terms, kernel_scale)
+
+    def retract(self, x: Float[Tensor, "A 59"], step: Float[Tensor, "A 59"]) -> Float[Tensor, "A 59"]:
+        """x moved by a step, whose first three entries turn the pelvis."""
+        moved = x + step
+        return torch.cat([self.orientation.turned(x[:, :N_Q], step[:, :3]), moved[:, 3:]], 1)
+
+    def _objective(self, keypoints: Tensor, points_3d: Tensor, start: Tensor, anchor: Anchor) -> ImageObjective:
+        if self.config.objective == "hsmr":
+            return self._published(keypoints, start)
         config = self.config
         hold = torch.where(anchor.mean_pose, config.unlabelled_anchor_std, config.anchor_std)
         std = torch.empty_like(start)
         std[:, :N_Q] = hold[:, None] * self._reach
         std[:, :N_UNLIMITED] = config.orientation_std
-        std[:, N_Q:_CAM] = config.betas_std
-        std[:, _CAM:] = start.new_tensor([torch.inf, torch.inf, config.depth_std])
-        center = torch.cat([anchor.q, torch.zeros_like(start[:, N_Q:_CAM]), start[:, _CAM:]], 1)
-        return _Problem(usable_places(keypoints), usable_confidence(keypoints), center, std**-2)
+        std[:, N_Q:CAM] = config.betas_std
+        std[:, CAM:] = start.new_tensor([torch.inf, torch.inf, config.depth_std])
+        places_3d, weight_3d = self._space_targets(points_3d)
+        return ImageObjective(
+            kernel=Kernel.IMAGE,
+            position=usable_places(keypoints),
+            weight=usable_confidence(keypoints) / config.keypoint_noise**2,
+            unit=torch.ones_like(start[:, 0]),
+            points_3d=places_3d,
+            weight_3d=weight_3d,
+            kernel_3d=config.keypoint_3d_kernel,
+            anchor=torch.cat([anchor.q, torch.zeros_like(start[:, N_Q:CAM]), start[:, CAM:]], 1),
+            precision=std**-2,
+            range_pull=0.0,
+            joint_limits=self._limits,
+        )
 
-    def _minimise(self, problem: _Problem, start: Tensor, scale: float, iterations: int) -> Minimum:
-        def evaluate(x: Tensor, people: Tensor) -> Linearised:
-            return self._evaluate(x, problem.of(people), scale)
+    def _space_targets(self, points_3d: Tensor) -> tuple[Tensor, Tensor]:
+        """Places relative to keypoint 39 (B, 44, 3) m and their weights (B, 44, 3); (B, 0, 3) when nobody has any."""
+        confidence = usable_confidence(points_3d)
+        confidence = confidence * (confidence[:, _PELVIS : _PELVIS + 1] > 0)
+        if not (confidence > 0).any():
+            return points_3d[:, :0, :3], points_3d[:, :0, :3]
+        places = usable_places(points_3d)
+        across, along = self.config.keypoint_3d_noise, self.config.keypoint_3d_depth_noise
+        weight = confidence[..., None] * confidence.new_tensor([across, across, along]) ** -2
+        return places - places[:, _PELVIS : _PELVIS + 1], weight
 
-        return minimise(evaluate, self._retract, start, LmConfig(max_iterations=iterations), self._bounds)
+    def _published(self, keypoints: Tensor, start: Tensor) -> ImageObjective:
+        torso = torso_length(keypoints)
+        precision = torch.zeros_like(start)
+        precision[:, N_Q:CAM] = SHAPE_WEIGHT
+        return ImageObjective(
+            kernel=Kernel.IMAGE_PER_AXIS,
+            position=torch.nan_to_num(keypoints[..., :2], 0.0, 0.0, 0.0),
+            weight=squared_confidence(keypoints) / torso[:, None] ** 2,
+            unit=torso,
+            points_3d=keypoints[:, :0],
+            weight_3d=keypoints[:, :0],
+            kernel_3d=1.0,
+            anchor=torch.zeros_like(start),
+            precision=precision,
+            range_pull=ANGLE_WEIGHT / (N_Q - N_UNLIMITED),
+            joint_limits=self._limits,
+        )
 
-    def _retract(self, x: Tensor, step: Tensor) -> Tensor:
-        moved = x + step
-        return torch.cat([self._orientation.turned(x[:, :N_Q], step[:, :3]), moved[:, 3:]], 1)
+    def result(self, found: Minimum, problem: Problem) -> SkelifyResult:
+        """What a minimum says of its people."""
+        q, betas, cam_t = found.x[:, :N_Q], found.x[:, N_Q:CAM], cam_t_of(found.x)
+        error = kp2d_error(project(self._solver.keypoints(q, betas), cam_t), problem.keypoints)
+        std = q_standard_deviation(self._in_standard_deviations(found, problem.terms), self.orientation)
+        q, betas, cam_t, error, std, anchor_q = (
+            x.to(self.model.dtype) for x in (q, betas, cam_t, error, std, problem.anchor_q)
+        )
+        return SkelifyResult(q, betas, cam_t, error, found.iterations, std, anchor_q)
 
-    def _cam_t(self, x: Tensor) -> Tensor:
-        return torch.cat([x[:, _CAM : _CAM + 2], torch.exp(x[:, _CAM + 2 :].clamp(-3, 8))], 1)
-
-    def _evaluate(self, x: Tensor, problem: _Problem, scale: float) -> Linearised:
-        residual, jacobian = self._reprojection(x, problem.target)
-        squared = residual.square().sum(-1)
-        half = scale**2 / (scale**2 + squared)
-        pull = problem.confidence / self.config.keypoint_noise**2
-        weighted = (jacobian * (pull * half**2)[..., None, None]).flatten(1, 2)
-        gradient = (weighted.mT @ residual.flatten(1)[..., None]).squeeze(-1)
-        normal = weighted.mT @ jacobian.flatten(1, 2)
-        data = Linearised((pull * half * squared).sum(-1), gradient, normal)
-        return self._with_priors(data, x, problem)
-
-    def _reprojection(self, x: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        """Residuals (A, 44, 2) in crop units and their Jacobian (A, 44, 2, 59) in (spin, q[3:], betas, cam)."""
-        q, betas, cam_t = x[:, :N_Q], x[:, N_Q:_CAM], self._cam_t(x)
-        points, by_q, by_betas = self._solver.keypoints_and_jacobian(q, betas)
-        pivot = self._solver.rig.joint_template[0] + betas @ self._solver.rig.joint_dirs[0].mT
-        by_spin = -skew(points - pivot[:, None])
-        slope = projection_jacobian(points, cam_t)
-        body = slope @ torch.cat([by_spin, by_q[..., N_UNLIMITED:], by_betas], -1)
-        by_cam = torch.cat([slope[..., :2], slope[..., 2:] * cam_t[:, None, None, 2:]], -1)
-        return project(points, cam_t) - target, torch.cat([body, by_cam], -1)
-
-    def _with_priors(self, data: Linearised, x: Tensor, problem: _Problem) -> Linearised:
-        """Add the anchor, shape and depth terms: all of them diagonal in the unknowns."""
-        turned = self._orientation.between(x[:, :N_Q], problem.anchor[:, :N_Q])
-        away = torch.cat([turned, (x - problem.anchor)[:, N_UNLIMITED:]], 1)
-        pull = problem.precision * away
-        normal = data.normal + torch.diag_embed(problem.precision)
-        return Linearised(data.cost + (pull * away).sum(-1), data.gradient + pull, normal)
-
-    def _result(self, found: Minimum, problem: _Problem, keypoints: Tensor) -> SkelifyResult:
-        q, betas, cam_t = found.x[:, :N_Q], found.x[:, N_Q:_CAM], self._cam_t(found.x)
-        error = kp2d_error(project(self._solver.keypoints(q, betas), cam_t), keypoints)
-        std = q_standard_deviation(found, self._orientation)
-        result = SkelifyResult(q, betas, cam_t, error, found.iterations, std, problem.anchor[:, :N_Q])
-        return SkelifyResult(*(x.to(self.model.dtype) if x.is_floating_point() else x for x in result))
+    def _in_standard_deviations(self, found: Minimum, terms: ImageObjective) -> Minimum:
+        """The published objective counts torso lengths: its normal matrix is taken to the keypoint noise."""
+        if self.config.objective == "robust":
+            return found
+        factor = (terms.unit / self.config.keypoint_noise).square()[:, None, None]
+        return Minimum(found.x, found.cost, found.normal * factor, found.iterations)
 
     def _turned(self, q: Tensor) -> Tensor:
         """Each pose (P, 46) facing four ways: (4 P, 46)."""
         q = self._own(q).repeat(len(_YAWS), 1)
         up = torch.zeros_like(q[:, :3])
         up[:, 1] = torch.deg2rad(q.new_tensor(_YAWS)).repeat_interleave(len(q) // len(_YAWS))
-        return torch.cat([self._orientation.turned(q, up), q[:, N_UNLIMITED:]], 1)
+        return torch.cat([self.orientation.turned(q, up), q[:, N_UNLIMITED:]], 1)
 
     def _rolled_like(self, keypoints: Tensor, q: Tensor) -> Tensor:
         """Turn people in the image plane as the keypoints lie, by the Procrustes angle of the points both have."""
@@ -259,4 +326,4 @@ class Skelify:
         cosine = (weight * a * b).sum((1, 2))
         spin = torch.zeros_like(q[:, :3])
         spin[:, 2] = torch.atan2(sine, cosine)
-        return torch.cat([self._orientation.turned(q, spin), q[:, N_UNLIMITED:]], 1)
+        return torch.cat([self.orientation.turned(q, spin), q[:, N_UNLIMITED:]], 1)

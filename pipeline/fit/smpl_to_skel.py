@@ -11,6 +11,7 @@ docs/performance.md). The reported PVE is that of the whole mesh.
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -19,7 +20,8 @@ from pipeline.body.rotations import skew
 from pipeline.body.skel import Skel
 from pipeline.body.smpl import Smpl
 from pipeline.fit.bone_motion import bone_rotations_to_q
-from pipeline.fit.compiled_solver import Stage, Targets, solve
+from pipeline.fit.compiled_solver import Stage, solve
+from pipeline.fit.compiled_terms import Kernel, Targets
 from pipeline.fit.joint_limits import fit_bounds
 from pipeline.fit.orientation import PelvisOrientation
 from pipeline.fit.posterior import q_standard_deviation
@@ -39,7 +41,7 @@ class SmplToSkelConfig:
     worst_scale: float = 0.03  # m; points this far off pull twice as hard, which halves the share of bad frames
     pose_std: float = 2.0  # rad, to the start: only what the mesh does not tell
     betas_std: float = 2.0  # to the SMPL betas
-    n_patches: int = 240
+    n_patches: int = 200
     max_iterations: int = 60
     poor_fit_mm: float = 60.0  # a PVE max above this flags the frame
 
@@ -85,6 +87,7 @@ class SmplToSkel:
         self._patches = SurfacePatches(skel, self.config.n_patches)
         self._bounds = fit_bounds(skel.rig.sources)
         config = self.config
+        self._stop = LmConfig(max_iterations=config.max_iterations, relative_tolerance=1e-5, initial_damping=1e-4)
         std = [config.pose_std] * N_Q + [config.betas_std] * N_BETAS + [torch.inf] * 3
         self._precision = skel.rig.sources.new_tensor(std) ** -2
 
@@ -113,14 +116,28 @@ class SmplToSkel:
 
     def _minimise(self, problem: _Problem) -> Minimum:
         """The fit to the patch means: compiled on the CPU, batched tensor operations on a GPU."""
-        start, stop = problem.start, LmConfig(max_iterations=self.config.max_iterations, relative_tolerance=1e-5)
+        start, stop = problem.start, self._stop
         if start.is_cuda:
             return minimise(
                 lambda x, people: self._linearise(x, problem.of(people)), self._retract, start, stop, self._bounds
             )
         weight = (self._patches.share / self.config.vertex_noise**2).expand(len(start), -1)
         precision = self._precision.expand(len(start), -1)
-        targets = Targets(*(x.contiguous().numpy() for x in (problem.patches, weight, start, precision)))
+        position, weight, precision = (x.contiguous().numpy() for x in (problem.patches, weight, precision))
+        no_points, no_limits = position[:, :0], np.zeros((2, N_Q), position.dtype)
+        targets = Targets(
+            kernel=Kernel.SURFACE,
+            position=position,
+            weight=weight,
+            unit=np.ones(len(start), position.dtype),
+            points_3d=no_points,
+            weight_3d=no_points,
+            kernel_3d=1.0,
+            anchor=start.numpy(),
+            precision=precision,
+            range_pull=0.0,
+            joint_limits=no_limits,
+        )
         stages = (Stage(self.config.worst_scale, stop),)
         kernel, threads = self._patches.kernel, torch.get_num_threads()
         found = solve(start.numpy(), targets, stages, self._orientation, self._bounds, kernel, threads)

@@ -22,6 +22,8 @@ class SurfacePatches:
         self._skel = skel
         means = np.zeros((n_patches, len(members)))
         means[members, np.arange(len(members))] = 1 / counts[members]
+        self._members = torch.as_tensor(members, device=skel.device)
+        self._counts = torch.as_tensor(counts, device=skel.device)[:, None]
         self.share = torch.as_tensor(counts / len(members), dtype=skel.dtype, device=skel.device)
         self._means = torch.as_tensor(means, dtype=skel.dtype, device=skel.device)
         self._rest, self._shape = (
@@ -41,7 +43,10 @@ class SurfacePatches:
 
     def of_mesh(self, vertices: Float[Tensor, "B 6890 3"]) -> Float[Tensor, "B P 3"]:
         """Patch means of a mesh, in the dtype of the model."""
-        return (self._means.to(vertices.dtype) @ vertices).to(self._means.dtype)
+        if vertices.is_cuda:  # adding up by index would add in any order there
+            return (self._means.to(vertices.dtype) @ vertices).to(self._means.dtype)
+        sums = vertices.new_zeros(len(vertices), len(self._counts), 3).index_add_(1, self._members, vertices)
+        return (sums / self._counts).to(self._means.dtype)
 
     def rigid_bone_rotations(
         self, patches: Float[Tensor, "B P 3"], betas: Float[Tensor, "B 10"]

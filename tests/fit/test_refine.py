@@ -1,5 +1,6 @@
 """Rounds over people in memory: conversion, refinement, and that a second look without news changes nothing."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -195,3 +196,22 @@ def test_real_photos(shared_dir: Path, open_skel: Skel, open_smpl: Smpl) -> None
     assert improved.sum() >= 10
     assert np.isfinite(one.q[one.has_label]).all()
     assert not limit_violation(torch.as_tensor(one.q[one.has_label])).any()
+
+
+def test_3d_keypoints_reach_the_fit(
+    batch: PersonBatch, generations: list[LabelBatch], open_skel: Skel, open_smpl: Smpl
+) -> None:
+    """True 3D keypoints make the refined labels, and those of people without a label, come nearer to the truth."""
+    points = open_skel.keypoints(true_pose(), shapes(PEOPLE, 2, size=0.5))
+    points_3d = np.ones((PEOPLE, 44, 4), np.float32)
+    points_3d[..., :3] = (points - points[:, 8:9]).numpy()
+    seen = replace(batch, keypoints_3d=points_3d)
+    refined = refine_people(seen, generations[0], None, Skelify(open_skel), open_smpl, ACCEPT)
+    rows = [*range(UNLABELLED), UNLABELLED]
+    errors = []
+    for labels in (refined, generations[1]):
+        found = open_skel.keypoints(double(labels.q[rows]), double(labels.betas[rows]))
+        away = (found - found[:, 39:40]) - (points - points[:, 39:40])[rows]
+        errors.append(away.norm(dim=-1).mean(1))
+    assert errors[0].mean() < 0.8 * errors[1].mean()
+    assert errors[0][-1] < errors[1][-1]

@@ -83,7 +83,9 @@ def test_pyiceberg_and_duckdb_read_the_same_rows(store: LabelStore) -> None:
     assert scanned["q"].to_pylist() == direct["q"].to_pylist()
     assert len(list(table.scan(row_filter="round = 1 and shard = '000001'").plan_files())) == 1
     rows = store.query().execute("SELECT round, count(*), sum(kp2d_error) FROM labels GROUP BY 1 ORDER BY 1").fetchall()
-    assert rows == [(k, 60, pytest.approx(store.read_all(k)["kp2d_error"].drop_null().to_numpy().sum())) for k in (0, 1)]
+    assert rows == [
+        (k, 60, pytest.approx(store.read_all(k)["kp2d_error"].drop_null().to_numpy().sum())) for k in (0, 1)
+    ]
     assert "round" in store.query(1).sql("SELECT * FROM labels").columns
 
 

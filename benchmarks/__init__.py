@@ -1,0 +1,1 @@
+"""Benchmarks: `python -m benchmarks --help`. What the tables mean: docs/performance.md."""

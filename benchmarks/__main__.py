@@ -1,0 +1,82 @@
+"""Run benchmarks: python -m benchmarks [NAME ...]."""
+
+import argparse
+import os
+import sys
+import time
+from pathlib import Path
+
+import torch
+
+from benchmarks import conversion, gpu, keypoints, label_store, objective, skelify_speed, truth
+from benchmarks.report import Options, machine
+
+BENCHMARKS = {
+    "keypoints": (keypoints.run, "keypoints + Jacobian per person, memory, operation count against the measured peak"),
+    "skelify": (skelify_speed.run, "refinement per person against the published LBFGS through the full mesh"),
+    "objective": (objective.run, "the published objective at our minimum against LBFGS, person by person"),
+    "truth": (truth.run, "error to the truth: robust against hsmr objective, and the ablation"),
+    "convert": (conversion.run, "SMPL to SKEL per frame against the published aligner; PVE against the exact optimum"),
+    "store": (label_store.run, "staging, auditing and publishing many label files"),
+    "gpu": (gpu.run, "skelify, convert and keypoints on a CUDA device, where there is one"),
+}
+_REPOSITORY = Path(__file__).parents[1]
+
+
+def main() -> int:
+    """Run what was asked for, one after the other; 1 when one of them failed."""
+    arguments = _parser().parse_args()
+    torch.set_num_threads(arguments.threads)
+    shared = arguments.shared if arguments.shared.is_dir() else None
+    options = Options(quick=arguments.quick, files=arguments.files, shared=shared)
+    print(machine())
+    if options.quick:
+        print("--quick: too few people for the figures to mean anything.")
+    failed = []
+    for name in arguments.names or BENCHMARKS:
+        if not _run(name, options):
+            failed.append(name)
+    if failed:
+        print(f"failed: {', '.join(failed)} (see above)", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def _run(name: str, options: Options) -> bool:
+    """One that fails must not cost the tables of the others."""
+    work, summary = BENCHMARKS[name]
+    print(f"\n== {name}: {summary}\n", flush=True)
+    start = time.perf_counter()
+    try:
+        work(options)
+    except Exception as error:
+        sys.excepthook(type(error), error, error.__traceback__)
+        return False
+    print(f"  [{name} took {time.perf_counter() - start:.0f} s, load now {os.getloadavg()[0]:.1f}]", flush=True)
+    return True
+
+
+def _known(name: str) -> str:
+    if name not in BENCHMARKS:
+        raise argparse.ArgumentTypeError(f"no benchmark is called {name!r}; there are {', '.join(BENCHMARKS)}")
+    return name
+
+
+def _parser() -> argparse.ArgumentParser:
+    listed = "\n".join(f"  {name:10} {summary}" for name, (_, summary) in BENCHMARKS.items())
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description="Time and judge the hot paths; each figure beside a named baseline of the same run.",
+        epilog=f"benchmarks:\n{listed}\n\nexamples:\n  python -m benchmarks\n  python -m benchmarks skelify truth\n"
+        "  python -m benchmarks store --files 4500\n  python -m benchmarks --quick keypoints",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("names", nargs="*", metavar="NAME", type=_known, help="all when none is given")
+    parser.add_argument("--quick", action="store_true", help="a few people each, to see that it works")
+    parser.add_argument("--threads", type=int, default=2, help="CPU threads (default 2)")
+    parser.add_argument("--files", type=int, default=500, help="label files of `store` (default 500)")
+    parser.add_argument("--shared", type=Path, default=_REPOSITORY.parent / "shared", help="golden/ and data/ folder")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

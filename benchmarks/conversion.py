@@ -1,0 +1,102 @@
+"""`convert`: time per frame of SMPL to SKEL against the published aligner, and the PVE against the exact optimum."""
+
+import torch
+from torch import Tensor
+
+from benchmarks.conversion_optimum import ConversionObjective
+from benchmarks.lbfgs_convert import STEPS_A_STAGE, align
+from benchmarks.report import Options, best_seconds, say, seconds, table, times
+from benchmarks.smpl_frames import smpl_frames, within_knee_limit
+from benchmarks.standin_body import conversion_bodies
+from pipeline.body import Skel, Smpl
+from pipeline.fit import SmplToSkel, SmplToSkelResult
+from schemas.skel import N_BETAS
+
+_FRAMES, _BASELINE_FRAMES, _OPTIMUM_FRAMES = 512, 20, 24
+_OTHER_START = 0.1  # rad
+
+
+def run(options: Options) -> None:
+    """Print speed, the distances reached, and those of the optimum."""
+    body, skel, smpl = conversion_bodies(options.shared)
+    source, pose = smpl_frames(options.shared, 16 if options.quick else _FRAMES)
+    say(f"{len(pose)} frames of {source}, {body}.")
+    converter = SmplToSkel(smpl, skel)
+    betas = pose.new_zeros(len(pose), N_BETAS)
+    found = converter.fit(pose, betas)
+    ms = 1000 * best_seconds(lambda: converter.fit(pose, betas), repeats=2) / len(pose)
+    baseline_ms, baseline_pve, note = _baseline(skel, smpl, pose, 2 if options.quick else _BASELINE_FRAMES)
+    table(
+        ["converter", "batch", "ms/frame", "against baseline", "PVE mean mm", "PVE max mm", "flagged"],
+        [
+            ["SmplToSkel, frames within the knee limit", str(len(pose)), f"{ms:.2f}", times(baseline_ms, ms),
+             *_distances(found, within_knee_limit(pose))],
+            ["SmplToSkel, all frames", "", "", "", *_distances(found, torch.ones(len(pose), dtype=torch.bool))],
+            ["LBFGS aligner (baseline)", str(2 if options.quick else _BASELINE_FRAMES), f"{baseline_ms:.0f}", "x 1",
+             baseline_pve, "", ""],
+        ],
+    )  # fmt: skip
+    say(note)
+    say("Target: <= 10 ms/frame on 2 cores (stretch 4); PVE mean 4.5, max 35 mm within the knee limit.")
+    _compare_with_optimum(
+        skel, smpl, converter, pose[:: max(1, len(pose) // (4 if options.quick else _OPTIMUM_FRAMES))]
+    )
+
+
+def _distances(found: SmplToSkelResult, rows: Tensor) -> list[str]:
+    mean, worst = found.pve_mean_mm[rows], found.pve_max_mm[rows]
+    return [f"{mean.mean():.2f}", f"{worst.max():.1f}", f"{found.poor_fit[rows].double().mean():.1%}"]
+
+
+def _baseline(skel: Skel, smpl: Smpl, pose: Tensor, count: int) -> tuple[float, str, str]:
+    """ms/frame, the PVE it had reached, and how they were had: one of ten steps of every stage, in float32."""
+    single, single_smpl = skel.to("cpu", torch.float32), smpl.to("cpu", torch.float32)
+    chosen = pose[:: max(1, len(pose) // count)][:count].float()
+    betas = chosen.new_zeros(len(chosen), N_BETAS)
+    done = []
+    took = seconds(lambda: done.append(align(single, single_smpl, chosen, betas, steps=1)))
+    with torch.no_grad():
+        away = single(done[0].q, betas).skin_vertices - single_smpl(chosen, betas).vertices
+    pve = 1000 * (away - away.mean(1, keepdim=True)).norm(dim=-1).mean()
+    note = (
+        f"Baseline EXTRAPOLATED: 1 of {STEPS_A_STAGE} steps of each of the 4 stages on {len(chosen)} frames, "
+        f"{done[0].evaluations} evaluations in {took:.1f} s, times {STEPS_A_STAGE}; PVE {pve:.1f} mm by then."
+    )
+    return 1000 * STEPS_A_STAGE * took / len(chosen), "see below", note
+
+
+def _compare_with_optimum(skel: Skel, smpl: Smpl, converter: SmplToSkel, pose: Tensor) -> None:
+    pose = pose[within_knee_limit(pose)]
+    betas = pose.new_zeros(len(pose), N_BETAS)
+    target = smpl.forward(pose, betas).vertices
+    found = converter.fit_mesh(target, betas)
+    x = torch.cat([found.q, found.betas, found.trans], 1)
+    objective = ConversionObjective(skel, converter.config)
+    best = objective.optimum(x, target, betas)
+    noise = _OTHER_START * torch.randn(x.shape, generator=torch.Generator().manual_seed(1)).to(x)
+    other = objective.optimum(x + noise, target, betas)
+    lower = other.cost < best.cost
+    optimum = torch.where(lower[:, None], other.x, best.x)
+    ours_mm, optimum_mm = _pve_mm(skel, x, target), _pve_mm(skel, optimum, target)
+    ours_cost, optimum_cost = objective.cost(x, target, betas), objective.cost(optimum, target, betas)
+    ratio = ours_mm / optimum_mm
+    table(
+        ["over all vertices", "PVE mean mm", "objective", "worst frame"],
+        [
+            ["ours (patch means)", f"{ours_mm.mean():.3f}", f"{ours_cost.mean():.2f}", f"{ours_mm.max():.2f} mm"],
+            ["optimum, all 6,890 vertices", f"{optimum_mm.mean():.3f}", f"{optimum_cost.mean():.2f}",
+             f"{optimum_mm.max():.2f} mm"],
+            ["ours over optimum", f"{ours_mm.mean() / optimum_mm.mean():.4f}",
+             f"{ours_cost.mean() / optimum_cost.mean():.4f}", f"{ratio.max():.4f}"],
+        ],
+    )  # fmt: skip
+    say(
+        f"{len(pose)} frames. The optimum: the lower of two starts, our result and {_OTHER_START} rad from it "
+        f"({int((other.cost < best.cost * (1 - 1e-6)).sum())} frames lower from the second); a Newton step would "
+        f"win at most {best.slack.max():.0e} of the cost. Target: PVE within 3 %."
+    )
+
+
+def _pve_mm(skel: Skel, x: Tensor, target: Tensor) -> Tensor:
+    away = skel.forward(x[:, :46], x[:, 46:56]).skin_vertices - target
+    return 1000 * (away - away.mean(1, keepdim=True)).norm(dim=-1).mean(1)

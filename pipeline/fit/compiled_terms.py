@@ -1,0 +1,251 @@
+"""The terms of the fits' objectives for one person in compiled form: cost, gradient and normal matrix added up.
+
+An objective is a sum of: the points' term (`Kernel` says which), 3D keypoints, a quadratic hold on every unknown, and
+the published pull into the joints' ranges. A term without data costs nothing. `pipeline.fit.image_objective` and
+`SmplToSkel` hold the torch forms.
+"""
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+import numba
+import numpy as np
+
+from pipeline.body.keypoint_kernel import Array, _person
+from pipeline.fit.compiled_pelvis import pelvis_matrix, spin_between
+from schemas.skel import N_BETAS, N_Q
+
+N_UNKNOWNS = N_Q + N_BETAS + 3
+"""q (its first three as a spin vector in gradients and steps), betas, and tx, ty, log tz or trans."""
+
+_N = N_UNKNOWNS
+_CAM = N_Q + N_BETAS
+_SPIN_ROWS = 3
+_PELVIS = 39
+_MIN_DEPTH = 0.1
+
+
+class Kernel(IntEnum):
+    """How a point's distance to its target counts. s: the stage's kernel scale times the person's unit.
+
+    IMAGE: s^2 d^2 / (s^2 + d^2) of the 2D distance (Geman-McClure): far points pull less. IMAGE_PER_AXIS: the same of x
+    and y apart. SURFACE: d^2 + d^4 / (2 s^2) of the 3D distance: far points pull more.
+    """
+
+    IMAGE = 0
+    IMAGE_PER_AXIS = 1
+    SURFACE = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Targets:
+    """What B people are drawn to. position (B, K, 2) crop units or (B, K, 3) m, weight (B, K), unit (B,) of the kernel
+    scale; points_3d (B, P, 3) m relative to keypoint 39, weight_3d (B, P, 3) with P = 44 or 0; anchor and precision
+    (B, 59) of the unknowns; range_pull: weight of exp(2 (low - q)) + exp(2 (q - high)) over joint_limits (2, 46).
+    """
+
+    kernel: Kernel
+    position: Array
+    weight: Array
+    unit: Array
+    points_3d: Array
+    weight_3d: Array
+    kernel_3d: float
+    anchor: Array
+    precision: Array
+    range_pull: float
+    joint_limits: Array
+
+
+@numba.njit(cache=True)
+def _image_rows(points, by_q, by_betas, pivot, x, rows, residual, target, weight):
+    """Residuals (K, 2) and rows (2 K, 59) of the projected points in (spin, q[3:], betas, tx, ty, log tz)."""
+    focal = 5000.0 / 256.0
+    depth0 = np.exp(min(max(x[_CAM + 2], -3.0), 8.0))
+    for k in range(len(points)):
+        if weight[k] == 0:
+            continue
+        z = max(points[k, 2] + depth0, _MIN_DEPTH)
+        s = focal / z
+        for a in range(2):
+            u = (points[k, a] + x[_CAM + a]) * s
+            residual[k, a] = u - target[k, a]
+            row, dz = rows[2 * k + a], -u / z
+            _spin_entries(row, a, s, dz, points[k], pivot)
+            for d in range(_SPIN_ROWS, N_Q):
+                row[d] = s * by_q[k, a, d] + dz * by_q[k, 2, d]
+            for m in range(N_BETAS):
+                row[N_Q + m] = s * by_betas[k, a, m] + dz * by_betas[k, 2, m]
+            row[_CAM], row[_CAM + 1] = 0.0, 0.0
+            row[_CAM + a], row[_CAM + 2] = s, dz * depth0
+
+
+@numba.njit(cache=True)
+def _spin_entries(row, a, s, dz, point, pivot):
+    """(s e_a + dz e_z) . (e_i x arm) for the three spins."""
+    x, y, z = point[0] - pivot[0], point[1] - pivot[1], point[2] - pivot[2]
+    if a == 0:
+        row[0], row[1], row[2] = dz * y, s * z - dz * x, -s * y
+    else:
+        row[0], row[1], row[2] = -s * z + dz * y, -dz * x, s * x
+
+
+@numba.njit(cache=True)
+def _space_rows(points, by_q, by_betas, pivot, x, rows, residual, target):
+    """Residuals (K, 3) and rows (3 K, 59) of the points in (spin, q[3:], betas, trans)."""
+    for k in range(len(points)):
+        _spin_rows(points[k], pivot, rows[3 * k : 3 * k + 3])
+        for a in range(3):
+            residual[k, a] = points[k, a] + x[_CAM + a] - target[k, a]
+            row = rows[3 * k + a]
+            for d in range(_SPIN_ROWS, N_Q):
+                row[d] = by_q[k, a, d]
+            for m in range(N_BETAS):
+                row[N_Q + m] = by_betas[k, a, m]
+            row[_CAM], row[_CAM + 1], row[_CAM + 2] = 0.0, 0.0, 0.0
+            row[_CAM + a] = 1.0
+
+
+@numba.njit(cache=True)
+def _spin_rows(point, pivot, rows):
+    """e_i x (point - pivot) for the three spins."""
+    x, y, z = point[0] - pivot[0], point[1] - pivot[1], point[2] - pivot[2]
+    rows[0, 0], rows[0, 1], rows[0, 2] = 0.0, z, -y
+    rows[1, 0], rows[1, 1], rows[1, 2] = -z, 0.0, x
+    rows[2, 0], rows[2, 1], rows[2, 2] = y, -x, 0.0
+
+
+@numba.njit(cache=True)
+def _add_points(kernel, rows, residual, weight, scale, gradient, normal):
+    """Cost of the points; gradient and the upper triangle of the normal matrix are added up."""
+    cost, squares = 0.0, scale * scale
+    for k in range(len(residual)):
+        if weight[k] == 0:
+            continue
+        if kernel == Kernel.SURFACE:
+            squared = residual[k, 0] ** 2 + residual[k, 1] ** 2 + residual[k, 2] ** 2
+            cost += weight[k] * (squared + squared * squared / (2 * squares))
+            pull = weight[k] * (1 + squared / squares)
+            _add_three_rows(rows[3 * k : 3 * k + 3], pull, pull, pull, residual[k], gradient, normal)
+            continue
+        x, y = residual[k, 0] ** 2, residual[k, 1] ** 2
+        if kernel == Kernel.IMAGE:
+            half_x = squares / (squares + x + y)
+            half_y = half_x
+        else:
+            half_x, half_y = squares / (squares + x), squares / (squares + y)
+        cost += weight[k] * (half_x * x + half_y * y)
+        pull_x, pull_y = weight[k] * half_x * half_x, weight[k] * half_y * half_y
+        _add_two_rows(rows[2 * k], rows[2 * k + 1], pull_x, pull_y, residual[k], gradient, normal)
+    return cost
+
+
+@numba.njit(cache=True)
+def _add_two_rows(r0, r1, pull0, pull1, residual, gradient, normal):
+    for i in range(_N):
+        if r0[i] == 0 and r1[i] == 0:
+            continue  # most joints do not move this keypoint
+        a, b = pull0 * r0[i], pull1 * r1[i]
+        gradient[i] += a * residual[0] + b * residual[1]
+        line = normal[i]
+        for j in range(i, _N):
+            line[j] += a * r0[j] + b * r1[j]
+
+
+@numba.njit(cache=True)
+def _add_three_rows(rows, pull0, pull1, pull2, residual, gradient, normal):
+    r0, r1, r2 = rows[0], rows[1], rows[2]
+    for i in range(_N):
+        if r0[i] == 0 and r1[i] == 0 and r2[i] == 0:
+            continue
+        a, b, c = pull0 * r0[i], pull1 * r1[i], pull2 * r2[i]
+        gradient[i] += a * residual[0] + b * residual[1] + c * residual[2]
+        line = normal[i]
+        for j in range(i, _N):
+            line[j] += a * r0[j] + b * r1[j] + c * r2[j]
+
+
+@numba.njit(cache=True)
+def _add_points_3d(points, by_q, by_betas, target, weight, kernel, rows, residual, gradient, normal):
+    """Geman-McClure of the distances in standard deviations, every point relative to the pelvis keypoint."""
+    cost, squares = 0.0, kernel * kernel
+    for k in range(len(target)):
+        if weight[k, 0] == 0:
+            continue
+        squared = 0.0
+        for a in range(3):
+            residual[a] = points[k, a] - points[_PELVIS, a] - target[k, a]
+            squared += weight[k, a] * residual[a] ** 2
+            row = rows[a]
+            for d in range(_SPIN_ROWS, N_Q):
+                row[d] = by_q[k, a, d] - by_q[_PELVIS, a, d]
+            for m in range(N_BETAS):
+                row[N_Q + m] = by_betas[k, a, m] - by_betas[_PELVIS, a, m]
+            row[_CAM:] = 0
+        _spin_rows(points[k], points[_PELVIS], rows)
+        half = squares / (squares + squared)
+        cost += half * squared
+        pull = half * half
+        _add_three_rows(rows, pull * weight[k, 0], pull * weight[k, 1], pull * weight[k, 2], residual, gradient, normal)
+    return cost
+
+
+@numba.njit(cache=True)
+def _add_range_pull(q, pull, limits, gradient, normal):
+    """The published angle prior: not a barrier, a pull to the middle of each range."""
+    cost = 0.0
+    for i in range(_SPIN_ROWS, N_Q):
+        below, above = pull * np.exp(2 * (limits[0, i] - q[i])), pull * np.exp(2 * (q[i] - limits[1, i]))
+        cost += below + above
+        gradient[i] += above - below
+        normal[i, i] += 2 * (above + below)
+    return cost
+
+
+@numba.njit(cache=True)
+def _add_hold(x, anchor, precision, frame, anchor_matrix, spin, gradient, normal):
+    cost = 0.0
+    spin_between(pelvis_matrix(x, frame), anchor_matrix, spin)
+    for i in range(_N):
+        away = spin[i] if i < _SPIN_ROWS else x[i] - anchor[i]
+        cost += precision[i] * away * away
+        gradient[i] += precision[i] * away
+        normal[i, i] += precision[i]
+    return cost
+
+
+@numba.njit(cache=True)
+def linearise(x, kernel, scale, person, common, frame, tables, s, w, gradient, normal):
+    """Cost of one person at x; gradient (59,) and the upper triangle of normal (59, 59) are overwritten.
+
+    person: position, weight, points_3d, weight_3d, anchor, precision, anchor_matrix; common: kernel_3d, range_pull,
+    joint_limits; s, w: the scratch of `_scratch` and `workspace`.
+    """
+    points, by_q, by_betas, rows, residual, spin, rows_3d, residual_3d = w
+    position, weight, points_3d, weight_3d, anchor, precision, anchor_matrix = person
+    kernel_3d, range_pull, joint_limits = common
+    _person(x[:N_Q], x[N_Q:_CAM], tables, s, points, by_q, by_betas)
+    pivot = s[0][0]
+    gradient[:], normal[:] = 0, 0
+    if kernel == Kernel.SURFACE:
+        _space_rows(points, by_q, by_betas, pivot, x, rows, residual, position)
+    else:
+        _image_rows(points, by_q, by_betas, pivot, x, rows, residual, position, weight)
+    cost = _add_points(kernel, rows, residual, weight, scale, gradient, normal)
+    if len(points_3d) > 0:
+        cost += _add_points_3d(
+            points, by_q, by_betas, points_3d, weight_3d, kernel_3d, rows_3d, residual_3d, gradient, normal
+        )
+    if range_pull > 0:
+        cost += _add_range_pull(x, range_pull, joint_limits, gradient, normal)
+    return cost + _add_hold(x, anchor, precision, frame, anchor_matrix, spin, gradient, normal)
+
+
+@numba.njit(cache=True)
+def workspace(n_points, width, z):
+    """Scratch of `linearise` for points of 2 or 3 coordinates."""
+    return (
+        np.zeros((n_points, 3), z), np.zeros((n_points, 3, N_Q), z), np.zeros((n_points, 3, N_BETAS), z),
+        np.zeros((width * n_points, _N), z), np.zeros((n_points, width), z), np.zeros(3, z), np.zeros((3, _N), z),
+        np.zeros(3, z),
+    )  # fmt: skip
