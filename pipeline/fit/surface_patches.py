@@ -41,11 +41,13 @@ class SurfacePatches:
         """The constants of the compiled loop."""
         return self._operator.kernel
 
-    def of_mesh(self, vertices: Float[Tensor, "B 6890 3"]) -> Float[Tensor, "B P 3"]:
-        """Patch means of a mesh, in the dtype of the model."""
+    def of_mesh(self, vertices: Float[Tensor, "B 6890 C"]) -> Float[Tensor, "B P C"]:
+        """Patch means of what the vertices carry, in the dtype of the model."""
         if vertices.is_cuda:  # adding up by index would add in any order there
             return (self._means.to(vertices.dtype) @ vertices).to(self._means.dtype)
-        sums = vertices.new_zeros(len(vertices), len(self._counts), 3).index_add_(1, self._members, vertices)
+        sums = vertices.new_zeros(len(vertices), len(self._counts), vertices.shape[-1]).index_add_(
+            1, self._members, vertices
+        )
         return (sums / self._counts).to(self._means.dtype)
 
     def rigid_bone_rotations(
