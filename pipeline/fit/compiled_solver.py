@@ -9,12 +9,15 @@ from dataclasses import dataclass
 
 import numba
 import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
 
-from pipeline.body.keypoint_kernel import Array, KernelTables, _scratch, in_chunks
+from pipeline.body.keypoint_kernel import KernelTables, _scratch, in_chunks
 from pipeline.fit.compiled_pelvis import pelvis_matrix, pelvis_q, product, rodrigues
 from pipeline.fit.compiled_terms import N_UNKNOWNS, Targets, linearise, workspace
 from pipeline.fit.orientation import PelvisOrientation
-from pipeline.levenberg_marquardt import Bounds, LmConfig
+from pipeline.levenberg_marquardt import Bounds, LmConfig, Minimum
 
 _N = N_UNKNOWNS
 
@@ -25,16 +28,6 @@ class Stage:
 
     kernel_scale: float
     stop: LmConfig
-
-
-@dataclass(frozen=True)
-class Solution:
-    """x (B, 59), cost (B,), undamped normal matrix (B, 59, 59), evaluations (B,)."""
-
-    x: Array
-    cost: Array
-    normal: Array
-    iterations: np.ndarray
 
 
 @numba.njit(cache=True)
@@ -162,17 +155,18 @@ def _people(first, last, x, kernel, people, common, stages, frame, low, high, ta
 
 
 def solve(
-    start: Array,
+    start: Float[Tensor, "B 59"],
     targets: Targets,
     stages: tuple[Stage, ...],
     orientation: PelvisOrientation,
     bounds: Bounds,
     tables: KernelTables,
     threads: int,
-) -> Solution:
+) -> Minimum:
     """Run the stages one after the other for every person from start (B, 59); each person is an independent problem."""
-    count, dtype = len(start), start.dtype
-    x, cost, spent = start.copy(), np.zeros(count, dtype), np.zeros(count, np.int64)
+    x = start.numpy().copy()
+    count, dtype = len(x), x.dtype
+    cost, spent = np.zeros(count, dtype), np.zeros(count, np.int64)
     normal = np.zeros((count, _N, _N), dtype)
     people = (
         targets.position, targets.weight, targets.unit, targets.points_3d, targets.weight_3d, targets.anchor,
@@ -188,7 +182,7 @@ def solve(
         _people(first, last, x, *constants, cost, normal, spent)
 
     in_chunks(work, count, threads)
-    return Solution(x, cost, normal, spent)
+    return Minimum(*(torch.from_numpy(found) for found in (x, cost, normal, spent)))
 
 
 def _table_of(stages: tuple[Stage, ...]) -> np.ndarray:

@@ -7,7 +7,7 @@ from torch import Tensor
 from pipeline.body.kinematics import Rig
 from pipeline.body.representation import orientation_q
 from pipeline.body.rotations import axis_angle_to_matrix, matrix_to_axis_angle, rotation_about
-from schemas.skel import DOFS
+from schemas.skel import DOFS, N_Q
 
 
 class PelvisOrientation:
@@ -29,6 +29,11 @@ class PelvisOrientation:
     def turned(self, q: Float[Tensor, "B 46"], spin: Float[Tensor, "B 3"]) -> Float[Tensor, "B 3"]:
         """First three q after a further turn by the world spin vector, rad."""
         return self.to_q(axis_angle_to_matrix(spin) @ self.matrix(q))
+
+    def retract(self, x: Float[Tensor, "B 59"], step: Float[Tensor, "B 59"]) -> Float[Tensor, "B 59"]:
+        """Unknowns x = (q, ...) moved by a step, whose first three entries turn the pelvis."""
+        moved = x + step
+        return torch.cat([self.turned(x[:, :N_Q], step[:, :3]), moved[:, 3:]], 1)
 
     def between(self, q: Float[Tensor, "B 46"], start: Float[Tensor, "B 46"]) -> Float[Tensor, "B 3"]:
         """World spin vector that takes the start's orientation to that of q."""

@@ -204,8 +204,7 @@ class Skelify:
         if start.is_cuda:
             return self._anneal_in_torch(terms, start, stages)
         kernel, threads = self._solver.keypoint_operator.kernel, torch.get_num_threads()
-        found = solve(start.numpy(), terms.targets(), stages, self.orientation, self.bounds, kernel, threads)
-        return Minimum(*(torch.from_numpy(x) for x in (found.x, found.cost, found.normal, found.iterations)))
+        return solve(start, terms.targets(), stages, self.orientation, self.bounds, kernel, threads)
 
     def _stages(self, scales: tuple[float, ...]) -> tuple[Stage, ...]:
         """All passes but the last only prepare a start, so they stop early: half the evaluations, the same result."""
@@ -226,16 +225,11 @@ class Skelify:
         def evaluate(x: Tensor, people: Tensor) -> Linearised:
             return self.linearise(x, terms.of(people), stage.kernel_scale)
 
-        return minimise(evaluate, self.retract, start, stage.stop, self.bounds)
+        return minimise(evaluate, self.orientation.retract, start, stage.stop, self.bounds)
 
     def linearise(self, x: Float[Tensor, "A 59"], terms: ImageObjective, kernel_scale: float) -> Linearised:
         """The objective of A people at x."""
         return linearise(self._solver, self.orientation, x, terms, kernel_scale)
-
-    def retract(self, x: Float[Tensor, "A 59"], step: Float[Tensor, "A 59"]) -> Float[Tensor, "A 59"]:
-        """x moved by a step, whose first three entries turn the pelvis."""
-        moved = x + step
-        return torch.cat([self.orientation.turned(x[:, :N_Q], step[:, :3]), moved[:, 3:]], 1)
 
     def _objective(self, keypoints: Tensor, points_3d: Tensor, start: Tensor, anchor: Anchor) -> ImageObjective:
         if self.config.objective == "hsmr":

@@ -119,7 +119,11 @@ class SmplToSkel:
         start, stop = problem.start, self._stop
         if start.is_cuda:
             return minimise(
-                lambda x, people: self._linearise(x, problem.of(people)), self._retract, start, stop, self._bounds
+                lambda x, people: self._linearise(x, problem.of(people)),
+                self._orientation.retract,
+                start,
+                stop,
+                self._bounds,
             )
         weight = (self._patches.share / self.config.vertex_noise**2).expand(len(start), -1)
         precision = self._precision.expand(len(start), -1)
@@ -140,12 +144,7 @@ class SmplToSkel:
         )
         stages = (Stage(self.config.worst_scale, stop),)
         kernel, threads = self._patches.kernel, torch.get_num_threads()
-        found = solve(start.numpy(), targets, stages, self._orientation, self._bounds, kernel, threads)
-        return Minimum(*(torch.from_numpy(x) for x in (found.x, found.cost, found.normal, found.iterations)))
-
-    def _retract(self, x: Tensor, step: Tensor) -> Tensor:
-        moved = x + step
-        return torch.cat([self._orientation.turned(x[:, :N_Q], step[:, :3]), moved[:, 3:]], 1)
+        return solve(start, targets, stages, self._orientation, self._bounds, kernel, threads)
 
     def _linearise(self, x: Tensor, problem: _Problem) -> Linearised:
         """The objective with the vertex term on patch means; within a patch the distances are taken as equal."""

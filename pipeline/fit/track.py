@@ -173,7 +173,7 @@ class TrackFit:
         whole = torch.zeros_like(x)
         whole[:, _OWN] = torch.as_tensor(step[0]).to(x)
         whole[:, N_Q:CAM] = torch.as_tensor(step[1]).to(x)
-        return self.skelify.bounds.clamp(self.skelify.retract(x, whole))
+        return self.skelify.bounds.clamp(self.skelify.orientation.retract(x, whole))
 
 
 def _smoothness(times: Array, config: TrackConfig) -> _Smoothness:

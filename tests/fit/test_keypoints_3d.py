@@ -76,7 +76,7 @@ def test_the_torch_form_finds_the_same_minimum(skelify: Skelify, people: People,
     found = skelify._anneal_in_torch(problem.terms, problem.start, skelify._stages(skelify._kernel_scales()))
     assert (found.x[:, :46] - compiled.q).abs().max() < 1e-6
     assert torch.equal(found.iterations, compiled.iterations)
-    further = minimise(evaluate, skelify.retract, found.x, LmConfig(max_iterations=30), skelify.bounds)
+    further = minimise(evaluate, skelify.orientation.retract, found.x, LmConfig(max_iterations=30), skelify.bounds)
     assert (found.cost - further.cost).max() < 1e-2
 
 
