@@ -1,0 +1,34 @@
+"""What passes from the data to the network and its losses: one batch of augmented person crops."""
+
+from dataclasses import dataclass
+
+from jaxtyping import Bool, Float, UInt8
+from torch import Tensor
+
+from schemas.person import PersonId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainBatch:
+    """B people, each in the camera of their augmented crop (x right, y down, z forward).
+
+    patches: RGB of the crop, 256 x 256, channels first, not yet normalised: that is done on the device, after
+    `color_scale` (B, 3), the factor per channel (clipped to 255).
+    keypoints_2d: crop units and confidence; keypoints_3d: m and confidence; confidence 0 where absent.
+    q, betas: the label, turned and mirrored with the crop; zero where not has_label. joint_weight (B, 24) and
+    betas_weight (B,): weight of the label's joints and shape in the parameter losses, from its uncertainty; 1 = full.
+    """
+
+    ids: tuple[PersonId, ...]
+    patches: UInt8[Tensor, "B 3 256 256"]
+    color_scale: Float[Tensor, "B 3"]
+    keypoints_2d: Float[Tensor, "B 44 3"]
+    keypoints_3d: Float[Tensor, "B 44 4"]
+    q: Float[Tensor, "B 46"]
+    betas: Float[Tensor, "B 10"]
+    has_label: Bool[Tensor, "B"]
+    joint_weight: Float[Tensor, "B 24"]
+    betas_weight: Float[Tensor, "B"]
+
+    def __len__(self) -> int:
+        return len(self.ids)
