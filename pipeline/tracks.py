@@ -1,4 +1,4 @@
-"""Video: who of a shard's people is the same person in successive frames, as the parts of tracks that are fitted together.
+"""Video: who of a shard's people is the same person in successive frames, as parts that are fitted together.
 
 A track is (dataset, shard, track_id, fps): what another shard holds of the same track_id is another track, so that a
 shard stays a unit of work whose labels nobody else's can change.

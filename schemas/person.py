@@ -51,8 +51,8 @@ class Person:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Photo:
-    """One sample of a shard: the JPEG bytes (checked to decode, unless `read_shard` was told not to), its size in px, its
-    readable people (maybe none).
+    """One sample of a shard: the JPEG bytes (checked to decode, unless `read_shard` was told not to), its size in px,
+    its readable people (maybe none).
     """
 
     key: str
@@ -92,8 +92,8 @@ REPAIRS = frozenset(
         RejectionReason.DUPLICATE_FRAME,
     }
 )
-"""Reasons that only remove a part of a person (the points' confidence, the SMPL label, its place in a track); the person
-itself is kept.
+"""Reasons that only remove a part of a person (the points' confidence, the SMPL label, the place in a track); the
+person itself is kept.
 """
 
 

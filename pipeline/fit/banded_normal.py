@@ -1,8 +1,8 @@
 """The normal matrix of a track: block pentadiagonal in the frames, with a border for what all frames share.
 
-Its Cholesky factor keeps the band, so a step and the variances cost time and memory linear in the frames. Frames couple
-only through the motion of each unknown, so the blocks beside the diagonal are diagonal themselves: the half bandwidth is
-2 N for N unknowns a frame, where a dense matrix would have T N rows.
+Its Cholesky factor keeps the band, so a step and the variances cost time and memory linear in the frames. Frames
+couple only through the motion of each unknown, so the blocks beside the diagonal are diagonal themselves: the half
+bandwidth is 2 N for N unknowns a frame, where a dense matrix would have T N rows.
 """
 
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ class BandedNormal:
 
     @classmethod
     def assembled(cls, blocks: Array, border: Array, shared: Array, couplings: Array, free: Mask) -> Self:
-        """blocks (T, N, N) of each frame, border (T, N, S), shared (S, S), couplings (3, T, N) as `MotionPrior.bands`."""
+        """blocks (T, N, N) of each frame, border (T, N, S), shared (S, S), couplings (3, T, N): `MotionPrior.bands`."""
         frames, n, _ = blocks.shape
         band = np.zeros((2 * n + 1, frames, n))
         row, column = np.tril_indices(n)

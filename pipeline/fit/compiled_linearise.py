@@ -1,4 +1,4 @@
-"""Cost, gradient and normal matrix of many people in one compiled loop: what `solve` computes inside, for other solvers."""
+"""Cost, gradient and normal matrix of many people in one compiled loop, for solvers that couple them."""
 
 import numba
 import numpy as np

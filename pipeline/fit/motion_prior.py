@@ -70,7 +70,7 @@ class MotionPrior:
         return total
 
     def bands(self) -> Array:
-        """(3, T, N): how an unknown couples with itself in the same frame, the next and the one after; zeros at the end."""
+        """(3, T, N): how an unknown couples with itself in its frame, the next and the one after; zeros at the end."""
         precision, rows = self.precision, len(self.gap)
         bands = np.zeros((3, self.frames, precision.shape[1]))
         for k in range(3):

@@ -85,7 +85,8 @@ class TrackFit:
 
         times: s, ascending; what lies far apart hardly binds each other. Every frame is held to its own anchor, as
         before (`first.anchor_q`); mean_pose: where that is the mean pose, which holds less.
-        The result has the same betas in every row. q_std is that of each frame alone, so it errs on the safe side.
+        The result has the same betas in every row; one frame alone is returned as it came. q_std is that of each frame
+        by itself, so it errs on the safe side.
 
         Raises ValueError when times do not ascend or shapes disagree, and for the published objective.
         """
@@ -93,7 +94,7 @@ class TrackFit:
         loosely = torch.zeros(len(first.q), dtype=torch.bool) if mean_pose is None else mean_pose
         anchor = Anchor(first.anchor_q, loosely)
         problem = self.skelify.problem(keypoints, first.q, first.betas, first.cam_t, anchor, keypoints_3d)
-        if len(first.q) == 0:
+        if len(first.q) < 2:
             return first
         found, spent = self._learn_and_minimise(_with_shared_hold(problem), _with_one_shape(problem, first), seconds)
         minimum = Minimum(found.x, found.frames.cost, found.frames.normal, first.iterations + spent)

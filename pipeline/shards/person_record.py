@@ -31,8 +31,8 @@ def person_record(
     """The dict of a person as HMR2 and HSMR loaders read it, from the same values as in `schemas.person.Person`.
 
     keypoints_2d (44, 3) px, px, confidence; center (2,) px; scale (2,) box width and height in px / 200; keypoints_3d
-    (44, 4) m and confidence, default zeros. track: (track_id, frame) and fps: of a video, read from extra_info. extra_info: plain values and arrays to keep beside. Raises ValueError for
-    other shapes.
+    (44, 4) m and confidence, default zeros. track: (track_id, frame) of a video, and its frame rate fps. extra_info:
+    plain values and arrays to keep beside. Raises ValueError for other shapes.
     """
     extra = dict(extra_info or {})
     if track is not None:
