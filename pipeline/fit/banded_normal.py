@@ -10,10 +10,9 @@ from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import cho_solve_banded, cholesky_banded
-from scipy.linalg.lapack import dtrtri
+from scipy.linalg import cho_solve_banded, cholesky_banded, solve_triangular
 
-Array = NDArray[np.float64]
+Array = NDArray[np.floating]
 Mask = NDArray[np.bool_]
 
 
@@ -78,11 +77,12 @@ class BandedNormal:
         with W = L_next,this L_this^-1, S_next,this = -S_next W and S_this = (L_this L_this^T)^-1 + W^T S_next W.
         Raises numpy.linalg.LinAlgError where the matrix is not positive.
         """
-        factor = cholesky_banded(self.band, lower=True, check_finite=False)
+        factor = np.asarray(cholesky_banded(self.band, lower=True, check_finite=False))
         frames, n = self.free.shape
         found, after = np.zeros((3, frames + 1, n)), None
         for first in range(2 * ((frames - 1) // 2), -1, -2):
-            inverse = dtrtri(_block(factor, first * n, 0, n), lower=1)[0]
+            diagonal = _block(factor, first * n, 0, n)
+            inverse = solve_triangular(diagonal, np.eye(len(diagonal)), lower=True, check_finite=False)
             this = inverse.T @ inverse
             if after is not None:
                 below = _block(factor, first * n, 2 * n, n)[: len(after)] @ inverse

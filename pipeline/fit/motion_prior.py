@@ -14,7 +14,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+Array = NDArray[np.floating]
 
 UNIT = 1 / 60
 """Seconds: the stds are those of accelerations that are independent from one UNIT to the next."""

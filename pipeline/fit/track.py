@@ -22,7 +22,7 @@ from pipeline.levenberg_marquardt import Linearised, Minimum
 from schemas.person import MAX_FPS, MIN_FPS
 from schemas.skel import N_Q, N_UNLIMITED
 
-Array = NDArray[np.float64]
+Array = NDArray[np.floating]
 
 _OWN = np.array([*range(N_Q), *range(CAM, CAM + 3)])
 _SHARED = slice(N_Q, CAM)
