@@ -29,8 +29,10 @@ def samples(dataset: str, shard: int, photos: int) -> list[RawSample]:
     ]
 
 
-def label_table(ids: Sequence[PersonId], *, decisions: Sequence[Decision] | None = None, seed: int = 0) -> pa.Table:
-    """Random labels inside the joint limits' middle; a row per id. NO_LABEL rows have none."""
+def label_table(
+    ids: Sequence[PersonId], *, decisions: Sequence[Decision] | None = None, seed: int = 0, round: int = 1
+) -> pa.Table:
+    """Random small angles, a row per id. NO_LABEL rows have none."""
     rng, count = np.random.default_rng(seed), len(ids)
     decision = np.array([d.value for d in decisions] if decisions else [Decision.IMPROVED.value] * count, dtype=object)
     error = np.full(count, 0.01)
@@ -45,13 +47,13 @@ def label_table(ids: Sequence[PersonId], *, decisions: Sequence[Decision] | None
         decision=decision,
         start_source=np.full(count, "parent", dtype=object),
         kp2d_error=error,
-        parent_kp2d_error=error,
+        parent_kp2d_error=2 * error,
         candidate_kp2d_error=error,
         pve_mean_mm=error,
         pve_max_mm=error,
         limit_violation=0 * error,
         iterations=np.ones(count, np.int32),
-    ).to_table(1)
+    ).to_table(round)
 
 
 def write_labels(folder: Path, dataset: str, shard: str, table: pa.Table) -> tuple[tuple[str, str], str]:
