@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks import conversion, gpu, keypoints, label_store, objective, skelify_speed, truth
+from benchmarks import conversion, gpu, keypoints, label_store, objective, skelify_speed, training_data, truth
 from benchmarks.report import Options, machine
 
 BENCHMARKS = {
@@ -18,6 +18,7 @@ BENCHMARKS = {
     "truth": (truth.run, "error to the truth: robust against hsmr objective, and the ablation"),
     "convert": (conversion.run, "SMPL to SKEL per frame against the published aligner; PVE against the exact optimum"),
     "store": (label_store.run, "staging, auditing and publishing many label files"),
+    "data": (training_data.run, "crops a second and core for training, and the join, against a plain webdataset loop"),
     "gpu": (gpu.run, "skelify, convert and keypoints on a CUDA device, where there is one"),
 }
 _REPOSITORY = Path(__file__).parents[1]
