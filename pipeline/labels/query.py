@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from pipeline.labels.errors import NoSuchGenerationError
+from pipeline.labels.training_metrics import metrics_files
 
 if TYPE_CHECKING:
     import duckdb
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
 
 def connect(store: "LabelStore", round: int | None = None) -> "duckdb.DuckDBPyConnection":
     """A DuckDB connection with the view `labels` over all published rounds, or over one.
+
+    Once a network was trained, the view `training` has its curves (METRICS_SCHEMA).
 
     Raises NoSuchGenerationError when nothing, or not that round, is published.
     """
@@ -27,6 +30,8 @@ def connect(store: "LabelStore", round: int | None = None) -> "duckdb.DuckDBPyCo
         # DuckDB's own S3 reader is an extension fetched from the network; s3fs is here and knows the AWS chain.
         connection.register_filesystem(store.storage.filesystem())
     _create_view(connection, plans)
+    if curves := metrics_files(store.storage):
+        connection.read_parquet(curves).create_view("training")
     return connection
 
 
