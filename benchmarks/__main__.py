@@ -16,6 +16,7 @@ from benchmarks import (
     network,
     objective,
     skelify_speed,
+    track,
     training_data,
     truth,
 )
@@ -26,6 +27,7 @@ BENCHMARKS = {
     "skelify": (skelify_speed.run, "refinement per person against the published LBFGS through the full mesh"),
     "objective": (objective.run, "the published objective at our minimum against LBFGS, person by person"),
     "truth": (truth.run, "error to the truth: robust against hsmr objective, and the ablation"),
+    "track": (track.run, "whole tracks against frame by frame: time per frame and length, dense solve, jitter"),
     "convert": (conversion.run, "SMPL to SKEL per frame against the published aligner; PVE against the exact optimum"),
     "store": (label_store.run, "staging, auditing and publishing many label files"),
     "network": (network.run, "training step and inference, and the share of the machine's arithmetic they use"),
