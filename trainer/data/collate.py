@@ -98,7 +98,7 @@ def _near(points: NDArray[np.float64], farthest: float) -> NDArray[np.float64]:
 def q_in_crop(q: NDArray[np.float32], flip: NDArray[np.bool_], rotation: NDArray[np.float64]) -> NDArray[np.float32]:
     """q (B, 46) of the person as the crop shows it: mirrored where flip (B,), turned by rotation (B,) rad.
 
-    Mirrored angles are kept where they leave the joint limits (decision 0012): the pose is the true one of the mirror
+    Mirrored angles are kept where they leave the joint limits (decision 0017): the pose is the true one of the mirror
     image; `within_limits` finds the joints.
     """
     exact = torch.from_numpy(q.astype(np.float64))
