@@ -90,7 +90,7 @@ def keypoints_3d_in_crop(keypoints_3d: NDArray[np.float32], augmentation: Augmen
     return _near(out, _FARTHEST_M).astype(np.float32)
 
 
-def _near(points: NDArray[np.float64], farthest: float) -> NDArray[np.float64]:
+def _near(points: NDArray[Any], farthest: float) -> NDArray[Any]:
     """One hostile point must not outweigh all others in a loss: beyond `farthest` it loses place and confidence."""
     return np.where((np.abs(points[:, :-1]) <= farthest).all(1)[:, None], points, 0.0)
 
