@@ -25,7 +25,7 @@ class NetworkPredictor:
 
     def predict(self, photos: Sequence[Photo]) -> list[Guess]:
         """One guess per person, in order. A photo is decoded once for all its people; crops are not augmented."""
-        crops = [plain_patches(photo, photo.people) for photo in photos if photo.people]
+        crops = [torch.from_numpy(plain_patches(photo, photo.people)) for photo in photos if photo.people]
         if not crops:
             return []
         outputs = [self._forward(part) for part in torch.cat(crops).split(CROPS_AT_ONCE)]
