@@ -36,5 +36,4 @@ def mesh_file(parts: list[MeshPart], format: MeshFormat) -> bytes:
         scene.add_geometry(mesh, node_name=part.name, geom_name=part.name)
     if format == "glb":
         return trimesh.exchange.gltf.export_glb(scene, include_normals=True)
-    text = trimesh.exchange.obj.export_obj(scene, include_normals=True, include_color=False, include_texture=False)
-    return text.encode() if isinstance(text, str) else text
+    return str(trimesh.exchange.obj.export_obj(scene, include_color=False, include_texture=False)).encode()

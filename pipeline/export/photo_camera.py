@@ -41,8 +41,7 @@ def into_photo_camera(
     width and height, px.
     """
     cam_t, pelvis = np.asarray(cam_t, np.float64), np.asarray(pelvis, np.float64)
-    side, size = np.asarray(side, np.float64), np.asarray(size, np.float64)
-    longer = size.max(1)
+    side, longer = np.asarray(side, np.float64), size.max(1)
     place = cam_t + pelvis
     pixel = FOCAL * side[:, None] * place[:, :2] / place[:, 2:] + center
     depth = place[:, 2] * longer / side

@@ -6,8 +6,6 @@
   pelvis angles are then all zero. "Up" is the image's: nothing tells how the camera was tilted.
 """
 
-from typing import TypeVar
-
 import numpy as np
 import torch
 from jaxtyping import Float
@@ -15,16 +13,13 @@ from torch import Tensor
 
 from pipeline.fit.orientation import PelvisOrientation
 
-Points = TypeVar("Points", np.ndarray, Tensor)
 
-
-def to_upright(points: Points) -> Points:
+def to_upright(points: Float[np.ndarray, "*N 3"]) -> Float[np.ndarray, "*N 3"]:
     """(..., 3) m from camera axes to upright axes: a half turn about x."""
-    sign = (1.0, -1.0, -1.0)
-    return points * (points.new_tensor(sign) if isinstance(points, Tensor) else np.asarray(sign, points.dtype))
+    return points * np.array([1, -1, -1], points.dtype)
 
 
-def to_ground(points: Points) -> Points:
+def to_ground(points: Float[np.ndarray, "*N 3"]) -> Float[np.ndarray, "*N 3"]:
     """(..., 3) m from camera axes to ground axes: (-z, -y, -x)."""
     return -points[..., [2, 1, 0]]
 

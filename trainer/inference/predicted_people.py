@@ -26,8 +26,8 @@ class PosesOfPhotos(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refinement:
-    """What SKELify made of N predictions: decision (N,) as in a label generation; kp2d errors (N,) in crop units, before
-    and after, each under the camera solved for it, NaN without usable keypoints; q_std (N, 46) rad, 0 where the
+    """What SKELify made of N predictions: decision (N,) as in a label generation; kp2d errors (N,) in crop units,
+    before and after, each under the camera solved for it, NaN without usable keypoints; q_std (N, 46) rad, 0 where the
     prediction was kept.
     """
 
