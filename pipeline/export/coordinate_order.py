@@ -2,7 +2,7 @@
 
 SKEL turns about its axes in turn, each fixed in the parent: Rp = R(a3, q3) R(a2, q2) R(a1, q1). An OpenSim CustomJoint
 with the same axes as rotation1, rotation2, rotation3 composes them body-fixed: R(a1, p1) R(a2, p2) R(a3, p3). For one
-turn at a time both agree; together they do not (measured: 6 degrees apart at 20 degrees each).
+turn at a time both agree; together they do not (11.9 degrees apart for a pelvis at 20 degrees each).
 """
 
 import torch

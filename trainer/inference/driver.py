@@ -138,6 +138,7 @@ def _poses(
     if request.labels is not None:
         store = LabelStore(config.storage.root, config.storage.catalog)
         generation = store.generation(request.labels)
+        _compare_bodies(store.lineage(request.labels).body_digest, skel, tell)
         tell(f"poses: labels of round {request.labels} under {store.storage.root}")
         return LabelPoses(store, request.labels), {
             "labels_round": str(request.labels),
@@ -148,16 +149,21 @@ def _poses(
     checkpoint = load_checkpoint(request.checkpoint)
     if not isinstance(checkpoint.network, Hsmr):
         raise CheckpointError(f"{request.checkpoint} holds an HMR2.0 network, which predicts SMPL: HSMR is needed.")
-    if checkpoint.info is not None and checkpoint.info.body_digest != skel.digest:
-        tell(
-            f"WARNING: the network was trained with another body (digest {checkpoint.info.body_digest[:12]}, this one "
-            f"{skel.digest[:12]}): its betas mean other shapes here. Set body.source to the body of the training."
-        )
+    if checkpoint.info is not None:
+        _compare_bodies(checkpoint.info.body_digest, skel, tell)
     tell(f"poses: {request.checkpoint} (sha256 {checkpoint.digest[:12]}) on {device}")
     return NetworkPredictor(checkpoint.network, device), {
         "checkpoint": request.checkpoint,
         "checkpoint_sha256": checkpoint.digest,
     }
+
+
+def _compare_bodies(digest: str, skel: Skel, tell: Callable[[str], None]) -> None:
+    if digest != skel.digest:
+        tell(
+            f"WARNING: these poses belong to another body (digest {digest[:12]}, this one {skel.digest[:12]}): the "
+            "same betas are other shapes here. Set body.source to the body of the training or the round."
+        )
 
 
 def _refiner(
