@@ -1,5 +1,6 @@
 """python jobs/predict.py from end to end, with a small random network."""
 
+import fcntl
 from pathlib import Path
 
 import numpy as np
@@ -154,9 +155,8 @@ def test_tracks_of_shards(checkpoint: str, tmp_path: Path) -> None:
         (tmp_path / "film").mkdir(exist_ok=True)
         write_shard(str(tmp_path / f"film/{shard}.tar"), samples)
     output = tmp_path / "out"
-    assert main(
-        ["--images", str(tmp_path / "film"), "--fps", "10", "--checkpoint", checkpoint, "--output", str(output), "--mot"]
-    ) == 0  # fmt: skip
+    arguments = ["--images", str(tmp_path / "film"), "--fps", "10", "--checkpoint", checkpoint]
+    assert main([*arguments, "--output", str(output), "--mot"]) == 0
     for shard in ("000000", "000001"):
         folder = output / "mot/film" / shard / "tracks"
         assert sorted(path.name for path in folder.iterdir()) == ["%2E.%2F..%2Fevil.mot", "a.mot"]
@@ -209,6 +209,22 @@ def test_a_finished_folder_is_not_overwritten(checkpoint: str, images: Path, tmp
     before = (tmp_path / "out/predictions.parquet").stat()
     assert main(arguments) == 2
     assert (tmp_path / "out/predictions.parquet").stat() == before
+
+
+def test_two_runs_do_not_share_a_folder(
+    checkpoint: str, images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A killed run leaves its lock file and a partial table, which are in nobody's way; a living run is."""
+    output = tmp_path / "out"
+    output.mkdir()
+    (output / ".predictions.parquet.partial").write_bytes(b"half a table")
+    arguments = ["--images", str(images), "--checkpoint", checkpoint, "--output", str(output)]
+    with (output / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert main(arguments) == 2
+        assert "Another run" in capsys.readouterr().err
+    assert main(arguments) == 0
+    assert not (output / ".predictions.parquet.partial").exists()
 
 
 def test_what_is_wrong_is_said(
