@@ -1,4 +1,4 @@
-"""The closed loop: publish 0 -> train -> publish 1 -> train -> ... Each step can be resumed; what is done is not redone.
+"""The closed loop: publish 0 -> train -> publish 1 -> train -> ... Each step resumes; what is done is not redone.
 
 What is done is read from the label store and the training records, never from the state file: that one is for people.
 """
