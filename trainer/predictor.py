@@ -26,7 +26,7 @@ class NetworkPredictor:
 
     def predict(self, photos: Sequence[Photo]) -> list[Guess]:
         """One guess per person, in order. A photo is decoded once for all its people; crops are not augmented."""
-        crops = [torch.from_numpy(plain_patches(photo, photo.people)) for photo in photos if photo.people]
+        crops = [plain_patches(photo, photo.people) for photo in photos if photo.people]
         if not crops:
             return []
         patches = torch.from_numpy(np.concatenate(crops))

@@ -1,6 +1,8 @@
 """OpenSim reads our motions, and a model driven by them takes SKEL's pose."""
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -94,11 +96,9 @@ def test_a_hostile_name_stays_on_its_line() -> None:
         ({"q": np.zeros((5, 45))}, "expected times"),
     ],
 )
-def test_a_motion_that_opensim_would_refuse_is_refused_here(changes: dict, message: str) -> None:
-    good = motion()
-    fields = {"name": good.name, "times": good.times, "q": good.q, "pelvis": good.pelvis}
+def test_a_motion_that_opensim_would_refuse_is_refused_here(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        Motion(**(fields | changes))
+        replace(motion(), **changes)
 
 
 def test_facing_the_camera_upright_is_zero(open_skel: Skel) -> None:

@@ -2,6 +2,7 @@
 
 import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from pipeline.body import Skel
 from pipeline.camera import FOCAL
 from pipeline.export.file_names import safe_name
-from pipeline.export.mesh_files import BONE_COLOR, SKIN_COLOR, MeshPart, mesh_file
+from pipeline.export.mesh_files import BONE_COLOR, SKIN_COLOR, MeshFormat, MeshPart, mesh_file
 from pipeline.export.photo_camera import into_photo_camera, photo_camera
 from pipeline.export.upright_axes import to_upright
 from schemas.person import PersonId
@@ -50,23 +51,23 @@ def test_a_readable_key_stays_readable() -> None:
 
 
 @pytest.mark.parametrize("format", ["glb", "obj"])
-def test_meshes_read_back(format: str, open_skel: Skel) -> None:
+def test_meshes_read_back(format: MeshFormat, open_skel: Skel) -> None:
     """Every vertex in its order, closed, facing outwards, m, y up."""
     q = torch.zeros(1, 46, dtype=torch.float64)
     q[0, 0] = torch.pi  # upright in an image, as any start of a fit
     posed = open_skel(q, torch.zeros(1, 10, dtype=torch.float64), with_skeleton=True)
+    assert posed.skeleton_vertices is not None
     skin, bones = posed.skin_vertices[0].numpy(), posed.skeleton_vertices[0].numpy()
     parts = [
         MeshPart("skin", to_upright(skin), open_skel.faces.numpy(), SKIN_COLOR),
         MeshPart("skeleton", to_upright(bones), open_skel.skeleton_faces.numpy(), BONE_COLOR),
     ]
     content = mesh_file(parts, format)
-    loaded = trimesh.load(io.BytesIO(content), file_type=format, process=False)
+    loaded: Any = trimesh.load(io.BytesIO(content), file_type=format, process=False)
     if format == "obj":  # trimesh joins the objects of an OBJ file into one mesh
         assert [line for line in content.splitlines() if line.startswith(b"o ")] == [b"o skin", b"o skeleton"]
-        whole = loaded
-        found = trimesh.Trimesh(whole.vertices[:6890], whole.faces[: len(open_skel.faces)], process=False)
-        bones_found = whole.vertices[6890:]
+        found = trimesh.Trimesh(loaded.vertices[:6890], loaded.faces[: len(open_skel.faces)], process=False)
+        bones_found = loaded.vertices[6890:]
     else:
         assert set(loaded.geometry) == {"skin", "skeleton"}
         found, bones_found = loaded.geometry["skin"], loaded.geometry["skeleton"].vertices

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from pipeline.acceptance import AcceptConfig, judge, measure
 from pipeline.batch import PersonBatch
@@ -33,8 +34,14 @@ def refine_predictions(batch: PredictedPeople, skelify: Skelify, accept: AcceptC
         kp2d_error=np.where(better, as_numpy(after.kp2d_error), as_numpy(before.kp2d_error)),
         q_std=np.where(better[:, None], as_numpy(fit.q_std), 0.0),
     )
-    chosen = {
-        name: np.where(better[:, None], as_numpy(new), getattr(batch, name)).astype(np.float32)
-        for name, new in (("q", fit.q), ("betas", fit.betas), ("cam_t", after.cam_t))
-    }
-    return replace(batch, refinement=found, **chosen)
+
+    def chosen(new: Tensor, old: np.ndarray) -> np.ndarray:
+        return np.where(better[:, None], as_numpy(new), old).astype(np.float32)
+
+    return replace(
+        batch,
+        q=chosen(fit.q, batch.q),
+        betas=chosen(fit.betas, batch.betas),
+        cam_t=chosen(after.cam_t, batch.cam_t),
+        refinement=found,
+    )
