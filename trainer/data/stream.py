@@ -1,9 +1,10 @@
 """Batches for a rank: the lanes it owns, read here or by loader processes, put together in the order of the plan."""
 
+import multiprocessing
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final, Self, TypeVar
+from typing import Any, Self
 
 import numpy as np
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
@@ -18,9 +19,6 @@ from trainer.data.label_index import LabelIndex
 from trainer.data.lane import Lane
 from trainer.data.shard_walk import JoinedPerson, ShardWalk
 
-_LOADERS_START: Final = "forkserver"  # a fork of a process with threads (Ray, s3fs, CUDA) may hang
-Item = TypeVar("Item")
-
 
 class TooManyLostError(RuntimeError):
     """So many people could not be read that what is left is another data set."""
@@ -28,9 +26,9 @@ class TooManyLostError(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """What one loader gives for a batch, and what became of the rows since its last part."""
+    """What one loader gives for a batch, and what became of the rows since then. batch None: nobody was left."""
 
-    batch: TrainBatch
+    batch: TrainBatch | None
     counts: JoinCounts
 
 
@@ -53,14 +51,20 @@ class BatchStream:
         return self
 
     def __next__(self) -> TrainBatch:
-        parts = [next(self._parts) for _ in range(self._parts_per_batch)]
+        batches: list[TrainBatch] = []
+        while not batches:
+            parts = [next(self._parts) for _ in range(self._parts_per_batch)]
+            self._count(parts)
+            batches = [part.batch for part in parts if part.batch is not None]
+        return concatenate(batches)
+
+    def _count(self, parts: Sequence[Part]) -> None:
         self.counts = total([self.counts, *(part.counts for part in parts)])
         if self.counts.n_lost > self._may_lose:
             raise TooManyLostError(
                 f"{self.counts.n_lost} people could not be read, at most {self._may_lose:.0f} may be: "
                 f"{dict(self.counts.lost)}. The log names the shards: fetch them again, or raise max_lost_share."
             )
-        return concatenate([part.batch for part in parts])
 
     def __len__(self) -> int:
         """How many batches this stream gives in all. Raises TypeError for a validation stream, which cannot know."""
@@ -185,10 +189,16 @@ class _HeldOutParts(_Parts):
                 if len(found) == self._batch_size:
                     yield Part(collate(found, self._config.weights), counts)
                     found, counts = [], JoinCounts()
-        if found:
-            yield Part(collate(found, self._config.weights), counts)
+        if counts != JoinCounts():
+            yield Part(collate(found, self._config.weights) if found else None, counts)
 
 
 def _loader(parts: _Parts, loaders: int) -> DataLoader[Part]:
-    """Loader processes; their parts come in turn, so that the n-th of each belong together."""
-    return DataLoader(parts, batch_size=None, num_workers=loaders, multiprocessing_context=_LOADERS_START)
+    """Loader processes; their parts come in turn, so that the n-th of each belong together.
+
+    They are forked from a clean server process, which has imported this module once: a fork of the training process
+    with its threads (Ray, s3fs, CUDA) may hang, and a fresh interpreter each takes seconds.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    return DataLoader(parts, batch_size=None, num_workers=loaders, multiprocessing_context=context)
