@@ -170,6 +170,7 @@ class TrueGuesses:
         shape = torch.as_tensor(video.betas).float().repeat(len(video.pose), 1)
         true = models.converter.fit(torch.as_tensor(video.pose).float(), shape)
         rng = np.random.default_rng(4)
+        self.q_std = np.full(46, 0.05, np.float32)
         q = true.q.numpy() + rng.normal(0, 0.05, true.q.shape)
         camera = np.array([0.0, 0.0, 45.0], np.float32)
         self._guesses = {
