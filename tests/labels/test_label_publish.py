@@ -350,3 +350,16 @@ def test_a_failing_catalog_publishes_nothing(store: LabelStore, monkeypatch: pyt
     monkeypatch.undo()
     assert store.rounds() == []
     assert not store.publish(lineage(), staged).already_published
+
+
+def test_the_history_of_a_person_is_one_row_a_round(store: LabelStore) -> None:
+    publish_rounds(store, 3)
+    stage(store, 3, "not-published")
+    history = store.history("photos", "000000", "000004", 1)
+    assert history["round"].to_pylist() == [0, 1, 2]
+    assert set(history["key"].to_pylist()) == {"000004"}
+    expected = label_table("photos", "000000", round=2)
+    assert history.slice(2).equals(expected.slice(9, 1))
+    for person in (("photos", "000000", "000004", 2), ("photos", "nowhere", "000004", 1)):
+        with pytest.raises(NoSuchGenerationError, match="No published round has a row"):
+            store.history(*person)
