@@ -155,9 +155,7 @@ def encode(table: pa.Table) -> bytes:
     if not table.schema.equals(LABEL_SCHEMA):
         raise LabelSchemaError(_schema_difference(table.schema))
     sink = io.BytesIO()
-    pq.write_table(
-        table, sink, compression="zstd", use_dictionary=_DICTIONARY_COLUMNS, column_encoding=_FLOAT_ENCODING
-    )
+    pq.write_table(table, sink, compression="zstd", use_dictionary=_DICTIONARY_COLUMNS, column_encoding=_FLOAT_ENCODING)
     return sink.getvalue()
 
 

@@ -15,6 +15,7 @@ from pyiceberg.table.refs import MAIN_BRANCH
 from pyiceberg.table.update import AssertRefSnapshotId
 from pyiceberg.table.update.snapshot import ManageSnapshots
 from pyiceberg.types import DoubleType
+from sqlalchemy.exc import OperationalError
 
 from pipeline.labels import (
     AlreadyPublishedError,
@@ -363,3 +364,20 @@ def test_the_history_of_a_person_is_one_row_a_round(store: LabelStore) -> None:
     for person in (("photos", "000000", "000004", 2), ("photos", "nowhere", "000004", 1)):
         with pytest.raises(NoSuchGenerationError, match="No published round has a row"):
             store.history(*person)
+
+
+def test_a_catalog_created_at_the_same_moment_by_another_is_used(
+    store: LabelStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create = SqlCatalog._ensure_tables_exist
+    attempts: list[int] = []
+
+    def lose_the_race_once(self: SqlCatalog) -> None:
+        create(self)
+        attempts.append(1)
+        if len(attempts) == 1:
+            raise OperationalError("CREATE TABLE", None, Exception("table iceberg_tables already exists"))
+
+    monkeypatch.setattr(SqlCatalog, "_ensure_tables_exist", lose_the_race_once)
+    publish_rounds(store, 1)
+    assert [generation.round for generation in store.rounds()] == [0]
