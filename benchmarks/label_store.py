@@ -6,11 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-import numpy as np
-
 from benchmarks.made_labels import DATASET, key_of, lineage, shard_name, stage_round
 from benchmarks.memory import peak_bytes, reset_peak
-from benchmarks.report import Options, say, seconds, table
+from benchmarks.report import Options, say
 from pipeline.config import load_config
 from pipeline.labels import LabelStore, PublishStep, StagedShard, read_labels
 from pipeline.rounds.driver import find_staged
@@ -42,26 +40,33 @@ def run_s3(options: Options) -> None:
 
 
 class _Steps:
-    """The table: what each step took, and the highest resident set of this process, the driver, meanwhile."""
+    """The table: what each step took in time and in work of this process, the driver, and its highest resident set."""
 
-    def __init__(self, files: int) -> None:
-        self._files = files
-        self._lines: list[list[str]] = []
+    def __init__(self) -> None:
+        self._print("step", "target s", "seconds", "CPU s", "driver MB")
+        self.begin()
 
-    def timed(self, name: str, work: Callable[[], Result], target: str = "") -> Result:
+    def begin(self) -> None:
         reset_peak()
-        start = time.perf_counter()
-        result = work()
-        self.add(name, time.perf_counter() - start, target)
-        return result
+        self._wall, self._cpu = time.perf_counter(), time.process_time()
 
-    def add(self, name: str, took: float, target: str = "") -> None:
+    def end(self, name: str, target: str = "", repeats: int = 1) -> None:
+        """Add what was done `repeats` times since `begin`."""
+        wall, cpu = time.perf_counter() - self._wall, time.process_time() - self._cpu
         peak = peak_bytes()
         memory = "" if peak is None else f"{peak / 1e6:.0f}"
-        self._lines.append([name, f"{took:.3f}", target, f"{1000 * took / self._files:.2f}", memory])
+        self._print(name, target, f"{wall / repeats:.3f}", f"{cpu / repeats:.3f}", memory)
 
-    def print(self) -> None:
-        table(["step", "seconds", "target", "ms/file", "driver MB"], self._lines)
+    def timed(self, name: str, work: Callable[[], Result], target: str = "") -> Result:
+        self.begin()
+        result = work()
+        self.end(name, target)
+        return result
+
+    @staticmethod
+    def _print(name: str, *figures: str) -> None:
+        """At once: with millions of rows a step takes minutes."""
+        say(f"{name:39}" + "".join(f"{figure:>11}" for figure in figures))
 
 
 def _measure(store: LabelStore, shards: Path, options: Options) -> None:
@@ -69,12 +74,12 @@ def _measure(store: LabelStore, shards: Path, options: Options) -> None:
     shards.mkdir(parents=True)
     for number in range(files):
         (shards / f"{shard_name(number)}.tar").touch()
-    steps = _Steps(files)
+    steps = _Steps()
     staged = [item for k in (0, 1) for item in _round(k, store, shards, files, rows, steps)]
     _read(store, files, steps)
-    steps.print()
     size = sum(item.file_bytes for item in staged) / 2
     say(f"A round: {files} files of {rows} rows, {files * rows:,} rows, {size / 1e6:,.0f} MB.")
+    say("CPU s: this process with its threads, however busy the machine; staging is the work of other processes.")
     say("The driver's memory is its resident set at its highest during the step, libraries included: <= 2000 MB.")
 
 
@@ -102,17 +107,13 @@ def _publish(plan: RoundPlan, store: LabelStore, staged: list[StagedShard], step
         PublishStep.AUDITED: (f"round {plan.round}: audit ({beside})", "<= 120"),
         PublishStep.PUBLISHED: (f"round {plan.round}: publish protocol", "<= 20"),
     }
-    reset_peak()
-    last = time.perf_counter()
 
     def on_step(step: PublishStep) -> None:
-        nonlocal last
         if step in lines:
-            name, target = lines[step]
-            steps.add(name, time.perf_counter() - last, target)
-            reset_peak()
-            last = time.perf_counter()
+            steps.end(*lines[step])
+            steps.begin()
 
+    steps.begin()
     store.publish(lineage(plan), staged, on_step=on_step)
 
 
@@ -121,10 +122,10 @@ def _read(store: LabelStore, files: int, steps: _Steps) -> None:
     urls = list(plan.values())[:: max(1, files // _SHARDS_READ)]
     for url in urls:
         read_labels(url)  # warm
-    reset_peak()
-    steps.add(
-        "one shard's labels, warm", float(np.median([seconds(lambda u=u: read_labels(u)) for u in urls])), "<= 0.020"
-    )
+    steps.begin()
+    for url in urls:
+        read_labels(url)
+    steps.end("one shard's labels, warm", "<= 0.020", repeats=len(urls))
     who = (DATASET, shard_name(files // 2), key_of(0), 0)
     steps.timed("one person through both rounds", lambda: store.history(*who), "<= 1")
     connection = steps.timed("open SQL over both rounds", store.query)

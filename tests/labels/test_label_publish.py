@@ -369,7 +369,7 @@ def test_the_history_of_a_person_is_one_row_a_round(store: LabelStore) -> None:
 def test_a_catalog_created_at_the_same_moment_by_another_is_used(
     store: LabelStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    create = SqlCatalog._ensure_tables_exist
+    create = SqlCatalog._init_catalog
     attempts: list[int] = []
 
     def lose_the_race_once(self: SqlCatalog) -> None:
@@ -378,6 +378,6 @@ def test_a_catalog_created_at_the_same_moment_by_another_is_used(
         if len(attempts) == 1:
             raise OperationalError("CREATE TABLE", None, Exception("table iceberg_tables already exists"))
 
-    monkeypatch.setattr(SqlCatalog, "_ensure_tables_exist", lose_the_race_once)
+    monkeypatch.setattr(SqlCatalog, "_init_catalog", lose_the_race_once)
     publish_rounds(store, 1)
     assert [generation.round for generation in store.rounds()] == [0]
