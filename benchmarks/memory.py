@@ -26,7 +26,6 @@ def peak_growth_bytes(work: Callable[[], object]) -> int | None:
 
 def reset_peak() -> None:
     """Forget the highest resident set so far, where Linux's /proc can."""
-    gc.collect()
     with contextlib.suppress(OSError):
         _RESET.write_text("5")
 
