@@ -91,11 +91,10 @@ def _rate(text: str) -> float:
 
 
 def _predict(options: argparse.Namespace, config) -> int:
-    from trainer.checkpoint import CheckpointError
-
     from jobs.environment import code_revision
     from pipeline.body import BodyFileError
     from pipeline.labels import LabelStoreError
+    from trainer.checkpoint import CheckpointError
     from trainer.inference.driver import run_inference
     from trainer.inference.inference_config import InferenceRequest
 
