@@ -29,10 +29,10 @@ BENCHMARKS = {
     "truth": (truth.run, "error to the truth: robust against hsmr objective, and the ablation"),
     "track": (track.run, "whole tracks against frame by frame: time per frame and length, dense solve, jitter"),
     "convert": (conversion.run, "SMPL to SKEL per frame against the published aligner; PVE against the exact optimum"),
-    "store": (label_store.run, "planning, verifying, auditing, publishing, reading and querying many label files"),
-    "store-s3": (label_store.run_s3, "the same on a real S3 server"),
     "network": (network.run, "training step and inference, and the share of the machine's arithmetic they use"),
     "data": (training_data.run, "crops a second and core for training, and the join, against a plain webdataset loop"),
+    "store": (label_store.run, "planning, verifying, auditing, publishing, reading and querying many label files"),
+    "store-s3": (label_store.run_s3, "the same on a real S3 server"),
     "gpu": (gpu.run, "skelify, convert and keypoints on a CUDA device, where there is one"),
 }
 _REPOSITORY = Path(__file__).parents[1]

@@ -100,7 +100,7 @@ def _consume(batches: Iterator[object]) -> None:
 def _webdataset_loop(folder: str, config: TrainDataConfig, *, pil: bool) -> None:
     """What a plain loader does: decode the whole photo, unpickle its people, cut each; no labels, no batches."""
     urls = sorted(map(str, Path(folder, _DATASET).glob("*.tar")))
-    samples = wds.WebDataset(urls, shardshuffle=False, empty_check=False)
+    samples: Any = wds.WebDataset(urls, shardshuffle=False, empty_check=False)
     samples = samples.decode("rgb8") if pil else samples.decode(_decode_jpg)
     for sample in samples:
         picture = Picture(np.ascontiguousarray(sample["jpg"]), 1)

@@ -56,8 +56,10 @@ def check_jpeg_header(jpeg: bytes) -> tuple[int, int]:
     if scans > _MAX_SCANS:
         raise BadPhotoError(RejectionReason.TOO_LARGE, f"JPEG with {scans} scans, at most {_MAX_SCANS}")
     if buffered and width * height > MAX_BUFFERED_PIXELS:
-        size = f"progressive JPEG of {width} x {height} px, at most {MAX_BUFFERED_PIXELS} px"
-        raise BadPhotoError(RejectionReason.TOO_LARGE, f"{size}: save it as a baseline JPEG")
+        detail = (
+            f"progressive JPEG of {width} x {height} px, at most {MAX_BUFFERED_PIXELS} px: save it as a baseline JPEG"
+        )
+        raise BadPhotoError(RejectionReason.TOO_LARGE, detail)
     return width, height
 
 
@@ -71,15 +73,15 @@ def _scans(jpeg: bytes) -> tuple[int, bool]:
         elif marker in _WITHOUT_LENGTH:
             position += 2
         elif marker == _SCAN:  # thumbnails, which lie in the segments before, are not counted
-            return _count_scans(jpeg[position:]), frame in _PROGRESSIVE or jpeg[position + 4] < components
+            return _count_scans(jpeg, position), frame in _PROGRESSIVE or jpeg[position + 4] < components
         else:
             if marker in _FRAMES:
                 frame, components = marker, jpeg[position + 9]
             position += 2 + int.from_bytes(jpeg[position + 2 : position + 4], "big")
-    return _count_scans(jpeg), True
+    return _count_scans(jpeg, 0), True
 
 
-def _count_scans(jpeg: bytes) -> int:
+def _count_scans(jpeg: bytes, start: int) -> int:
     """How often the start-of-scan mark occurs; a sixth of the time of bytes.count, which every photo pays."""
-    data = np.frombuffer(jpeg, np.uint8)
+    data = np.frombuffer(jpeg, np.uint8)[start:]
     return int(np.count_nonzero((data[:-1] == 0xFF) & (data[1:] == _SCAN)))
