@@ -11,7 +11,7 @@ The pelvis moves by spin vectors, so lying and upside-down people are no special
 objective=hsmr minimises the published refiner objective instead (`pipeline.fit.published_objective`).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
 import torch
@@ -26,7 +26,7 @@ from pipeline.fit.image_objective import CAM, ImageObjective, cam_t_of, linearis
 from pipeline.fit.joint_limits import fit_bounds
 from pipeline.fit.mean_pose import folded_q, mean_q
 from pipeline.fit.orientation import PelvisOrientation
-from pipeline.fit.posterior import q_standard_deviation
+from pipeline.fit.posterior import Estimate, q_standard_deviation
 from pipeline.fit.published_objective import ANGLE_WEIGHT, KERNEL_SCALE, SHAPE_WEIGHT, squared_confidence, torso_length
 from pipeline.fit.solver_dtype import in_solver_dtype
 from pipeline.keypoint_error import kp2d_error, usable_confidence, usable_places
@@ -135,7 +135,7 @@ class Skelify:
         Raises ValueError when shapes disagree. A person whose start is not finite comes back not finite.
         """
         problem = self.problem(keypoints, q, betas, cam_t, anchor, keypoints_3d)
-        return self.result(self._anneal(problem.terms, problem.start, self._kernel_scales()), problem)
+        return self._report(self._lowest(problem.terms, problem.start), problem)
 
     def problem(
         self,
@@ -175,8 +175,8 @@ class Skelify:
         best = found.cost.nan_to_num(torch.inf).reshape(people, sides).argmin(1)
         best = best + torch.arange(people, device=best.device) * sides
         spent = found.iterations.reshape(people, sides).sum(1)
-        chosen = Minimum(found.x[best], found.cost[best], found.normal[best], spent)
-        return self.result(chosen, Problem(terms.of(best), start[best], keypoints, q[best]))
+        chosen = replace(found.rows(best), iterations=spent)
+        return self._report(chosen, Problem(terms.of(best), start[best], keypoints, q[best]))
 
     def _own(self, x: Tensor) -> Tensor:
         return x.to(device=self._solver.device, dtype=self._solver.dtype)
@@ -198,11 +198,15 @@ class Skelify:
         scales = self.config.coarse_kernel_scale, self.config.kernel_scale
         return (self.config.far_kernel_scale, *scales) if far else scales
 
-    def _anneal(self, terms: ImageObjective, start: Tensor, scales: tuple[float, ...]) -> Minimum:
+    def _lowest(self, terms: ImageObjective, start: Tensor) -> Estimate:
+        """The lowest minimum of several starts."""
+        return self._anneal(terms, start, self._kernel_scales())
+
+    def _anneal(self, terms: ImageObjective, start: Tensor, scales: tuple[float, ...]) -> Estimate:
         """Graduated non-convexity: a wide kernel first, so that far keypoints pull until the body is near them."""
         stages = self._stages(scales)
         if start.is_cuda:
-            return self._anneal_in_torch(terms, start, stages)
+            return Estimate.of(self._anneal_in_torch(terms, start, stages))
         kernel, threads = self._solver.keypoint_operator.kernel, torch.get_num_threads()
         return solve(start, terms.targets(), stages, self.orientation, self.bounds, kernel, threads)
 
@@ -286,7 +290,10 @@ class Skelify:
         )
 
     def result(self, found: Minimum, problem: Problem) -> SkelifyResult:
-        """What a minimum says of its people."""
+        """What a minimum of the problem, found elsewhere, says of its people."""
+        return self._report(Estimate.of(found), problem)
+
+    def _report(self, found: Estimate, problem: Problem) -> SkelifyResult:
         q, betas, cam_t = found.x[:, :N_Q], found.x[:, N_Q:CAM], cam_t_of(found.x)
         error = kp2d_error(project(self._solver.keypoints(q, betas), cam_t), problem.keypoints)
         std = q_standard_deviation(self._in_standard_deviations(found, problem.terms), self.orientation)
@@ -295,12 +302,12 @@ class Skelify:
         )
         return SkelifyResult(q, betas, cam_t, error, found.iterations, std, anchor_q)
 
-    def _in_standard_deviations(self, found: Minimum, terms: ImageObjective) -> Minimum:
-        """The published objective counts torso lengths: its normal matrix is taken to the keypoint noise."""
+    def _in_standard_deviations(self, found: Estimate, terms: ImageObjective) -> Estimate:
+        """The published objective counts torso lengths: its variances are taken to the keypoint noise."""
         if self.config.objective == "robust":
             return found
-        factor = (terms.unit / self.config.keypoint_noise).square()[:, None, None]
-        return Minimum(found.x, found.cost, found.normal * factor, found.iterations)
+        factor = (self.config.keypoint_noise / terms.unit).square()[:, None]
+        return replace(found, variance=found.variance * factor, spin=found.spin * factor[..., None])
 
     def _turned(self, q: Tensor) -> Tensor:
         """Each pose (P, 46) facing four ways: (4 P, 46)."""

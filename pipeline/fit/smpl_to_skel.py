@@ -24,7 +24,7 @@ from pipeline.fit.compiled_solver import Stage, solve
 from pipeline.fit.compiled_terms import Kernel, Targets
 from pipeline.fit.joint_limits import fit_bounds
 from pipeline.fit.orientation import PelvisOrientation
-from pipeline.fit.posterior import q_standard_deviation
+from pipeline.fit.posterior import Estimate, q_standard_deviation
 from pipeline.fit.solver_dtype import in_solver_dtype
 from pipeline.fit.surface_patches import SurfacePatches
 from pipeline.levenberg_marquardt import Linearised, LmConfig, Minimum, minimise
@@ -114,17 +114,11 @@ class SmplToSkel:
         x[:, _TRANS:] = (self._patches.share[:, None] * away).sum(1)
         return x
 
-    def _minimise(self, problem: _Problem) -> Minimum:
+    def _minimise(self, problem: _Problem) -> Estimate:
         """The fit to the patch means: compiled on the CPU, batched tensor operations on a GPU."""
         start, stop = problem.start, self._stop
         if start.is_cuda:
-            return minimise(
-                lambda x, people: self._linearise(x, problem.of(people)),
-                self._orientation.retract,
-                start,
-                stop,
-                self._bounds,
-            )
+            return Estimate.of(self._minimise_in_torch(problem))
         weight = (self._patches.share / self.config.vertex_noise**2).expand(len(start), -1)
         precision = self._precision.expand(len(start), -1)
         position, weight, precision = (x.contiguous().numpy() for x in (problem.patches, weight, precision))
@@ -145,6 +139,12 @@ class SmplToSkel:
         stages = (Stage(self.config.worst_scale, stop),)
         kernel, threads = self._patches.kernel, torch.get_num_threads()
         return solve(start, targets, stages, self._orientation, self._bounds, kernel, threads)
+
+    def _minimise_in_torch(self, problem: _Problem) -> Minimum:
+        def evaluate(x: Tensor, people: Tensor) -> Linearised:
+            return self._linearise(x, problem.of(people))
+
+        return minimise(evaluate, self._orientation.retract, problem.start, self._stop, self._bounds)
 
     def _linearise(self, x: Tensor, problem: _Problem) -> Linearised:
         """The objective with the vertex term on patch means; within a patch the distances are taken as equal."""
@@ -175,7 +175,7 @@ class SmplToSkel:
         cost = data.cost + (self._precision * from_start**2).sum(-1)
         return Linearised(cost, gradient, data.normal + torch.diag(self._precision))
 
-    def _result(self, found: Minimum, vertices: Tensor) -> SmplToSkelResult:
+    def _result(self, found: Estimate, vertices: Tensor) -> SmplToSkelResult:
         q, betas = found.x[:, :N_Q], found.x[:, N_Q:_TRANS]
         difference = self._skin(q.float(), betas.float()).skin_vertices - vertices
         trans = -difference.mean(1)
