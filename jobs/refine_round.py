@@ -2,12 +2,11 @@
 
 import argparse
 import os
-import subprocess
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from pipeline.prediction import PredictorSource
     from pipeline.rounds.round_config import RoundConfig
 
 LOG_WIDTH = 110  # columns where the output is no terminal
@@ -67,6 +66,7 @@ def _round(text: str) -> int:
 def _refine(round: int, config: "RoundConfig") -> int:
     from rich.console import Console
 
+    from jobs.environment import code_revision, ray_address
     from pipeline.body import BodyFileError
     from pipeline.labels import LabelStoreError
     from pipeline.rounds.actor import StagingError
@@ -74,11 +74,14 @@ def _refine(round: int, config: "RoundConfig") -> int:
     from pipeline.rounds.driver import open_store, run_round
     from pipeline.rounds.pool import ActorStartError
     from pipeline.rounds.summary import summary_table
+    from trainer.checkpoint import CheckpointError
 
     refuse_lost_paths(config)
+    address = ray_address()
     try:
-        result = run_round(round, config, ray_address=_ray_address(), code_revision=_code_revision())
-    except (LabelStoreError, StagingError, ActorStartError, BodyFileError, OSError) as error:
+        predictor = chosen_predictor(round, config)
+        result = run_round(round, config, predictor=predictor, ray_address=address, code_revision=code_revision())
+    except (LabelStoreError, StagingError, ActorStartError, BodyFileError, CheckpointError, OSError) as error:
         return _fail(1, error)
     store = open_store(config)
     Console(width=None if sys.stdout.isatty() else LOG_WIDTH).print(summary_table(store, result))
@@ -91,28 +94,23 @@ def _refine(round: int, config: "RoundConfig") -> int:
     return 0
 
 
-def _ray_address() -> str | None:
-    """The cluster to connect to, None for a Ray of our own. Raises ConfigError for the address of a job server."""
+def chosen_predictor(round: int, config: "RoundConfig") -> "PredictorSource | None":
+    """The network whose predictions start the fits, said on stdout. Raises ConfigError, LabelStoreError or OSError."""
     from pipeline.config import ConfigError
+    from pipeline.rounds.driver import open_store
+    from trainer.checkpoint_choice import predicting_checkpoint
 
-    address = os.environ.get("RAY_ADDRESS") or None
-    if address is not None and address.startswith(("http://", "https://")):
-        command = "ray job submit -- python " + " ".join(sys.argv)
-        raise ConfigError(
-            f"RAY_ADDRESS={address} is the address of a job server. Submit the round to it: {command}\n"
-            "or unset RAY_ADDRESS to run on this machine."
-        )
-    return address
-
-
-def _code_revision() -> str:
-    """Commit of the working copy, `-dirty` when files differ from it; `unknown` where there is none."""
-    root = Path(__file__).resolve().parents[1]
-    command = ["git", "-C", str(root), "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
+    choice = config.predict.checkpoint
+    if round == 0:
+        if choice not in {"auto", "none"}:
+            raise ConfigError("Round 0 converts SMPL labels and predicts nothing: leave predict.checkpoint out.")
+        return None
+    source = predicting_checkpoint(choice, open_store(config), round)
+    if source is None and choice == "auto":
+        print(f"predictions: none, no network was trained on generation {round - 1}; fits start from its labels")
+    elif source is not None:
+        print(f"predictions: {source.uri}")
+    return source
 
 
 def _fail(code: int, message: object) -> int:

@@ -2,8 +2,8 @@
 
 import hashlib
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-import duckdb
 import pyarrow as pa
 
 from pipeline.labels import publish as publishing
@@ -17,6 +17,9 @@ from pipeline.labels.lineage import Lineage
 from pipeline.labels.publish import Publication, StepHook
 from pipeline.labels.storage import Storage
 from schemas.person import Rejection
+
+if TYPE_CHECKING:
+    import duckdb
 
 
 class LabelStore:
@@ -74,7 +77,7 @@ class LabelStore:
             raise LabelStoreError(f"{path} was changed after round {round} was published. Restore it from a backup.")
         return Lineage.from_json(data)
 
-    def query(self, round: int | None = None) -> duckdb.DuckDBPyConnection:
+    def query(self, round: int | None = None) -> "duckdb.DuckDBPyConnection":
         """DuckDB with the view `labels` over all published rounds, or over one. Raises NoSuchGenerationError."""
         return query.connect(self, round)
 
