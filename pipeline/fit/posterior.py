@@ -43,6 +43,11 @@ class Estimate:
         """Those of some of the people."""
         return type(self)(*(x[rows] for x in vars(self).values()))
 
+    def replaced(self, rows: Int[Tensor, "A"], by: Self) -> Self:
+        """With the rows of some of the people replaced."""
+        pairs = zip(vars(self).values(), vars(by).values(), strict=True)
+        return type(self)(*(old.index_copy(0, rows, new) for old, new in pairs))
+
     def where(self, chosen: Bool[Tensor, "B"], other: Self) -> Self:
         """This estimate for the chosen people, the other one for the rest."""
         pairs = zip(vars(self).values(), vars(other).values(), strict=True)
