@@ -9,6 +9,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import fsspec
+
+from pipeline.s3 import s3_filesystem
+
 SINGLE_PUT_BYTES = 2**31  # s3fs sends up to twice this as one PUT; a multipart upload could be left half done
 
 
@@ -83,10 +87,7 @@ class Storage:
 
     def filesystem(self) -> Any:
         """The fsspec file system of the root; credentials come from the usual AWS chain."""
-        import fsspec  # s3fs takes half a second to import; local stores never need it
-
-        # A cached listing would hide what another process has written since.
-        return fsspec.filesystem("file") if self.is_local else fsspec.filesystem("s3", use_listings_cache=False)
+        return fsspec.filesystem("file") if self.is_local else s3_filesystem()
 
 
 @contextlib.contextmanager
