@@ -5,6 +5,7 @@ exactly one wins. See docs/decisions/0001-iceberg.md for the protocol and why ea
 """
 
 import hashlib
+import json
 import random
 import time
 from collections.abc import Callable, Sequence
@@ -44,7 +45,7 @@ from pipeline.labels.generation import (
     published_rounds,
     round_tag,
 )
-from pipeline.labels.lineage import Lineage
+from pipeline.labels.lineage import Forced, Lineage
 from pipeline.labels.storage import Storage
 from schemas.person import Rejection
 
@@ -80,24 +81,29 @@ def publish(
     unreadable: Sequence[Rejection] = (),
     config: AuditConfig | None = None,
     on_step: StepHook = lambda step: None,
+    force: str | None = None,
 ) -> Publication:
     """Audit the staged shards of a run and make them generation `lineage.round`.
 
-    `unreadable`: one rejection per input shard that could not be read. Raises AuditFailedError (nothing published, the
-    report says why), AlreadyPublishedError, ParentChangedError or PublishConflictError.
+    `unreadable`: one rejection per input shard that could not be read. `force`: the reason to publish although checks
+    in `audit.FORCEABLE` fail; it becomes part of the lineage. Raises AuditFailedError (nothing published, the report
+    says why), AlreadyPublishedError, ParentChangedError or PublishConflictError.
     """
+    if force is not None and not force.strip():
+        raise ValueError("force needs a reason in words: it becomes part of the lineage")
     table = catalog.load_or_create()
     if earlier := _published_before(table, lineage):
         return earlier
     parent = _parent(table, lineage)
     parent_files = planned_files(table, parent, catalog.storage) if parent is not None else {}
+    parent_metrics = describe(lineage.round - 1, parent).metrics if parent is not None else {}
     report = audit_generation(
-        catalog.storage, staged, unreadable, lineage.inputs, parent_files, config or AuditConfig()
+        catalog.storage, staged, unreadable, lineage.inputs, parent_files, config or AuditConfig(), parent_metrics
     )
-    if not report.passed:
+    if not report.passed and not (force and report.forceable):
         raise AuditFailedError(lineage.round, report)
     on_step(PublishStep.AUDITED)
-    properties = _write_lineage(catalog.storage, _completed(lineage, report))
+    properties = _write_lineage(catalog.storage, _completed(lineage, report, staged, force))
     on_step(PublishStep.LINEAGE_WRITTEN)
     return _register(catalog, lineage, staged, properties, report, on_step)
 
@@ -172,7 +178,14 @@ def _parent(table: Table, lineage: Lineage) -> Snapshot | None:
     return parent
 
 
-def _completed(lineage: Lineage, report: AuditReport) -> Lineage:
+def content_digest(staged: Sequence[StagedShard]) -> str:
+    """SHA-256 (hex) over the checksums of all label files of a generation, whatever their order."""
+    content = sorted((item.dataset, item.shard, item.sha256) for item in staged)
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+
+
+def _completed(lineage: Lineage, report: AuditReport, staged: Sequence[StagedShard], force: str | None) -> Lineage:
+    overruled = {check.name: "; ".join((check.figures, *check.examples)) for check in report.failed}
     return replace(
         lineage,
         finished=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -181,6 +194,8 @@ def _completed(lineage: Lineage, report: AuditReport) -> Lineage:
         rejections=report.rejections,
         unreadable_shards=report.unreadable_shards,
         metrics=report.metrics,
+        content_digest=content_digest(staged),
+        forced=Forced(reason=force, checks=overruled) if force and overruled else None,
     )
 
 

@@ -89,9 +89,10 @@ class LabelStore:
         unreadable: Sequence[Rejection] = (),
         config: AuditConfig | None = None,
         on_step: StepHook = lambda step: None,
+        force: str | None = None,
     ) -> Publication:
         """Audit and publish a run as generation `lineage.round`; see `pipeline.labels.publish.publish`."""
-        return publishing.publish(self._catalog, lineage, staged, unreadable, config, on_step)
+        return publishing.publish(self._catalog, lineage, staged, unreadable, config, on_step, force)
 
     def nothing_published(self) -> str:
         return (

@@ -38,7 +38,12 @@ class RoundResult:
 
 
 def run_round(
-    round: int, config: RoundConfig, *, ray_address: str | None = None, code_revision: str = "unknown"
+    round: int,
+    config: RoundConfig,
+    *,
+    ray_address: str | None = None,
+    code_revision: str = "unknown",
+    force_publish: str | None = None,
 ) -> RoundResult:
     """Compute, audit and publish generation `round`; killed at any moment, it is simply called again.
 
@@ -48,10 +53,10 @@ def run_round(
     store = open_store(config)
     if ray_address is None:
         plan = _plan(round, config, store, None)
-        return _run(plan, store, None, started, code_revision)
+        return _run(plan, store, None, started, code_revision, force_publish)
     with ray_session(ray_address, config.run.actors):
         plan = _plan(round, config, store, ray_address)
-        return _run(plan, store, ray_address, started, code_revision)
+        return _run(plan, store, ray_address, started, code_revision, force_publish)
 
 
 def open_store(config: RoundConfig) -> LabelStore:
@@ -81,7 +86,12 @@ def _absolute(folder: str) -> str:
 
 
 def _run(
-    plan: RoundPlan, store: LabelStore, ray_address: str | None, started: datetime, code_revision: str
+    plan: RoundPlan,
+    store: LabelStore,
+    ray_address: str | None,
+    started: datetime,
+    code_revision: str,
+    force_publish: str | None,
 ) -> RoundResult:
     if earlier := _published(plan, store):
         return RoundResult(generation=earlier, run_id=plan.run_id, already_published=True, reused=0, computed=0)
@@ -98,7 +108,7 @@ def _run(
     every = staged | computed
     shards = [every[task.dataset, task.shard] for task in plan.tasks]
     lineage = _lineage(plan, started, code_revision, job_id)
-    publication = store.publish(lineage, shards, unreadable_shards(shards), plan.config.audit)
+    publication = store.publish(lineage, shards, unreadable_shards(shards), plan.config.audit, force=force_publish)
     return RoundResult(
         generation=publication.generation,
         run_id=plan.run_id,
