@@ -1,5 +1,6 @@
 """The driver of a round: reuse what is staged, let actors do the rest, audit, publish."""
 
+import contextlib
 import hashlib
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +14,7 @@ import ray
 from pipeline.body import load_skel, load_smpl
 from pipeline.config import BodyConfig, ConfigError, to_yaml
 from pipeline.labels import AlreadyPublishedError, Generation, LabelStore, Lineage, StagedShard, Staging, read_labels
+from pipeline.labels.round_lock import RoundLock
 from pipeline.rounds.actor import ActorBrief, ShardActor, StagingError
 from pipeline.rounds.cluster import Placement, place, ray_session, resolve_device
 from pipeline.rounds.plan import RoundPlan, plan_round
@@ -94,21 +96,19 @@ def _run(
     force_publish: str | None,
 ) -> RoundResult:
     if earlier := _published(plan, store):
-        return RoundResult(generation=earlier, run_id=plan.run_id, already_published=True, reused=0, computed=0)
-    staging = store.staging(plan.round, plan.run_id, plan.config_digest)
-    staged = find_staged(plan, staging)
-    missing = [task for task in plan.tasks if (task.dataset, task.shard) not in staged]
-    job_id: str | None = None
-    if missing:
-        with ray_session(ray_address, plan.config.run.actors):
-            job_id = ray.get_runtime_context().get_job_id()
-            computed = {(item.dataset, item.shard): item for item in compute(plan, staging, missing)}
-    else:
-        computed = {}
-    every = staged | computed
-    shards = [every[task.dataset, task.shard] for task in plan.tasks]
-    lineage = _lineage(plan, started, code_revision, job_id)
-    publication = store.publish(lineage, shards, unreadable_shards(shards), plan.config.audit, force=force_publish)
+        return _found(plan, earlier)
+    with _locked(plan, store) as lock:
+        if earlier := _published(plan, store):  # by the process that held the lock
+            return _found(plan, earlier)
+        staging = store.staging(plan.round, plan.run_id, plan.config_digest)
+        staged = find_staged(plan, staging)
+        missing = [task for task in plan.tasks if (task.dataset, task.shard) not in staged]
+        computed, job_id = _compute_missing(plan, staging, missing, ray_address)
+        every = staged | computed
+        shards = [every[task.dataset, task.shard] for task in plan.tasks]
+        lineage = _lineage(plan, started, code_revision, job_id)
+        lock.check()
+        publication = store.publish(lineage, shards, unreadable_shards(shards), plan.config.audit, force=force_publish)
     return RoundResult(
         generation=publication.generation,
         run_id=plan.run_id,
@@ -116,6 +116,32 @@ def _run(
         reused=len(staged),
         computed=len(computed),
     )
+
+
+def _found(plan: RoundPlan, earlier: Generation) -> RoundResult:
+    return RoundResult(generation=earlier, run_id=plan.run_id, already_published=True, reused=0, computed=0)
+
+
+@contextlib.contextmanager
+def _locked(plan: RoundPlan, store: LabelStore) -> Iterator[RoundLock]:
+    """The lock of the round. Raises RoundBusyError, or StagingError where nothing can be written."""
+    with contextlib.ExitStack() as stack:
+        try:
+            lock = stack.enter_context(RoundLock(store.storage, plan.round, f"a driver of run {plan.run_id}"))
+        except OSError as error:
+            raise StagingError(f"cannot write to {store.storage.root}: {error}. Check storage.root.") from error
+        yield lock
+
+
+def _compute_missing(
+    plan: RoundPlan, staging: Staging, missing: list[ShardTask], ray_address: str | None
+) -> tuple[dict[tuple[str, str], StagedShard], str | None]:
+    """The missing shards, and the Ray job that computed them."""
+    if not missing:
+        return {}, None
+    with ray_session(ray_address, plan.config.run.actors):
+        job_id = ray.get_runtime_context().get_job_id()
+        return {(item.dataset, item.shard): item for item in compute(plan, staging, missing)}, job_id
 
 
 def _published(plan: RoundPlan, store: LabelStore) -> Generation | None:
