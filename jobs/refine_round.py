@@ -2,9 +2,7 @@
 
 import argparse
 import os
-import subprocess
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -80,6 +78,7 @@ def _reason(text: str) -> str:
 def _refine(round: int, config: "RoundConfig", force_publish: str | None) -> int:
     from rich.console import Console
 
+    from jobs.code_revision import code_revision
     from pipeline.body import BodyFileError
     from pipeline.labels import LabelStoreError
     from pipeline.rounds.actor import StagingError
@@ -91,7 +90,7 @@ def _refine(round: int, config: "RoundConfig", force_publish: str | None) -> int
     refuse_lost_paths(config)
     try:
         result = run_round(
-            round, config, ray_address=_ray_address(), code_revision=_code_revision(), force_publish=force_publish
+            round, config, ray_address=_ray_address(), code_revision=code_revision(), force_publish=force_publish
         )
     except (LabelStoreError, StagingError, ActorStartError, BodyFileError, OSError) as error:
         return _fail(1, error)
@@ -120,16 +119,6 @@ def _ray_address() -> str | None:
             "or unset RAY_ADDRESS to run on this machine."
         )
     return address
-
-
-def _code_revision() -> str:
-    """Commit of the working copy, `-dirty` when files differ from it; `unknown` where there is none."""
-    root = Path(__file__).resolve().parents[1]
-    command = ["git", "-C", str(root), "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
 
 
 def _fail(code: int, message: object) -> int:

@@ -59,7 +59,7 @@ def process_shard(task: ShardTask, round: int, parent: pa.Table, models: Models,
         return carry_over(task, round, parent, f"{task.shard} is not among the inputs of round {round}")
     rejections: list[Rejection] = []
     tables: list[pa.Table] = []
-    for people in in_batches(_people(read_shard(task.source), rejections), config.fit.batch_size):
+    for people in in_batches(people_of(read_shard(task.source), rejections), config.fit.batch_size):
         batch = PersonBatch.from_people(people)
         if round == 0:
             labels = convert_people(batch, models.converter)
@@ -105,7 +105,7 @@ def in_batches(people: Iterable[Person], size: int) -> Iterator[list[Person]]:
         yield batch
 
 
-def _people(samples: Iterable[Photo | Rejection], rejections: list[Rejection]) -> Iterator[Person]:
+def people_of(samples: Iterable[Photo | Rejection], rejections: list[Rejection]) -> Iterator[Person]:
     """The people of a shard as a stream, its rejections gathered on the way."""
     for sample in samples:
         if isinstance(sample, Rejection):
