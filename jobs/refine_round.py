@@ -2,9 +2,7 @@
 
 import argparse
 import os
-import subprocess
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -67,6 +65,7 @@ def _round(text: str) -> int:
 def _refine(round: int, config: "RoundConfig") -> int:
     from rich.console import Console
 
+    from jobs.environment import code_revision, ray_address
     from pipeline.body import BodyFileError
     from pipeline.labels import LabelStoreError
     from pipeline.rounds.actor import StagingError
@@ -77,7 +76,7 @@ def _refine(round: int, config: "RoundConfig") -> int:
 
     refuse_lost_paths(config)
     try:
-        result = run_round(round, config, ray_address=_ray_address(), code_revision=_code_revision())
+        result = run_round(round, config, ray_address=ray_address(), code_revision=code_revision())
     except (LabelStoreError, StagingError, ActorStartError, BodyFileError, OSError) as error:
         return _fail(1, error)
     store = open_store(config)
@@ -89,30 +88,6 @@ def _refine(round: int, config: "RoundConfig") -> int:
         print(f"Round {round} is published under {store.storage.root} ({work}).")
     print(f"Look at it: python jobs/inspect_labels.py show {round} storage.root={config.storage.root}")
     return 0
-
-
-def _ray_address() -> str | None:
-    """The cluster to connect to, None for a Ray of our own. Raises ConfigError for the address of a job server."""
-    from pipeline.config import ConfigError
-
-    address = os.environ.get("RAY_ADDRESS") or None
-    if address is not None and address.startswith(("http://", "https://")):
-        command = "ray job submit -- python " + " ".join(sys.argv)
-        raise ConfigError(
-            f"RAY_ADDRESS={address} is the address of a job server. Submit the round to it: {command}\n"
-            "or unset RAY_ADDRESS to run on this machine."
-        )
-    return address
-
-
-def _code_revision() -> str:
-    """Commit of the working copy, `-dirty` when files differ from it; `unknown` where there is none."""
-    root = Path(__file__).resolve().parents[1]
-    command = ["git", "-C", str(root), "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
 
 
 def _fail(code: int, message: object) -> int:
