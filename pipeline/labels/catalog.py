@@ -29,6 +29,7 @@ logger = logging.getLogger(__name__)
 NAMESPACE: Final = "skel"
 TABLE: Final = f"{NAMESPACE}.labels"
 _CREATE_ATTEMPTS: Final = 5
+_TABLE_IO: Final = "pipeline.labels.table_io.LabelTableIO"
 
 _TABLE_PROPERTIES: Final = {
     # pyiceberg's own retry would rebase a late publisher onto the winner: both succeed and every row doubles.
@@ -138,7 +139,7 @@ def default_uri(storage: Storage) -> str:
 
 
 def _open(uri: str, storage: Storage) -> Catalog:
-    properties = {"uri": uri, "warehouse": f"{storage.uri}/iceberg", "py-io-impl": "pyiceberg.io.fsspec.FsspecFileIO"}
+    properties = {"uri": uri, "warehouse": f"{storage.uri}/iceberg", "py-io-impl": _TABLE_IO}
     if uri.startswith(("http://", "https://")):
         from pyiceberg.catalog.rest import RestCatalog
 

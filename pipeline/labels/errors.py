@@ -17,6 +17,14 @@ class AlreadyPublishedError(LabelStoreError):
     """Another run has published this round; nothing was changed."""
 
 
+class RoundOrderError(LabelStoreError):
+    """A round cannot be published, withdrawn or expired while a later one, made from it, is published."""
+
+
+class RoundBusyError(LabelStoreError):
+    """Another process works on the same round; nothing was changed."""
+
+
 class ParentChangedError(LabelStoreError):
     """The parent generation is missing or no longer the one this run was computed from; nothing was published."""
 

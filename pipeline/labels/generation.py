@@ -14,7 +14,7 @@ from pyiceberg.table.refs import SnapshotRefType
 from pyiceberg.table.snapshots import Snapshot
 from pyiceberg.types import StringType
 
-from pipeline.labels.lineage import PROPERTY_PREFIX, Quantiles
+from pipeline.labels.lineage import PROPERTY_PREFIX, Forced, Quantiles
 from pipeline.labels.storage import Storage
 
 _TAG: Final = re.compile(r"round-(\d+)")
@@ -42,6 +42,8 @@ class Generation:
     body_source: str
     lineage_file: str
     lineage_sha256: str
+    content_digest: str | None
+    forced: Forced | None
 
 
 def round_tag(round: int) -> str:
@@ -87,6 +89,8 @@ def describe(round: int, snapshot: Snapshot) -> Generation:
         body_source=fact("body-source") or "",
         lineage_file=fact("lineage-file") or "",
         lineage_sha256=fact("lineage-sha256") or "",
+        content_digest=fact("content-digest"),
+        forced=Forced(**json.loads(forced)) if (forced := fact("forced")) else None,
     )
 
 

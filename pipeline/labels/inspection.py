@@ -120,6 +120,8 @@ def lineage_table(item: Lineage) -> ResultTable:
     facts["inputs"] = f"{len(shards)} shards, {sum(shard.size for shard in item.inputs)} bytes: {_shortened(shards)}"
     facts["config"] = f"{len(item.config.splitlines())} lines (in full with --format json)"
     facts["metrics"] = ", ".join(f"{name} p50 {q.p50:.4g}, p95 {q.p95:.4g}" for name, q in item.metrics.items())
+    if item.forced is not None:
+        facts["forced"] = f"{item.forced.reason} (failed: {', '.join(item.forced.checks)})"
     for name in ("decisions", "rejections"):
         facts[name] = ", ".join(f"{key} {value}" for key, value in facts[name].items())
     facts["unreadable_shards"] = _shortened(item.unreadable_shards)

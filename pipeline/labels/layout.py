@@ -7,7 +7,16 @@ CATALOG_FILE = "iceberg/catalog.db"
 
 
 def run_folder(round: int, run_id: str) -> str:
-    return f"data/round={round:05d}/run={run_id}"
+    return f"{round_folder(round)}/run={run_id}"
+
+
+def round_folder(round: int) -> str:
+    return f"data/round={round:05d}"
+
+
+def lock_file(round: int) -> str:
+    """Held by the one driver that works on the round."""
+    return f"{round_folder(round)}/driver.json"
 
 
 def data_file(round: int, run_id: str, dataset: str, shard: str) -> str:

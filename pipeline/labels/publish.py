@@ -4,7 +4,9 @@ Whenever a publisher dies, readers see either no trace of the round or all of it
 exactly one wins. See docs/decisions/0001-iceberg.md for the protocol and why each step is as it is.
 """
 
+import contextlib
 import hashlib
+import json
 import random
 import time
 from collections.abc import Callable, Sequence
@@ -19,14 +21,6 @@ from pyiceberg.manifest import DataFile, DataFileContent, FileFormat
 from pyiceberg.table import Table
 from pyiceberg.table.refs import MAIN_BRANCH, SnapshotRefType
 from pyiceberg.table.snapshots import Snapshot
-from pyiceberg.table.update import (
-    AssertRefSnapshotId,
-    AssertTableUUID,
-    RemoveSnapshotRefUpdate,
-    SetSnapshotRefUpdate,
-    TableRequirement,
-    TableUpdate,
-)
 from pyiceberg.table.update.snapshot import ManageSnapshots
 from pyiceberg.typedef import Record
 from sqlalchemy.exc import OperationalError
@@ -34,7 +28,12 @@ from sqlalchemy.exc import OperationalError
 from pipeline.labels import layout
 from pipeline.labels.audit import AuditConfig, AuditFailedError, AuditReport, audit_generation
 from pipeline.labels.catalog import TABLE, LabelCatalog
-from pipeline.labels.errors import AlreadyPublishedError, ParentChangedError, PublishConflictError
+from pipeline.labels.errors import (
+    AlreadyPublishedError,
+    ParentChangedError,
+    PublishConflictError,
+    RoundOrderError,
+)
 from pipeline.labels.files import StagedShard
 from pipeline.labels.generation import (
     Generation,
@@ -44,8 +43,10 @@ from pipeline.labels.generation import (
     published_rounds,
     round_tag,
 )
-from pipeline.labels.lineage import Lineage
+from pipeline.labels.lineage import Forced, Lineage
+from pipeline.labels.refs import RefChange, change_refs, main_tip
 from pipeline.labels.storage import Storage
+from pipeline.labels.withdrawn import RECORD_PREFIX, Withdrawal, withdrawn_generations, withdrawn_tag
 from schemas.person import Rejection
 
 _ATTEMPTS: Final = 12
@@ -80,24 +81,29 @@ def publish(
     unreadable: Sequence[Rejection] = (),
     config: AuditConfig | None = None,
     on_step: StepHook = lambda step: None,
+    force: str | None = None,
 ) -> Publication:
     """Audit the staged shards of a run and make them generation `lineage.round`.
 
-    `unreadable`: one rejection per input shard that could not be read. Raises AuditFailedError (nothing published, the
-    report says why), AlreadyPublishedError, ParentChangedError or PublishConflictError.
+    `unreadable`: one rejection per input shard that could not be read. `force`: the reason to publish although checks
+    in `audit.FORCEABLE` fail; it becomes part of the lineage. Raises AuditFailedError (nothing published, the report
+    says why), AlreadyPublishedError, ParentChangedError or PublishConflictError.
     """
+    if force is not None and not force.strip():
+        raise ValueError("force needs a reason in words: it becomes part of the lineage")
     table = catalog.load_or_create()
     if earlier := _published_before(table, lineage):
         return earlier
     parent = _parent(table, lineage)
     parent_files = planned_files(table, parent, catalog.storage) if parent is not None else {}
+    parent_metrics = describe(lineage.round - 1, parent).metrics if parent is not None else {}
     report = audit_generation(
-        catalog.storage, staged, unreadable, lineage.inputs, parent_files, config or AuditConfig()
+        catalog.storage, staged, unreadable, lineage.inputs, parent_files, config or AuditConfig(), parent_metrics
     )
-    if not report.passed:
+    if not report.passed and not (force and report.forceable):
         raise AuditFailedError(lineage.round, report)
     on_step(PublishStep.AUDITED)
-    properties = _write_lineage(catalog.storage, _completed(lineage, report))
+    properties = _write_lineage(catalog.storage, _completed(lineage, report, staged, force))
     on_step(PublishStep.LINEAGE_WRITTEN)
     return _register(catalog, lineage, staged, properties, report, on_step)
 
@@ -145,8 +151,10 @@ def _register(
 
 def _published_before(table: Table, lineage: Lineage) -> Publication | None:
     """The generation, if this very run has published it. Raises AlreadyPublishedError if another run has."""
-    snapshot = published_rounds(table).get(lineage.round)
+    published = published_rounds(table)
+    snapshot = published.get(lineage.round)
     if snapshot is None:
+        _refuse_withdrawn(table, lineage, max(published, default=-1))
         return None
     generation = describe(lineage.round, snapshot)
     if generation.run_id == lineage.run_id:
@@ -156,6 +164,22 @@ def _published_before(table: Table, lineage: Lineage) -> Publication | None:
         f"run {lineage.run_id} changes nothing. A generation never changes: continue with round {lineage.round + 1}, "
         "or use another storage.root."
     )
+
+
+def _refuse_withdrawn(table: Table, lineage: Lineage, latest: int) -> None:
+    """Raises RoundOrderError for a run that was forgotten, and for a round that later ones were made after."""
+    for item in withdrawn_generations(table):
+        same_run = item.generation.round == lineage.round and item.generation.run_id == lineage.run_id
+        if item.how is Withdrawal.FORGOTTEN and same_run:
+            raise RoundOrderError(
+                f"Run {lineage.run_id} of round {lineage.round} was forgotten on {item.when}: {item.reason}. The same "
+                "inputs and settings give the same labels: change them."
+            )
+    if latest > lineage.round:
+        raise RoundOrderError(
+            f"Round {lineage.round} was forgotten, and round {latest} was made after it. Continue with round "
+            f"{latest + 1}, or roll back first: python jobs/manage_labels.py rollback {max(lineage.round - 1, 0)}"
+        )
 
 
 def _parent(table: Table, lineage: Lineage) -> Snapshot | None:
@@ -172,7 +196,14 @@ def _parent(table: Table, lineage: Lineage) -> Snapshot | None:
     return parent
 
 
-def _completed(lineage: Lineage, report: AuditReport) -> Lineage:
+def content_digest(staged: Sequence[StagedShard]) -> str:
+    """SHA-256 (hex) over the checksums of all label files of a generation, whatever their order."""
+    content = sorted((item.dataset, item.shard, item.sha256) for item in staged)
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+
+
+def _completed(lineage: Lineage, report: AuditReport, staged: Sequence[StagedShard], force: str | None) -> Lineage:
+    overruled = {check.name: "; ".join((check.figures, *check.examples)) for check in report.failed}
     return replace(
         lineage,
         finished=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -181,6 +212,8 @@ def _completed(lineage: Lineage, report: AuditReport) -> Lineage:
         rejections=report.rejections,
         unreadable_shards=report.unreadable_shards,
         metrics=report.metrics,
+        content_digest=content_digest(staged),
+        forced=Forced(reason=force, checks=overruled) if force and overruled else None,
     )
 
 
@@ -204,7 +237,7 @@ def _branch(
     transaction = table.transaction()
     if name in table.metadata.refs:
         ManageSnapshots(transaction).remove_branch(name).commit()
-    ManageSnapshots(transaction).create_branch(_main(table), name).commit()
+    ManageSnapshots(transaction).create_branch(main_tip(table), name).commit()
     append = transaction.update_snapshot(snapshot_properties=properties, branch=name).fast_append()
     for item in staged:
         if item.rows:
@@ -249,7 +282,7 @@ def _audit_branch(
     ref = table.metadata.refs.get(branch)
     if snapshot is None or ref is None or ref.snapshot_id != snapshot_id:
         raise CommitFailedException(f"{branch} was replaced by another publisher of the same run")
-    if snapshot.parent_snapshot_id != _main(table):
+    if snapshot.parent_snapshot_id != main_tip(table):
         raise CommitFailedException(f"main has moved since {branch} was created")
     expected = {(f"{storage.uri}/{item.data_file}", item.rows, item.file_bytes) for item in staged if item.rows}
     files = added_files(table, snapshot)
@@ -262,29 +295,28 @@ def _audit_branch(
 def _publish_branch(table: Table, lineage: Lineage, snapshot: Snapshot) -> None:
     """Tag the snapshot, move main to it and drop the audit branches of the round, in one compare-and-swap.
 
-    The conditions are stated in full rather than left to a pyiceberg transaction, which keeps only the first
-    condition of a kind (so main would go unchecked) and, on a reloaded handle, would accept and move an existing tag.
+    A pyiceberg transaction would, on a reloaded handle, accept and move an existing tag.
     """
-    branch = audit_branch(lineage.round, lineage.run_id)
-    requirements: list[TableRequirement] = [
-        AssertTableUUID(uuid=table.metadata.table_uuid),
-        AssertRefSnapshotId(ref=round_tag(lineage.round), snapshot_id=None),
-        AssertRefSnapshotId(ref=branch, snapshot_id=snapshot.snapshot_id),
-        AssertRefSnapshotId(ref=MAIN_BRANCH, snapshot_id=snapshot.parent_snapshot_id),
+    branch, tag = audit_branch(lineage.round, lineage.run_id), round_tag(lineage.round)
+    main, parent = snapshot.parent_snapshot_id, lineage.parent_snapshot_id
+    changes = [
+        RefChange(name=tag, before=None, after=snapshot.snapshot_id),
+        RefChange(name=MAIN_BRANCH, before=main, after=snapshot.snapshot_id, kind=SnapshotRefType.BRANCH),
+        RefChange(name=branch, before=snapshot.snapshot_id, after=None),
     ]
-    if lineage.parent_snapshot_id is not None:
-        parent = AssertRefSnapshotId(ref=round_tag(lineage.round - 1), snapshot_id=lineage.parent_snapshot_id)
-        requirements.append(parent)
-    updates: list[TableUpdate] = [
-        SetSnapshotRefUpdate(
-            ref_name=round_tag(lineage.round), snapshot_id=snapshot.snapshot_id, type=SnapshotRefType.TAG
-        ),
-        SetSnapshotRefUpdate(ref_name=MAIN_BRANCH, snapshot_id=snapshot.snapshot_id, type=SnapshotRefType.BRANCH),
+    if parent is not None:
+        changes.append(RefChange(name=round_tag(lineage.round - 1), before=parent, after=parent))
+    # Branches of other runs of this round can never be published any more; and the same run, retired by a rollback,
+    # is no longer retired: its files are those of the new generation.
+    retired = withdrawn_tag(Withdrawal.RETIRED, lineage.round, lineage.run_id)
+    others = [name for name in table.metadata.refs if name.startswith(audit_branch(lineage.round, ""))]
+    others += [retired] if retired in table.metadata.refs else []
+    changes += [
+        RefChange(name=name, before=table.metadata.refs[name].snapshot_id, after=None)
+        for name in others
+        if name != branch
     ]
-    # Branches of other runs of this round can never be published any more.
-    waiting = [name for name in table.metadata.refs if name.startswith(audit_branch(lineage.round, ""))]
-    updates += [RemoveSnapshotRefUpdate(ref_name=name) for name in waiting]
-    table.catalog.commit_table(table, tuple(requirements), tuple(updates))
+    change_refs(table, changes, removed_properties=[RECORD_PREFIX + retired] if retired in others else [])
 
 
 def _drop_branch(catalog: LabelCatalog, lineage: Lineage) -> None:
@@ -294,13 +326,5 @@ def _drop_branch(catalog: LabelCatalog, lineage: Lineage) -> None:
     ref = table.metadata.refs.get(name)
     if ref is None:
         return
-    requirement = AssertRefSnapshotId(ref=name, snapshot_id=ref.snapshot_id)
-    try:
-        table.catalog.commit_table(table, (requirement,), (RemoveSnapshotRefUpdate(ref_name=name),))
-    except CommitFailedException:
-        return
-
-
-def _main(table: Table) -> int:
-    """The tip of main; the table was created with a first, empty snapshot."""
-    return table.metadata.refs[MAIN_BRANCH].snapshot_id
+    with contextlib.suppress(CommitFailedException):
+        change_refs(table, [RefChange(name=name, before=ref.snapshot_id, after=None)])

@@ -16,6 +16,7 @@ from pipeline.labels.generation import Generation, describe, planned_files, publ
 from pipeline.labels.lineage import Lineage
 from pipeline.labels.publish import Publication, StepHook
 from pipeline.labels.storage import Storage
+from pipeline.labels.withdrawn import WithdrawnGeneration, withdrawn_generations
 from schemas.person import Rejection
 
 
@@ -30,10 +31,20 @@ class LabelStore:
         self.storage = Storage.at(root)
         self._catalog = LabelCatalog(self.storage, catalog)
 
+    @property
+    def catalog(self) -> LabelCatalog:
+        """The catalog of the label table, for those who change it."""
+        return self._catalog
+
     def rounds(self) -> list[Generation]:
         """The published generations, oldest first."""
         table = self._catalog.load()
         return [] if table is None else [describe(k, snapshot) for k, snapshot in published_rounds(table).items()]
+
+    def withdrawn(self) -> list[WithdrawnGeneration]:
+        """Generations that a rollback or `forget` took from the readers, and whose files are still there."""
+        table = self._catalog.load()
+        return [] if table is None else withdrawn_generations(table)
 
     def generation(self, round: int) -> Generation:
         """Raises NoSuchGenerationError, naming the rounds there are."""
@@ -89,9 +100,10 @@ class LabelStore:
         unreadable: Sequence[Rejection] = (),
         config: AuditConfig | None = None,
         on_step: StepHook = lambda step: None,
+        force: str | None = None,
     ) -> Publication:
         """Audit and publish a run as generation `lineage.round`; see `pipeline.labels.publish.publish`."""
-        return publishing.publish(self._catalog, lineage, staged, unreadable, config, on_step)
+        return publishing.publish(self._catalog, lineage, staged, unreadable, config, on_step, force)
 
     def nothing_published(self) -> str:
         return (
@@ -103,4 +115,6 @@ class LabelStore:
         if not published:
             return self.nothing_published()
         rounds = ", ".join(str(k) for k in published)
-        return f"Round {round} is not published under {self.storage.root}; published: {rounds}."
+        gone = [item for item in self.withdrawn() if item.generation.round == round]
+        why = f" It was {gone[-1].how} on {gone[-1].when}: {gone[-1].reason}." if gone else ""
+        return f"Round {round} is not published under {self.storage.root}; published: {rounds}.{why}"

@@ -11,7 +11,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from pipeline.shards.shard_list import parse_url, s3_filesystem
+from pipeline.s3 import s3_filesystem
+from pipeline.shards.shard_list import parse_url
 
 _PICKLE_PROTOCOL = 4  # that of the published shards
 
