@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import psycopg
+from psycopg import sql
 
 
 @dataclass(kw_only=True)
@@ -22,7 +23,7 @@ class PostgresServer:
         """Create an empty database; returns its URI for storage.catalog."""
         name = f"labels{next(self._numbers)}"
         with psycopg.connect(f"postgresql://postgres@/postgres?host={self.socket_folder}", autocommit=True) as admin:
-            admin.execute(f"CREATE DATABASE {name}")
+            admin.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
         return f"postgresql+psycopg://postgres@/{name}?host={self.socket_folder}"
 
 

@@ -46,6 +46,18 @@ class Generation:
     forced: Forced | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LineageFile:
+    """Where a lineage lies below the root, and the checksum by which it was published."""
+
+    file: str
+    sha256: str
+
+
+EXPIRED_PREFIX: Final = "labels.expired."
+"""First part of the table properties that keep the lineage of expired generations, by snapshot."""
+
+
 def round_tag(round: int) -> str:
     return f"round-{round}"
 
@@ -60,6 +72,21 @@ def published_rounds(table: Table) -> dict[int, Snapshot]:
             if snapshot is not None:
                 found[int(match[1])] = snapshot
     return dict(sorted(found.items()))
+
+
+def lineage_files(table: Table) -> dict[int, LineageFile]:
+    """Snapshot -> lineage of every generation, published, withdrawn or expired."""
+    found = {
+        int(name.removeprefix(EXPIRED_PREFIX)): LineageFile(**json.loads(value))
+        for name, value in table.metadata.properties.items()
+        if name.startswith(EXPIRED_PREFIX)
+    }
+    for snapshot in table.metadata.snapshots:
+        summary = _summary(snapshot)
+        if file := summary.get(PROPERTY_PREFIX + "lineage-file"):
+            sha256 = summary[PROPERTY_PREFIX + "lineage-sha256"]
+            found[snapshot.snapshot_id] = LineageFile(file=file, sha256=sha256)
+    return found
 
 
 def describe(round: int, snapshot: Snapshot) -> Generation:

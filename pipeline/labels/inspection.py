@@ -105,11 +105,11 @@ def diff(store: LabelStore, before: int, after: int, top: int = 5) -> list[Resul
 
 
 def lineage(store: LabelStore, round: int) -> list[Lineage]:
-    """The chain of generations from `round` back to round 0."""
+    """The chain of generations from `round` back to round 0, through withdrawn and expired ones too."""
     chain = [store.lineage(round)]
-    by_snapshot = {generation.snapshot_id: generation.round for generation in store.rounds()}
-    while (parent := chain[-1].parent_snapshot_id) in by_snapshot:
-        chain.append(store.lineage(by_snapshot[parent]))
+    known = store.lineages()
+    while (parent := chain[-1].parent_snapshot_id) in known:
+        chain.append(store.read_lineage(known[parent]))
     return chain
 
 

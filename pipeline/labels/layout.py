@@ -1,9 +1,12 @@
 """Where the files of a generation lie below the storage root (SPEC section 7)."""
 
+import re
+from typing import Final
 from urllib.parse import quote
 
 TABLE_FOLDER = "iceberg/labels"
 CATALOG_FILE = "iceberg/catalog.db"
+_RUN: Final = re.compile(r"data/round=(\d+)/run=([^/]+)/")
 
 
 def run_folder(round: int, run_id: str) -> str:
@@ -25,6 +28,12 @@ def data_file(round: int, run_id: str, dataset: str, shard: str) -> str:
 
 def sidecar_file(round: int, run_id: str, dataset: str, shard: str) -> str:
     return f"{run_folder(round, run_id)}/dataset={_quoted(dataset)}/{_quoted(shard)}.json"
+
+
+def run_of(name: str) -> tuple[int, str] | None:
+    """(round, run_id) of the run that a file below the root belongs to, or None."""
+    match = _RUN.match(name)
+    return None if match is None else (int(match[1]), match[2])
 
 
 def lineage_file(round: int, run_id: str, sha256: str) -> str:

@@ -49,6 +49,7 @@ from pipeline.labels.storage import Storage
 from pipeline.labels.withdrawn import RECORD_PREFIX, Withdrawal, withdrawn_generations, withdrawn_tag
 from schemas.person import Rejection
 
+AUDIT_BRANCH: Final = "audit-round-"  # first part of the names of branches that wait to be published
 _ATTEMPTS: Final = 12
 
 
@@ -110,7 +111,7 @@ def publish(
 
 def audit_branch(round: int, run_id: str) -> str:
     """The branch on which a run waits to be published; no reader looks at it."""
-    return f"audit-round-{round}-{run_id}"
+    return f"{AUDIT_BRANCH}{round}-{run_id}"
 
 
 def _register(
@@ -149,36 +150,43 @@ def _register(
     )
 
 
-def _published_before(table: Table, lineage: Lineage) -> Publication | None:
-    """The generation, if this very run has published it. Raises AlreadyPublishedError if another run has."""
+def published_by(table: Table, round: int, run_id: str) -> Generation | None:
+    """The generation, if this very run has published it; None if the round is free.
+
+    Raises AlreadyPublishedError if another run has, RoundOrderError for a forgotten run, or if a later round is there.
+    """
     published = published_rounds(table)
-    snapshot = published.get(lineage.round)
-    if snapshot is None:
-        _refuse_withdrawn(table, lineage, max(published, default=-1))
+    if round not in published:
+        _refuse_withdrawn(table, round, run_id, max(published, default=-1))
         return None
-    generation = describe(lineage.round, snapshot)
-    if generation.run_id == lineage.run_id:
-        return Publication(generation=generation, already_published=True, report=None)
+    generation = describe(round, published[round])
+    if generation.run_id == run_id:
+        return generation
     raise AlreadyPublishedError(
-        f"Round {lineage.round} was published on {generation.published:%Y-%m-%d %H:%M} UTC by run {generation.run_id}; "
-        f"run {lineage.run_id} changes nothing. A generation never changes: continue with round {lineage.round + 1}, "
-        "or use another storage.root."
+        f"Round {round} was published on {generation.published:%Y-%m-%d %H:%M} UTC by run {generation.run_id}, from "
+        f"other inputs, settings or bodies; run {run_id} changes nothing. A generation never changes. Continue with "
+        f"round {round + 1}, or use another storage.root."
     )
 
 
-def _refuse_withdrawn(table: Table, lineage: Lineage, latest: int) -> None:
-    """Raises RoundOrderError for a run that was forgotten, and for a round that later ones were made after."""
+def _published_before(table: Table, lineage: Lineage) -> Publication | None:
+    generation = published_by(table, lineage.round, lineage.run_id)
+    return None if generation is None else Publication(generation=generation, already_published=True, report=None)
+
+
+def _refuse_withdrawn(table: Table, round: int, run_id: str, latest: int) -> None:
     for item in withdrawn_generations(table):
-        same_run = item.generation.round == lineage.round and item.generation.run_id == lineage.run_id
+        same_run = item.generation.round == round and item.generation.run_id == run_id
         if item.how is Withdrawal.FORGOTTEN and same_run:
             raise RoundOrderError(
-                f"Run {lineage.run_id} of round {lineage.round} was forgotten on {item.when}: {item.reason}. The same "
-                "inputs and settings give the same labels: change them."
+                f"Run {run_id} of round {round} was forgotten on {item.when}: {item.reason}. The same inputs and "
+                "settings give the same labels: change them."
             )
-    if latest > lineage.round:
+    if latest > round:
         raise RoundOrderError(
-            f"Round {lineage.round} was forgotten, and round {latest} was made after it. Continue with round "
-            f"{latest + 1}, or roll back first: python jobs/manage_labels.py rollback {max(lineage.round - 1, 0)}"
+            f"Round {round} is not there any more (forgotten or expired), and round {latest} was made after it. "
+            f"Continue with round {latest + 1}, or roll back first: "
+            f"python jobs/manage_labels.py rollback {max(round - 1, 0)}"
         )
 
 

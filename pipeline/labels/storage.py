@@ -28,6 +28,15 @@ class StoredFile:
     modified: datetime
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnfinishedUpload:
+    """A multipart upload that nobody completed: invisible, but it occupies space."""
+
+    key: str
+    upload_id: str
+    initiated: datetime
+
+
 @dataclass(frozen=True, slots=True)
 class Storage:
     """`root` is an absolute local path or s3://bucket/prefix. A plain value: cheap to pickle into actors."""
@@ -157,6 +166,32 @@ class Storage:
             found = self.filesystem().find(self.url(folder) if folder else self.root, detail=True)
         for path, entry in sorted(found.items()):
             yield StoredFile(name=self.name(f"s3://{path}"), size=int(entry["size"]), modified=entry["LastModified"])
+
+    def unfinished_uploads(self) -> list[UnfinishedUpload]:
+        """Multipart uploads below the root that were begun and neither completed nor aborted; S3 only."""
+        if self.is_local:
+            return []
+        bucket, _, prefix = self.root.removeprefix("s3://").partition("/")
+        found: list[UnfinishedUpload] = []
+        marker: dict[str, str] = {}
+        with _explained(self.root):
+            while True:
+                page = self.filesystem().call_s3("list_multipart_uploads", Bucket=bucket, Prefix=f"{prefix}/", **marker)
+                found += [
+                    UnfinishedUpload(key=item["Key"], upload_id=item["UploadId"], initiated=item["Initiated"])
+                    for item in page.get("Uploads", [])
+                ]
+                if not page.get("IsTruncated"):
+                    return found
+                marker = {"KeyMarker": page["NextKeyMarker"], "UploadIdMarker": page["NextUploadIdMarker"]}
+
+    def abort_upload(self, upload: UnfinishedUpload) -> None:
+        """Free what an unfinished upload occupies."""
+        bucket = self.root.removeprefix("s3://").partition("/")[0]
+        with _explained(self.root), contextlib.suppress(FileNotFoundError):
+            self.filesystem().call_s3(
+                "abort_multipart_upload", Bucket=bucket, Key=upload.key, UploadId=upload.upload_id
+            )
 
     def now(self) -> datetime:
         """The time by the clock that stamps the files, which may differ from this machine's."""

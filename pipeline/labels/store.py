@@ -12,7 +12,14 @@ from pipeline.labels.audit import AuditConfig
 from pipeline.labels.catalog import LabelCatalog
 from pipeline.labels.errors import LabelStoreError, NoSuchGenerationError
 from pipeline.labels.files import StagedShard, Staging, read_labels
-from pipeline.labels.generation import Generation, describe, planned_files, published_rounds
+from pipeline.labels.generation import (
+    Generation,
+    LineageFile,
+    describe,
+    lineage_files,
+    planned_files,
+    published_rounds,
+)
 from pipeline.labels.lineage import Lineage
 from pipeline.labels.publish import Publication, StepHook
 from pipeline.labels.storage import Storage
@@ -79,10 +86,20 @@ class LabelStore:
     def lineage(self, round: int) -> Lineage:
         """The full lineage. Raises NoSuchGenerationError, or LabelStoreError if the file is not the one published."""
         generation = self.generation(round)
-        data = self.storage.read(generation.lineage_file)
-        if hashlib.sha256(data).hexdigest() != generation.lineage_sha256:
-            path = self.storage.url(generation.lineage_file)
-            raise LabelStoreError(f"{path} was changed after round {round} was published. Restore it from a backup.")
+        return self.read_lineage(LineageFile(file=generation.lineage_file, sha256=generation.lineage_sha256))
+
+    def lineages(self) -> dict[int, LineageFile]:
+        """Snapshot -> lineage of every generation there ever was: published, withdrawn, or expired."""
+        table = self._catalog.load()
+        return {} if table is None else lineage_files(table)
+
+    def read_lineage(self, source: LineageFile) -> Lineage:
+        """Raises LabelStoreError if the file is not the one that was published."""
+        data = self.storage.read(source.file)
+        if hashlib.sha256(data).hexdigest() != source.sha256:
+            raise LabelStoreError(
+                f"{self.storage.url(source.file)} was changed after it was published. Restore it from a backup."
+            )
         return Lineage.from_json(data)
 
     def query(self, round: int | None = None) -> duckdb.DuckDBPyConnection:
@@ -92,6 +109,14 @@ class LabelStore:
     def staging(self, round: int, run_id: str, config_digest: str) -> Staging:
         """Where the actors of a run write; a few strings, to be handed to them."""
         return Staging(storage=self.storage, round=round, run_id=run_id, config_digest=config_digest)
+
+    def published_by(self, round: int, run_id: str) -> Generation | None:
+        """The generation if this very run has published the round, None if the round is free for it.
+
+        Raises AlreadyPublishedError or RoundOrderError for a round that the run cannot publish.
+        """
+        table = self._catalog.load()
+        return None if table is None else publishing.published_by(table, round, run_id)
 
     def publish(
         self,

@@ -13,7 +13,7 @@ import ray
 
 from pipeline.body import load_skel, load_smpl
 from pipeline.config import BodyConfig, ConfigError, to_yaml
-from pipeline.labels import AlreadyPublishedError, Generation, LabelStore, Lineage, StagedShard, Staging, read_labels
+from pipeline.labels import Generation, LabelStore, Lineage, StagedShard, Staging, read_labels
 from pipeline.labels.round_lock import RoundLock
 from pipeline.prediction import PredictorSource
 from pipeline.rounds.actor import ActorBrief, ShardActor, StagingError
@@ -101,10 +101,10 @@ def _run(
     code_revision: str,
     force_publish: str | None,
 ) -> RoundResult:
-    if earlier := _published(plan, store):
+    if earlier := store.published_by(plan.round, plan.run_id):
         return _found(plan, earlier)
     with _locked(plan, store) as lock:
-        if earlier := _published(plan, store):  # by the process that held the lock
+        if earlier := store.published_by(plan.round, plan.run_id):  # by the process that held the lock
             return _found(plan, earlier)
         staging = store.staging(plan.round, plan.run_id, plan.config_digest)
         staged = find_staged(plan, staging)
@@ -148,22 +148,6 @@ def _compute_missing(
     with ray_session(ray_address, plan.config.run.actors, shipped_packages(plan.predictor)):
         job_id = ray.get_runtime_context().get_job_id()
         return {(item.dataset, item.shard): item for item in compute(plan, staging, missing)}, job_id
-
-
-def _published(plan: RoundPlan, store: LabelStore) -> Generation | None:
-    """The generation if this very run has published it: asked before the work rather than after it.
-
-    Raises AlreadyPublishedError if another run has.
-    """
-    for generation in store.rounds():
-        if generation.round == plan.round and generation.run_id != plan.run_id:
-            raise AlreadyPublishedError(
-                f"Round {plan.round} was published by run {generation.run_id} from other inputs, settings or bodies; "
-                f"run {plan.run_id} changes nothing. Continue with round {plan.round + 1}, or use another storage.root."
-            )
-        if generation.round == plan.round:
-            return generation
-    return None
 
 
 def find_staged(plan: RoundPlan, staging: Staging) -> dict[tuple[str, str], StagedShard]:
