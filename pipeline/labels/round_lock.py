@@ -74,8 +74,9 @@ class RoundLock:
             try:
                 self._storage.create(self._file, _encoded(self._mine))
             except FileExistsError:
-                self._wait_for_death()
-                continue
+                if not self._is_mine():  # else S3 made the file, its answer was lost, and the repeated call met our own
+                    self._wait_for_death()
+                    continue
             self._beating.start()
             return self
         raise RoundBusyError(f"Round {self._round} is wanted by too many processes at once. Start it again.")
@@ -157,8 +158,9 @@ def _machine() -> str:
 
 
 def _born(pid: int) -> str:
-    """Start of a process in ticks since boot, empty when there is no such process (or no /proc)."""
+    """Start of a process in ticks since boot, empty when it has ended, is none, or there is no /proc."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[19]
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
     except OSError:
         return ""
+    return "" if stat[0] in "ZX" else stat[19]  # a zombie is dead: in a container nobody may ever collect it

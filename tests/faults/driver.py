@@ -77,6 +77,10 @@ class Driver:
                 raise TimeoutError(f"the driver did not stop: {self.said[-2000:]}")
             time.sleep(0.05)
 
+    def resume(self) -> None:
+        """Let a stopped driver go on."""
+        os.kill(self.pid, signal.SIGCONT)
+
     @property
     def said(self) -> str:
         return self.log.read_text() if self.log.exists() else ""

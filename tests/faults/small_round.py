@@ -1,5 +1,7 @@
 """The small real round that the faults hit: its inputs, its store, and how a driver is told to run it."""
 
+import subprocess
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,6 +11,7 @@ from pipeline.labels import LabelStore
 from tests.faults.driver import Driver, Halt
 from tests.rounds.made_shards import make_samples, write_shards
 
+ROOT = Path(__file__).parents[2]
 PEOPLE, SHARDS = 12, 6
 SETTINGS = ("fit.device=cpu", "fit.batch_size=2", "run.progress=false")
 PATIENCE = 400  # s: a round takes 5 to 30, by how busy the machine is
@@ -36,12 +39,21 @@ class SmallRound:
         number = len(list(self.folder.glob("driver-*.log")))
         log = self.folder / f"driver-{number}.log"
         log.touch()
-        arguments = [f"storage.root={self.root}", *SETTINGS, *self.overrides, *extra]
+        return Driver(self.arguments(round, extra), log, self.environment, halt)
+
+    def command(self, round: int, environment: Mapping[str, str]) -> "subprocess.Popen[str]":
+        """The same as a plain command, child of this process: where the environment must be there from the start."""
+        command = [sys.executable, str(ROOT / "jobs" / "refine_round.py"), *self.arguments(round)]
+        return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+    def arguments(self, round: int, extra: Sequence[str] = ()) -> list[str]:
+        """Those of jobs/refine_round.py."""
+        arguments = ["--round", str(round), f"storage.root={self.root}", *SETTINGS, *self.overrides, *extra]
         if self.catalog is not None:
             arguments.append(f"storage.catalog={self.catalog}")
         if round == 0:
             arguments.append(f"data.shards={self.shards}")
-        return Driver(["--round", str(round), *arguments], log, self.environment, halt)
+        return arguments
 
     def run(self, round: int, extra: Sequence[str] = ()) -> Driver:
         """Run round `round` to its end, which must be a published generation."""

@@ -1,7 +1,5 @@
 """A disk that is full, or read-only, at any stage of a round: a clear end, nothing visible, and on it goes after."""
 
-import os
-import signal
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -57,7 +55,7 @@ def test_the_disk_fails_during_publication(
         driver.wait_stopped(PATIENCE)
         fail(disk, fault)
         count.injected = 1
-        os.kill(driver.pid, signal.SIGCONT)
+        driver.resume()
         end_clearly(driver, fault)
         check_store(small.store, seen)
         repair(disk, fault)

@@ -1,7 +1,5 @@
 """A real S3 server behind a proxy that throttles, fails, resets, delays and cuts off; and the death of the server."""
 
-import os
-import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +16,7 @@ from tests.faults.ray_nodes import Actors, ray_nodes
 from tests.faults.s3_proxy import S3Fault, S3Proxy, s3_proxy
 from tests.faults.small_round import PATIENCE, SmallRound
 from tests.faults.tally import Tally
+from tests.faults.test_resume import DAMAGE, damage_and_resume
 from tests.s3_server import S3Server, aws_environment
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(3600)]
@@ -116,7 +115,7 @@ def test_an_outage_during_publication_leaves_nothing_visible(
         driver.wait_stopped(PATIENCE)
         count.injected, proxy.down = 1, True
         try:
-            os.kill(driver.pid, signal.SIGCONT)
+            driver.resume()
             end_clearly(driver, small)
         finally:
             proxy.down = False
@@ -149,6 +148,12 @@ def test_a_killed_driver_resumes_from_s3(
         staged = len(small.staged(0))
         assert not small.store.rounds()
         count.rows = finish_and_check(small, uninterrupted, f"{small.tars - staged} shards computed, {staged} reused")
+
+
+def test_damaged_shards_on_s3_are_computed_again(small: SmallRound, uninterrupted: Uninterrupted, tally: Tally) -> None:
+    with tally.run("S3: staged shards damaged") as count:
+        count.rows = damage_and_resume(small, uninterrupted)
+        count.injected = len(DAMAGE)
 
 
 def end_clearly(driver: Driver, small: SmallRound) -> None:
