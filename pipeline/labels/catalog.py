@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
+import pyarrow as pa
 from pyiceberg.catalog import Catalog
 from pyiceberg.exceptions import (
     CommitFailedException,
@@ -59,7 +60,7 @@ class LabelCatalog:
             self._refuse_foreign_table()
             return None
         try:
-            return self._open().load_table(TABLE)
+            return self._own(self._open().load_table(TABLE))
         except (NoSuchTableError, NoSuchNamespaceError):
             self._refuse_foreign_table()
             return None
@@ -72,18 +73,35 @@ class LabelCatalog:
             raise CatalogError(f"The catalog {self.uri} does not answer: {error}. Check storage.catalog.") from error
 
     def load_or_create(self) -> Table:
-        """The table as of now; the first caller creates it, with one empty snapshot for branches to start from."""
+        """The table as of now, with all columns of LABEL_SCHEMA.
+
+        The first caller creates it, with one empty snapshot for branches to start from.
+        """
         for attempt in range(_CREATE_ATTEMPTS):
             table = self.load()
-            if table is not None:
+            if table is not None and not _new_columns(table):
                 return table
             try:
-                self._create()
+                if table is None:
+                    self._create()
+                else:
+                    _add_columns(table)
             except (TableAlreadyExistsError, CommitFailedException, SQLAlchemyError) as error:
                 # Another process creates it at the same moment; the next load sees its table.
                 if attempt == _CREATE_ATTEMPTS - 1:
                     raise CatalogError(f"Cannot create the label table in {self.uri}: {error}") from error
         raise CatalogError(f"Cannot create the label table in {self.uri}: it keeps disappearing.")
+
+    def _own(self, table: Table) -> Table:
+        """Raises CatalogError when the catalog's table is that of another root: a catalog serves one."""
+        if table.location() != f"{self.storage.uri}/{TABLE_FOLDER}":
+            other = table.location().removesuffix("/" + TABLE_FOLDER)
+            raise CatalogError(
+                f"The catalog {self.uri} holds the labels of {other}, not of "
+                f"{self.storage.uri}. Give each root a database of its own, or move the labels: "
+                "python jobs/manage_labels.py relocate"
+            )
+        return table
 
     def _open(self) -> Catalog:
         if self._catalog is None:
@@ -121,6 +139,19 @@ class LabelCatalog:
     def _knows_table(self) -> bool:
         path = _sqlite_file(self.uri)
         return (path is None or path.is_file()) and self._open().table_exists(TABLE)
+
+
+def _new_columns(table: Table) -> list[str]:
+    known = table.schema().column_names
+    return [name for name in LABEL_SCHEMA.names if name not in known]
+
+
+def _add_columns(table: Table) -> None:
+    """Columns that LABEL_SCHEMA got since the table was made; in older generations they read as null."""
+    new = pa.schema([LABEL_SCHEMA.field(name).with_nullable(True) for name in _new_columns(table)])
+    logger.info("the label table gets the columns %s", ", ".join(new.names))
+    with table.update_schema() as update:
+        update.union_by_name(new)
 
 
 def default_uri(storage: Storage) -> str:

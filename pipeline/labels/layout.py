@@ -23,7 +23,12 @@ def lock_file(round: int) -> str:
 
 
 def data_file(round: int, run_id: str, dataset: str, shard: str) -> str:
-    return f"{run_folder(round, run_id)}/dataset={_quoted(dataset)}/{_quoted(shard)}.parquet"
+    return f"{run_folder(round, run_id)}/{shard_file(dataset, shard)}"
+
+
+def shard_file(dataset: str, shard: str) -> str:
+    """The label file of a shard below the folder of a run, or of an export."""
+    return f"dataset={_quoted(dataset)}/{_quoted(shard)}.parquet"
 
 
 def sidecar_file(round: int, run_id: str, dataset: str, shard: str) -> str:

@@ -74,12 +74,15 @@ class RoundLock:
             try:
                 self._storage.create(self._file, _encoded(self._mine))
             except FileExistsError:
-                if not self._is_mine():  # else S3 made the file, its answer was lost, and the repeated call met our own
-                    self._wait_for_death()
-                    continue
-            self._beating.start()
-            return self
-        raise RoundBusyError(f"Round {self._round} is wanted by too many processes at once. Start it again.")
+                if self._is_mine():  # S3 has done it, but its answer was lost and the request repeated
+                    break
+                self._wait_for_death()
+                continue
+            break
+        else:
+            raise RoundBusyError(f"Round {self._round} is wanted by too many processes at once. Start it again.")
+        self._beating.start()
+        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None

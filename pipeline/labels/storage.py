@@ -16,6 +16,7 @@ import fsspec
 from pipeline.s3 import s3_filesystem
 
 SINGLE_PUT_BYTES = 2**31  # s3fs sends up to twice this as one PUT; a multipart upload could be left half done
+_CREATED_BY_ANOTHER = {"PreconditionFailed", "ConditionalRequestConflict"}
 TEMPORARY_SUFFIX = ".tmp"  # of a file that is being written; a killed writer leaves one behind
 
 
@@ -117,8 +118,14 @@ class Storage:
             finally:
                 temporary.unlink(missing_ok=True)
             return
-        with _explained(self.root):
-            self.filesystem().pipe_file(self.url(name), data, mode="create", chunksize=SINGLE_PUT_BYTES)
+        try:
+            with _explained(self.root):
+                self.filesystem().pipe_file(self.url(name), data, mode="create", chunksize=SINGLE_PUT_BYTES)
+        except OSError as error:
+            response = getattr(error.__cause__, "response", {})  # that of botocore's ClientError
+            if response.get("Error", {}).get("Code") in _CREATED_BY_ANOTHER:
+                raise FileExistsError(f"{self.url(name)} is there already") from error
+            raise
 
     def upload(self, file: Path, name: str) -> None:
         """Put a finished local file, of any size, at `name`: whole or not at all."""

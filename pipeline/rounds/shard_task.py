@@ -80,7 +80,7 @@ def process_shard(task: ShardTask, round: int, parent: pa.Table, models: Models,
         if rejection.reason is RejectionReason.SHARD_UNREADABLE:
             raise UnreadableShardError(rejection.detail)
     labelled = pa.concat_tables([LABEL_SCHEMA.empty_table(), *tables])
-    carried = _carried_rows(parent, labelled, round)
+    carried = carried_rows(parent, labelled, round)
     return ShardLabels(
         table=pa.concat_tables([labelled, carried]).combine_chunks(),
         readable=labelled.num_rows,
@@ -98,7 +98,7 @@ def carry_over(task: ShardTask, round: int, parent: pa.Table, reason: str) -> Sh
         reason=RejectionReason.SHARD_UNREADABLE,
         detail=reason,
     )
-    table = _carried_rows(parent, LABEL_SCHEMA.empty_table(), round)
+    table = carried_rows(parent, LABEL_SCHEMA.empty_table(), round)
     return ShardLabels(table=table, readable=0, rejections=(rejection,))
 
 
@@ -142,7 +142,7 @@ def _photos(samples: Iterable[Photo | Rejection], rejections: list[Rejection]) -
             yield sample
 
 
-def _carried_rows(parent: pa.Table, labelled: pa.Table, round: int) -> pa.Table:
+def carried_rows(parent: pa.Table, labelled: pa.Table, round: int) -> pa.Table:
     """The parent's rows whose (key, person) is not in `labelled`, as rows of this round, `kept_unreadable`."""
     present = set(_identities(labelled))
     missing = np.array([identity not in present for identity in _identities(parent)], dtype=bool)
