@@ -6,6 +6,7 @@ import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from pipeline.prediction import PredictorSource
     from pipeline.rounds.round_config import RoundConfig
 
 LOG_WIDTH = 110  # columns where the output is no terminal
@@ -86,13 +87,20 @@ def _refine(round: int, config: "RoundConfig", force_publish: str | None) -> int
     from pipeline.rounds.driver import open_store, run_round
     from pipeline.rounds.pool import ActorStartError
     from pipeline.rounds.summary import summary_table
+    from trainer.checkpoint import CheckpointError
 
     refuse_lost_paths(config)
+    address = ray_address()
     try:
         result = run_round(
-            round, config, ray_address=ray_address(), code_revision=code_revision(), force_publish=force_publish
+            round,
+            config,
+            predictor=chosen_predictor(round, config),
+            ray_address=address,
+            code_revision=code_revision(),
+            force_publish=force_publish,
         )
-    except (LabelStoreError, StagingError, ActorStartError, BodyFileError, OSError) as error:
+    except (LabelStoreError, StagingError, ActorStartError, BodyFileError, CheckpointError, OSError) as error:
         return _fail(1, error)
     store = open_store(config)
     Console(width=None if sys.stdout.isatty() else LOG_WIDTH).print(summary_table(store, result))
@@ -105,6 +113,25 @@ def _refine(round: int, config: "RoundConfig", force_publish: str | None) -> int
         print(f"Published against the audit ({', '.join(result.generation.forced.checks)}): force is in the lineage.")
     print(f"Look at it: python jobs/inspect_labels.py show {round} storage.root={config.storage.root}")
     return 0
+
+
+def chosen_predictor(round: int, config: "RoundConfig") -> "PredictorSource | None":
+    """The network whose predictions start the fits, said on stdout. Raises ConfigError, LabelStoreError or OSError."""
+    from pipeline.config import ConfigError
+    from pipeline.rounds.driver import open_store
+    from trainer.checkpoint_choice import predicting_checkpoint
+
+    choice = config.predict.checkpoint
+    if round == 0:
+        if choice not in {"auto", "none"}:
+            raise ConfigError("Round 0 converts SMPL labels and predicts nothing: leave predict.checkpoint out.")
+        return None
+    source = predicting_checkpoint(choice, open_store(config), round)
+    if source is None and choice == "auto":
+        print(f"predictions: none, no network was trained on generation {round - 1}; fits start from its labels")
+    elif source is not None:
+        print(f"predictions: {source.uri}")
+    return source
 
 
 def _fail(code: int, message: object) -> int:

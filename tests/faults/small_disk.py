@@ -1,5 +1,6 @@
 """A small real disk, ext4 on a loop device, that can be filled up or made to fail. Only root may mount one."""
 
+import gc
 import os
 import subprocess
 from collections.abc import Iterator
@@ -22,9 +23,6 @@ class SmallDisk:
     def mount(self) -> None:
         _run("mount", "-o", "loop,errors=remount-ro", str(self.image), str(self.folder))
 
-    def unmount(self) -> None:
-        _run("umount", str(self.folder))
-
     def fill(self) -> None:
         """Not a byte is left."""
         with (self.folder / _BALLAST).open("wb", buffering=0) as file:
@@ -44,7 +42,8 @@ class SmallDisk:
         Path(f"/sys/fs/ext4/{Path(device).name}/trigger_fs_error").write_text("1")
 
     def repair(self) -> None:
-        self.unmount()
+        gc.collect()  # a label store that nobody holds any more still has its catalog open
+        _run("umount", str(self.folder))
         subprocess.run(["e2fsck", "-f", "-y", str(self.image)], check=False, capture_output=True)
         self.mount()
 

@@ -63,14 +63,16 @@ class ShardWalk:
             if isinstance(item, Rejection):
                 refused.add(item)
             else:
-                yield from self._photo(item, labels, wanted)
+                yield from self._photo(item, labels, wanted, refused)
             if not wanted and not self._count_strangers:
                 break
         for row in sorted(wanted):
-            yield self._joined(labels, row, refused.reason(*labels.identity(row)))
+            yield self._lose(labels, row, refused.reason(*labels.identity(row)))
         self._report(refused)
 
-    def _photo(self, photo: Photo, labels: ShardLabels, wanted: set[int]) -> Iterator[JoinedPerson]:
+    def _photo(
+        self, photo: Photo, labels: ShardLabels, wanted: set[int], refused: "_Refusals"
+    ) -> Iterator[JoinedPerson]:
         found: list[tuple[int, Person]] = []
         for person in photo.people:
             row = labels.row_of(person.id)
@@ -80,20 +82,20 @@ class ShardWalk:
                 if labels[row].has_label or _enough_keypoints(person):
                     found.append((row, person))
                 else:
-                    yield self._joined(labels, row, TOO_FEW_KEYPOINTS)
+                    yield self._lose(labels, row, TOO_FEW_KEYPOINTS)
         if not found:
             return
         try:
             samples = cut_people(photo, [person for _, person in found], self._augmentation_of)
-        except DamagedPhotoError:
+        except DamagedPhotoError as error:
+            refused.example = refused.example or f"{photo.key}: {error}"
             for row, _ in found:
-                yield self._joined(labels, row, RejectionReason.UNDECODABLE_PHOTO.value)
+                yield self._lose(labels, row, RejectionReason.UNDECODABLE_PHOTO.value)
             return
         for (row, person), sample in zip(found, samples, strict=True):
             yield JoinedPerson(row=row, id=person.id, label=labels[row], sample=sample)
 
-    def _joined(self, labels: ShardLabels, row: int, reason: str) -> JoinedPerson:
-        """A lost row."""
+    def _lose(self, labels: ShardLabels, row: int, reason: str) -> JoinedPerson:
         self._lost[reason] += 1
         source = self._shard.source
         id = PersonId(source.dataset, source.shard, *labels.identity(row))
@@ -121,7 +123,7 @@ class _Refusals:
         if rejection.reason in REPAIRS or (of_shard and rejection.reason not in _OF_WHOLE_SHARD):
             return
         self._of_person.setdefault((rejection.key, rejection.person), rejection.reason.value)
-        self.example = self.example or rejection.detail
+        self.example = self.example or f"{rejection.key or 'shard'}: {rejection.detail}"
 
     def reason(self, key: str, person: int) -> str:
         """The narrowest that is known: of the person, of the photo, of the shard."""

@@ -1,9 +1,10 @@
 """Batches for a rank: the lanes it owns, read here or by loader processes, put together in the order of the plan."""
 
+import multiprocessing
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final, Self, TypeVar
+from typing import Any, Self
 
 import numpy as np
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
@@ -17,9 +18,6 @@ from trainer.data.join import JoinCounts, PlannedRows, total
 from trainer.data.label_index import LabelIndex
 from trainer.data.lane import Lane
 from trainer.data.shard_walk import JoinedPerson, ShardWalk
-
-_LOADERS_START: Final = "forkserver"  # a fork of a process with threads (Ray, s3fs, CUDA) may hang
-Item = TypeVar("Item")
 
 
 class TooManyLostError(RuntimeError):
@@ -190,5 +188,11 @@ class _HeldOutParts(_Parts):
 
 
 def _loader(parts: _Parts, loaders: int) -> DataLoader[Part]:
-    """Loader processes; their parts come in turn, so that the n-th of each belong together."""
-    return DataLoader(parts, batch_size=None, num_workers=loaders, multiprocessing_context=_LOADERS_START)
+    """Loader processes; their parts come in turn, so that the n-th of each belong together.
+
+    They are forked from a clean server process, which has imported this module once: a fork of the training process
+    with its threads (Ray, s3fs, CUDA) may hang, and a fresh interpreter each takes seconds.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    return DataLoader(parts, batch_size=None, num_workers=loaders, multiprocessing_context=context)
