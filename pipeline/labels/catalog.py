@@ -22,7 +22,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from pipeline.labels.errors import CatalogError
 from pipeline.labels.layout import CATALOG_FILE, TABLE_FOLDER
-from pipeline.labels.storage import Storage
+from pipeline.labels.storage import Storage, explained
 from schemas.labels import LABEL_SCHEMA
 
 logger = logging.getLogger(__name__)
@@ -60,7 +60,8 @@ class LabelCatalog:
             self._refuse_foreign_table()
             return None
         try:
-            return self._own(self._open().load_table(TABLE))
+            with explained(self.storage.root):
+                return self._own(self._open().load_table(TABLE))
         except (NoSuchTableError, NoSuchNamespaceError):
             self._refuse_foreign_table()
             return None
