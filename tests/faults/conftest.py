@@ -1,5 +1,6 @@
 """One Ray cluster and one uninterrupted result for all faults; the table of what was injected ends the run."""
 
+import multiprocessing
 import os
 import sys
 import time
@@ -57,6 +58,14 @@ def uninterrupted(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) ->
     started = time.monotonic()
     small.run(1)
     return Uninterrupted(small=small, seconds=time.monotonic() - started)
+
+
+@pytest.fixture(autouse=True)
+def _no_driver_left() -> Iterator[None]:
+    """A test that failed must not leave a driver, perhaps a stopped one, for pytest to wait for."""
+    yield
+    for child in multiprocessing.active_children():
+        child.kill()
 
 
 @pytest.hookimpl(trylast=True)
