@@ -172,7 +172,7 @@ def _export(store: "LabelStore", options: argparse.Namespace) -> int:
 
 
 def _import(options: argparse.Namespace, overrides: list[str]) -> int:
-    from jobs.code_revision import code_revision
+    from jobs.environment import code_revision
     from pipeline.config import ConfigError, load_config
     from pipeline.labels import LabelStore
     from pipeline.rounds.import_round import NpzSource, TarLabels, import_round

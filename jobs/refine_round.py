@@ -6,6 +6,7 @@ import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from pipeline.prediction import PredictorSource
     from pipeline.rounds.round_config import RoundConfig
 
 LOG_WIDTH = 110  # columns where the output is no terminal
@@ -78,7 +79,7 @@ def _reason(text: str) -> str:
 def _refine(round: int, config: "RoundConfig", force_publish: str | None) -> int:
     from rich.console import Console
 
-    from jobs.code_revision import code_revision
+    from jobs.environment import code_revision, ray_address
     from pipeline.body import BodyFileError
     from pipeline.labels import LabelStoreError
     from pipeline.rounds.actor import StagingError
@@ -86,13 +87,20 @@ def _refine(round: int, config: "RoundConfig", force_publish: str | None) -> int
     from pipeline.rounds.driver import open_store, run_round
     from pipeline.rounds.pool import ActorStartError
     from pipeline.rounds.summary import summary_table
+    from trainer.checkpoint import CheckpointError
 
     refuse_lost_paths(config)
+    address = ray_address()
     try:
         result = run_round(
-            round, config, ray_address=_ray_address(), code_revision=code_revision(), force_publish=force_publish
+            round,
+            config,
+            predictor=chosen_predictor(round, config),
+            ray_address=address,
+            code_revision=code_revision(),
+            force_publish=force_publish,
         )
-    except (LabelStoreError, StagingError, ActorStartError, BodyFileError, OSError) as error:
+    except (LabelStoreError, StagingError, ActorStartError, BodyFileError, CheckpointError, OSError) as error:
         return _fail(1, error)
     store = open_store(config)
     Console(width=None if sys.stdout.isatty() else LOG_WIDTH).print(summary_table(store, result))
@@ -107,18 +115,23 @@ def _refine(round: int, config: "RoundConfig", force_publish: str | None) -> int
     return 0
 
 
-def _ray_address() -> str | None:
-    """The cluster to connect to, None for a Ray of our own. Raises ConfigError for the address of a job server."""
+def chosen_predictor(round: int, config: "RoundConfig") -> "PredictorSource | None":
+    """The network whose predictions start the fits, said on stdout. Raises ConfigError, LabelStoreError or OSError."""
     from pipeline.config import ConfigError
+    from pipeline.rounds.driver import open_store
+    from trainer.checkpoint_choice import predicting_checkpoint
 
-    address = os.environ.get("RAY_ADDRESS") or None
-    if address is not None and address.startswith(("http://", "https://")):
-        command = "ray job submit -- python " + " ".join(sys.argv)
-        raise ConfigError(
-            f"RAY_ADDRESS={address} is the address of a job server. Submit the round to it: {command}\n"
-            "or unset RAY_ADDRESS to run on this machine."
-        )
-    return address
+    choice = config.predict.checkpoint
+    if round == 0:
+        if choice not in {"auto", "none"}:
+            raise ConfigError("Round 0 converts SMPL labels and predicts nothing: leave predict.checkpoint out.")
+        return None
+    source = predicting_checkpoint(choice, open_store(config), round)
+    if source is None and choice == "auto":
+        print(f"predictions: none, no network was trained on generation {round - 1}; fits start from its labels")
+    elif source is not None:
+        print(f"predictions: {source.uri}")
+    return source
 
 
 def _fail(code: int, message: object) -> int:

@@ -1,7 +1,7 @@
 """People and labels as arrays: what the fits and the acceptance work on, and how it meets the label table."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import Any, Self
 
 import numpy as np
@@ -59,6 +59,12 @@ class PersonBatch:
             smpl_betas=betas,
             has_smpl=np.array([p.smpl is not None for p in people], dtype=bool),
         )
+
+    def take(self, rows: NDArray[np.intp]) -> Self:
+        """The people at these positions, in this order."""
+        ids = tuple(self.ids[i] for i in rows)
+        arrays = {item.name: getattr(self, item.name)[rows] for item in fields(self) if item.name != "ids"}
+        return replace(self, ids=ids, **arrays)
 
     def __len__(self) -> int:
         return len(self.ids)

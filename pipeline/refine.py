@@ -1,10 +1,9 @@
-"""Round k >= 1: SKELify each person from the parent label (or a prediction), keep the better of the two."""
+"""Round k >= 1: SKELify each person from the parent label and from the network's prediction, keep the best of all."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
 from torch import Tensor
 
 from pipeline.acceptance import AcceptConfig, Measured, judge, measure
@@ -13,81 +12,129 @@ from pipeline.body import Smpl
 from pipeline.convert import as_numpy, stored
 from pipeline.fit import Anchor, Skelify
 from pipeline.fit.skelify import SkelifyResult
+from pipeline.prediction import PredictionBatch
 from schemas.labels import Decision, StartSource
 
 
 @dataclass(frozen=True)
-class Start:
-    """Predictions to start from: q (N, 46), betas (N, 10), cam_t (N, 3), and for whom there is one (N,)."""
+class _Images:
+    """What the fits see of N people: keypoints (N, 44, 3) crop units, keypoints_3d (N, 44, 4) m."""
 
-    q: Float[Tensor, "N 46"]
-    betas: Float[Tensor, "N 10"]
-    cam_t: Float[Tensor, "N 3"]
-    available: Bool[Tensor, "N"]
+    keypoints: Tensor
+    keypoints_3d: Tensor
 
 
 @dataclass(frozen=True)
 class _Candidate:
+    """Labels that might replace the parents': as they would be stored, where each started, and how good they are."""
+
     fit: SkelifyResult
     source: np.ndarray
+    measured: Measured
+    pve_max_mm: Tensor
 
 
 def refine_people(
     batch: PersonBatch,
     parent: LabelBatch,
-    start: Start | None,
+    prediction: PredictionBatch | None,
     skelify: Skelify,
     smpl: Smpl,
     accept: AcceptConfig,
 ) -> LabelBatch:
     """Labels of the next generation, one row per person of the batch, in its order.
 
-    Starts from the prediction where there is one, else from the parent label, else from the mean pose. The candidate
-    replaces the parent only by the acceptance rule; errors are those of the float32 numbers that are stored.
+    Everyone is fitted from the parent label, or from the mean pose where there is none, and once more from the
+    prediction where there is one. The second fit replaces the first, and the better of them the parent label, only by
+    the acceptance rule; errors are those of the float32 numbers that are stored.
     """
     with torch.no_grad():
         skel = skelify.model
-        keypoints = _own(skelify, batch.keypoints)
-        candidate = _candidates(keypoints, _own(skelify, batch.keypoints_3d), parent, start, skelify)
-        q, betas = stored(candidate.fit.q), stored(candidate.fit.betas)
-        pve_mean, pve_max = _distance_to_smpl(batch, q, betas, skelify, smpl)
-        measured = measure(skel, q, betas, keypoints, pve_mean)
+        images = _Images(_own(skelify, batch.keypoints), _own(skelify, batch.keypoints_3d))
+        candidate = _measured(*_fit_from_parents(images, parent, skelify), batch, images, skelify, smpl)
+        if prediction is not None and prediction.available.any():
+            candidate = _with_rivals(candidate, prediction, batch, images, skelify, smpl, accept)
         has_parent = torch.as_tensor(parent.has_label, device=skel.device)
-        before = measure(skel, _own(skelify, parent.q), _own(skelify, parent.betas), keypoints)
-        decisions = judge(before, measured, has_parent, keypoints, accept)
-    fit = candidate.fit._replace(q=q, betas=betas, cam_t=measured.cam_t)
-    return _rows(batch, parent, _Candidate(fit, candidate.source), before, measured, (pve_mean, pve_max), decisions)
+        before = measure(skel, _own(skelify, parent.q), _own(skelify, parent.betas), images.keypoints)
+        decisions = judge(before, candidate.measured, has_parent, images.keypoints, accept)
+    return _rows(batch, parent, candidate, before, decisions)
 
 
 def _own(skelify: Skelify, x: np.ndarray | Tensor) -> Tensor:
     return torch.as_tensor(x).to(device=skelify.model.device, dtype=skelify.model.dtype)
 
 
-def _candidates(
-    keypoints: Tensor, points_3d: Tensor, parent: LabelBatch, start: Start | None, skelify: Skelify
-) -> _Candidate:
-    """Fit everyone from their own start; the two groups are independent problems of the same solver."""
+def _fit_from_parents(images: _Images, parent: LabelBatch, skelify: Skelify) -> tuple[SkelifyResult, np.ndarray]:
+    """Fit everyone from their own label or the mean pose; the two groups are independent problems of one solver."""
     q, betas, cam_t, held = (_own(skelify, x) for x in (parent.q, parent.betas, parent.cam_t, parent.anchor_q))
     loosely = torch.as_tensor(parent.start_source == StartSource.MEAN_POSE, device=q.device)
     known = torch.as_tensor(parent.has_label, device=q.device)
     kept_source = np.where(parent.start_source == StartSource.MEAN_POSE, StartSource.MEAN_POSE, StartSource.PARENT)
     source = np.where(parent.has_label, kept_source, StartSource.MEAN_POSE).astype(object)
-    if start is not None:
-        available = start.available.to(q.device)
-        q, betas, cam_t = (
-            torch.where(available[:, None], _own(skelify, new), old)
-            for new, old in ((start.q, q), (start.betas, betas), (start.cam_t, cam_t))
-        )
-        known, source[as_numpy(available)] = known | available, StartSource.PREDICTION
-        held, loosely = torch.where(available[:, None], q, held), loosely & ~available
     anchor, new = Anchor(held[known], loosely[known]), ~known
+    keypoints, points_3d = images.keypoints, images.keypoints_3d
     results = (
         skelify.fit(keypoints[known], q[known], betas[known], cam_t[known], anchor, points_3d[known]),
         skelify.fit_from_mean_pose(keypoints[new], points_3d[new]),
     )
     order = torch.cat([torch.nonzero(mask).squeeze(1) for mask in (known, new)])
     back = torch.argsort(order)
-    return _Candidate(SkelifyResult(*(torch.cat(pair)[back] for pair in zip(*results, strict=True))), source)
+    return SkelifyResult(*(torch.cat(pair)[back] for pair in zip(*results, strict=True))), source
+
+
+def _with_rivals(
+    candidate: _Candidate,
+    prediction: PredictionBatch,
+    batch: PersonBatch,
+    images: _Images,
+    skelify: Skelify,
+    smpl: Smpl,
+    accept: AcceptConfig,
+) -> _Candidate:
+    """The candidates, each replaced by the fit from the person's prediction where the acceptance rule prefers that."""
+    chosen = np.flatnonzero(prediction.available)
+    rows = torch.as_tensor(chosen, device=images.keypoints.device)
+    seen = _Images(images.keypoints[rows], images.keypoints_3d[rows])
+    q, betas, cam_t = (_own(skelify, x[chosen]) for x in (prediction.q, prediction.betas, prediction.cam_t))
+    fit = skelify.fit(seen.keypoints, q, betas, cam_t, None, seen.keypoints_3d)
+    source = np.full(len(chosen), StartSource.PREDICTION, dtype=object)
+    rival = _measured(fit, source, batch.take(chosen), seen, skelify, smpl)
+    incumbent = _taken(candidate, rows)
+    everyone = torch.ones(len(rows), dtype=torch.bool, device=rows.device)
+    decisions = judge(incumbent.measured, rival.measured, everyone, seen.keypoints, accept)
+    better = torch.tensor([decision == Decision.IMPROVED for decision in decisions], device=rows.device)
+    return _replaced(candidate, rows[better], _taken(rival, torch.nonzero(better).squeeze(1)))
+
+
+def _measured(
+    fit: SkelifyResult, source: np.ndarray, batch: PersonBatch, images: _Images, skelify: Skelify, smpl: Smpl
+) -> _Candidate:
+    """The fit rounded to what the table holds, and measured as such."""
+    q, betas = stored(fit.q), stored(fit.betas)
+    pve_mean, pve_max = _distance_to_smpl(batch, q, betas, skelify, smpl)
+    measured = measure(skelify.model, q, betas, images.keypoints, pve_mean)
+    return _Candidate(fit._replace(q=q, betas=betas, cam_t=measured.cam_t), source, measured, pve_max)
+
+
+def _taken(candidate: _Candidate, rows: Tensor) -> _Candidate:
+    """The candidates of some people."""
+    measured = Measured(*(getattr(candidate.measured, field.name)[rows] for field in fields(Measured)))
+    fit = SkelifyResult(*(value[rows] for value in candidate.fit))
+    return _Candidate(fit, candidate.source[as_numpy(rows)], measured, candidate.pve_max_mm[rows])
+
+
+def _replaced(candidate: _Candidate, rows: Tensor, by: _Candidate) -> _Candidate:
+    """The candidates with those of the people `rows` replaced."""
+
+    def put(old: Tensor, new: Tensor) -> Tensor:
+        return old.index_copy(0, rows, new)
+
+    source = candidate.source.copy()
+    source[as_numpy(rows)] = by.source
+    names = [field.name for field in fields(Measured)]
+    measured = Measured(*(put(getattr(candidate.measured, n), getattr(by.measured, n)) for n in names))
+    fit = SkelifyResult(*map(put, candidate.fit, by.fit))
+    return _Candidate(fit, source, measured, put(candidate.pve_max_mm, by.pve_max_mm))
 
 
 def _distance_to_smpl(
@@ -109,8 +156,6 @@ def _rows(
     parent: LabelBatch,
     candidate: _Candidate,
     before: Measured,
-    after: Measured,
-    pve: tuple[Tensor, Tensor],
     decisions: list[Decision],
 ) -> LabelBatch:
     taken = np.array([d in (Decision.IMPROVED, Decision.FIRST_LABEL) for d in decisions], dtype=bool)
@@ -121,7 +166,8 @@ def _rows(
     def scalar(new: Tensor, old: np.ndarray) -> np.ndarray:
         return np.where(taken, as_numpy(new).astype(np.float64), old)
 
-    fit, parent_error = candidate.fit, np.where(parent.has_label, as_numpy(before.kp2d_error), np.nan)
+    fit, after = candidate.fit, candidate.measured
+    parent_error = np.where(parent.has_label, as_numpy(before.kp2d_error), np.nan)
     return LabelBatch(
         ids=batch.ids,
         has_label=parent.has_label | taken,
@@ -135,8 +181,8 @@ def _rows(
         kp2d_error=scalar(after.kp2d_error, parent_error),
         parent_kp2d_error=parent_error,
         candidate_kp2d_error=np.where(as_numpy(after.finite), as_numpy(after.kp2d_error), np.nan),
-        pve_mean_mm=scalar(pve[0], parent.pve_mean_mm),
-        pve_max_mm=scalar(pve[1], parent.pve_max_mm),
+        pve_mean_mm=scalar(after.pve_mean_mm, parent.pve_mean_mm),
+        pve_max_mm=scalar(candidate.pve_max_mm, parent.pve_max_mm),
         limit_violation=scalar(after.limit_violation, parent.limit_violation),
         iterations=as_numpy(fit.iterations).astype(np.int32),
     )

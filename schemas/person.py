@@ -47,7 +47,9 @@ class Person:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Photo:
-    """One sample of a shard: the JPEG bytes (checked to decode), its size in px, its readable people (maybe none)."""
+    """One sample of a shard: the JPEG bytes (checked to decode, unless `read_shard` was told not to), its size in px, its
+    readable people (maybe none).
+    """
 
     key: str
     jpeg: bytes

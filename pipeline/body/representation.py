@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from pipeline.body.rotations import euler_from_matrix, rotation_about, rotation_from_6d
+from pipeline.body.rotations import bounded_atan2, euler_from_matrix, rotation_about, rotation_from_6d
 from schemas.skel import DOFS, N_JOINTS, N_Q, mirror_table
 
 Q = Float[Tensor, "*B 46"]
@@ -112,16 +112,31 @@ def q_to_representation(q: Q) -> Representation:
 
 
 def representation_to_q(rep: Representation) -> Q:
-    """Inverse of `q_to_representation` up to the middle Euler angle's range; finite for every finite input."""
+    """Inverse of `q_to_representation` up to the middle Euler angle's range.
+
+    Finite for every finite input, and so is its gradient: bounded at the gimbal and for degenerate 6D vectors.
+    """
+    angles = _euler_joints_q(rep)
     parts: list[Tensor] = []
     for joint, ids in enumerate(Q_OF_JOINT):
         if joint in _EULER_ORDER:
-            parts.append(_joint_q(rotation_from_6d(rep[..., joint, :]), joint))
+            parts.append(angles[joint])
         elif joint in _TWO_DOF:
             parts.append(rep[..., joint, : len(ids)])
         else:
-            parts.append(torch.atan2(-rep[..., joint, 1], rep[..., joint, 0])[..., None])
+            parts.append(bounded_atan2(-rep[..., joint, 1], rep[..., joint, 0])[..., None])
     return torch.cat(parts, -1)
+
+
+def _euler_joints_q(rep: Representation) -> dict[int, Tensor]:
+    """q (..., 3) of each 3-dof joint; all joints of one Euler order at once."""
+    found: dict[int, Tensor] = {}
+    for order in sorted(set(_EULER_ORDER.values())):
+        joints = [joint for joint in _EULER_ORDER if _EULER_ORDER[joint] == order]
+        angles = euler_from_matrix(rotation_from_6d(rep[..., joints, :]), order).flip(-1)
+        signs = angles.new_tensor([_EULER_SIGN.get(joint, (1.0, 1.0, 1.0)) for joint in joints])
+        found |= zip(joints, (angles * signs).unbind(-2), strict=True)
+    return found
 
 
 def orientation_to_matrix(q: Float[Tensor, "*B 3"]) -> Float[Tensor, "*B 3 3"]:

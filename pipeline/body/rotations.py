@@ -3,11 +3,14 @@
 Matrices act on column vectors. Angles in rad. All functions are batched over leading dimensions and differentiable.
 """
 
+from typing import Any
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 _SERIES_BELOW = 0.25  # the truncated series below this are exact to 1e-16
+_SLOPE_FLOOR = 1e-2  # gradients of directions shorter than this are damped: at most 100, and 0 in the limit
 
 
 def sinc(x: Tensor) -> Tensor:
@@ -123,14 +126,54 @@ def _one_plus(c: Tensor) -> Tensor:
     return (1 + c).clamp_min(4 * torch.finfo(c.dtype).eps)
 
 
+class _BoundedAtan2(torch.autograd.Function):
+    """atan2(y, x), exact; its gradient (x, -y) / r^2 with r no shorter than _SLOPE_FLOOR."""
+
+    @staticmethod
+    def forward(y: Tensor, x: Tensor) -> Tensor:
+        return torch.atan2(y, x)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs)
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Any) -> Any:
+        (grad,), (y, x) = grad_outputs, ctx.saved_tensors
+        r = torch.hypot(y, x).clamp_min(_SLOPE_FLOOR)
+        return grad * (x / r / r), -grad * (y / r / r)
+
+
+class _BoundedUnit(torch.autograd.Function):
+    """v / |v|, exact (0 for 0); its gradient (I - u u^T) / |v| with |v| no shorter than _SLOPE_FLOOR."""
+
+    @staticmethod
+    def forward(v: Tensor) -> Tensor:
+        return _unit(v)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
+        ctx.save_for_backward(inputs[0], output)
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Any) -> Any:
+        (grad,), (v, u) = grad_outputs, ctx.saved_tensors
+        return (grad - u * (u * grad).sum(-1, keepdim=True)) / v.norm(dim=-1, keepdim=True).clamp_min(_SLOPE_FLOOR)
+
+
+def bounded_atan2(y: Tensor, x: Tensor) -> Tensor:
+    """atan2 whose gradient stays bounded (by 100) where y and x both vanish: exact from 0.01 on, damped below."""
+    return _BoundedAtan2.apply(y, x)
+
+
 def rotation_from_6d(rep: Float[Tensor, "... 6"]) -> Float[Tensor, "... 3 3"]:
     """Gram-Schmidt of two ROWS, the third is their cross product (Zhou et al., CVPR 2019, in HSMR's row convention).
 
-    Degenerate input (zero or parallel rows) gives finite numbers, not a rotation.
+    Degenerate input (zero or parallel rows) gives finite numbers, not a rotation, and a bounded gradient.
     """
     a, b = rep[..., :3].double(), rep[..., 3:].double()  # nearly parallel rows cancel: 1e-3 wrong in float32
-    first = _unit(a)
-    second = _unit(b - (first * b).sum(-1, keepdim=True) * first)
+    first = _BoundedUnit.apply(a)
+    second = _BoundedUnit.apply(b - (first * b).sum(-1, keepdim=True) * first)
     return torch.stack([first, second, torch.linalg.cross(first, second)], -2).to(rep.dtype)
 
 
@@ -139,16 +182,18 @@ def euler_from_matrix(r: Float[Tensor, "... 3 3"], order: str) -> Float[Tensor, 
 
     The middle angle is atan2(sine, hypot) instead of asin(sine): the same value, but finite in float32 at +-90 degrees
     and with a bounded gradient. At the gimbal itself c = 0 is chosen, so the rotation is always reproduced.
+    Within 0.6 degrees of the gimbal, where the gradients of a and c grow without bound, both are scaled down alike;
+    a step against the gradient of any function of the rotation still goes down.
     """
     i, j, k = ("XYZ".index(letter) for letter in order)
     sign = 1.0 if (j - i) % 3 == 1 else -1.0
     sine = sign * r[..., i, k]
     cosine = torch.sqrt(r[..., i, i] ** 2 + r[..., i, j] ** 2 + torch.finfo(r.dtype).tiny)
-    middle = torch.atan2(sine, cosine)
+    middle = bounded_atan2(sine, cosine)
     gimbal = cosine < 16 * torch.finfo(r.dtype).eps
     one, zero = torch.ones_like(sine), torch.zeros_like(sine)
-    first = torch.atan2(
+    first = bounded_atan2(
         torch.where(gimbal, sign * r[..., k, j], -sign * r[..., j, k]), torch.where(gimbal, r[..., j, j], r[..., k, k])
     )
-    last = torch.atan2(torch.where(gimbal, zero, -sign * r[..., i, j]), torch.where(gimbal, one, r[..., i, i]))
+    last = bounded_atan2(torch.where(gimbal, zero, -sign * r[..., i, j]), torch.where(gimbal, one, r[..., i, i]))
     return torch.stack([first, middle, last], -1)

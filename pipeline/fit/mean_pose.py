@@ -4,6 +4,7 @@ The numbers are the `head.init_*` buffers of HSMR's released network (MIT licenc
 """
 
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -15,10 +16,23 @@ from schemas.skel import Q_NAMES, q_limits
 _FILE = Path(__file__).with_name("mean_parameters.npz")
 
 
+class MeanParameters(NamedTuple):
+    """As stored, float32: representation (24, 6), betas (10,), cam (3,) = (s, tx, ty)."""
+
+    representation: Tensor
+    betas: Tensor
+    cam: Tensor
+
+
+def mean_parameters() -> MeanParameters:
+    """What the network's outputs are added to."""
+    with np.load(_FILE, allow_pickle=False) as stored:
+        return MeanParameters(*(torch.as_tensor(stored[name]) for name in ("poses_rep", "betas", "cam")))
+
+
 def mean_q() -> Tensor:
     """Mean pose (46,) float64 rad, upright in the camera, moved inside the joint limits (one scapula lies outside)."""
-    with np.load(_FILE, allow_pickle=False) as stored:
-        q = representation_to_q(torch.as_tensor(stored["poses_rep"], dtype=torch.float64)[None])[0]
+    q = representation_to_q(mean_parameters().representation.double()[None])[0]
     low, high = (torch.as_tensor(limit) for limit in q_limits())
     q[3:] = q[3:].clamp(low[3:], high[3:])
     return q

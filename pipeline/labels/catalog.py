@@ -25,7 +25,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from pipeline.labels.errors import CatalogError, PublishConflictError
 from pipeline.labels.layout import CATALOG_FILE, MOVED_FILE, TABLE_FOLDER
-from pipeline.labels.storage import Storage
+from pipeline.labels.storage import Storage, explained
 from schemas.labels import LABEL_SCHEMA
 
 logger = logging.getLogger(__name__)
@@ -63,7 +63,8 @@ class LabelCatalog:
             self._refuse_foreign_table()
             return None
         try:
-            return self._own(self._open().load_table(TABLE))
+            with explained(self.storage.root):
+                return self._own(self._open().load_table(TABLE))
         except (NoSuchTableError, NoSuchNamespaceError):
             self._refuse_foreign_table()
             return None

@@ -33,5 +33,9 @@ class PublishConflictError(LabelStoreError):
     """Others kept changing the table; nothing was published, and starting again is safe."""
 
 
+class StoreFailedError(LabelStoreError):
+    """The disk or S3 failed while a round was being published; readers see nothing of the round."""
+
+
 class CatalogError(LabelStoreError):
     """The catalog cannot be used, or does not know the table that lies under the root."""

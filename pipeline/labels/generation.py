@@ -15,7 +15,7 @@ from pyiceberg.table.snapshots import Snapshot
 from pyiceberg.types import StringType
 
 from pipeline.labels.lineage import PROPERTY_PREFIX, Forced, Quantiles
-from pipeline.labels.storage import Storage
+from pipeline.labels.storage import Storage, explained
 
 _TAG: Final = re.compile(r"round-(\d+)")
 
@@ -123,8 +123,9 @@ def describe(round: int, snapshot: Snapshot) -> Generation:
 
 def added_files(table: Table, snapshot: Snapshot) -> list[DataFile]:
     """The files a snapshot added: a generation is one append, so these are all of its files and no others."""
-    manifests = [m for m in snapshot.manifests(table.io) if m.added_snapshot_id == snapshot.snapshot_id]
-    return [entry.data_file for m in manifests for entry in m.fetch_manifest_entry(table.io)]
+    with explained(table.location()):
+        manifests = [m for m in snapshot.manifests(table.io) if m.added_snapshot_id == snapshot.snapshot_id]
+        return [entry.data_file for m in manifests for entry in m.fetch_manifest_entry(table.io)]
 
 
 def planned_files(table: Table, snapshot: Snapshot, storage: Storage) -> dict[tuple[str, str], str]:

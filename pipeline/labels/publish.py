@@ -9,7 +9,7 @@ import hashlib
 import json
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -33,6 +33,7 @@ from pipeline.labels.errors import (
     ParentChangedError,
     PublishConflictError,
     RoundOrderError,
+    StoreFailedError,
 )
 from pipeline.labels.files import StagedShard
 from pipeline.labels.generation import (
@@ -45,7 +46,7 @@ from pipeline.labels.generation import (
 )
 from pipeline.labels.lineage import Forced, Lineage
 from pipeline.labels.refs import RefChange, change_refs, main_tip
-from pipeline.labels.storage import Storage
+from pipeline.labels.storage import Storage, explained
 from pipeline.labels.withdrawn import RECORD_PREFIX, Withdrawal, withdrawn_generations, withdrawn_tag
 from schemas.person import Rejection
 
@@ -92,21 +93,45 @@ def publish(
     """
     if force is not None and not force.strip():
         raise ValueError("force needs a reason in words: it becomes part of the lineage")
+    with _failures_explained(lineage.round, catalog.storage):
+        return _publish(catalog, lineage, staged, unreadable, config or AuditConfig(), on_step, force)
+
+
+def _publish(
+    catalog: LabelCatalog,
+    lineage: Lineage,
+    staged: Sequence[StagedShard],
+    unreadable: Sequence[Rejection],
+    config: AuditConfig,
+    on_step: StepHook,
+    force: str | None,
+) -> Publication:
     table = catalog.load_or_create()
     if earlier := _published_before(table, lineage):
         return earlier
     parent = _parent(table, lineage)
     parent_files = planned_files(table, parent, catalog.storage) if parent is not None else {}
     parent_metrics = describe(lineage.round - 1, parent).metrics if parent is not None else {}
-    report = audit_generation(
-        catalog.storage, staged, unreadable, lineage.inputs, parent_files, config or AuditConfig(), parent_metrics
-    )
+    report = audit_generation(catalog.storage, staged, unreadable, lineage.inputs, parent_files, config, parent_metrics)
     if not report.passed and not (force and report.forceable):
         raise AuditFailedError(lineage.round, report)
     on_step(PublishStep.AUDITED)
     properties = _write_lineage(catalog.storage, _completed(lineage, report, staged, force))
     on_step(PublishStep.LINEAGE_WRITTEN)
     return _register(catalog, lineage, staged, properties, report, on_step)
+
+
+@contextlib.contextmanager
+def _failures_explained(round: int, storage: Storage) -> Iterator[None]:
+    """Raises StoreFailedError where the disk is full or read-only, or S3 does not answer."""
+    try:
+        with explained(storage.root):
+            yield
+    except OSError as error:
+        raise StoreFailedError(
+            f"Round {round} could not be published under {storage.root}: {error}. Readers see nothing of it. "
+            "When that is mended, start the round again: finished shards are reused."
+        ) from error
 
 
 def audit_branch(round: int, run_id: str) -> str:
@@ -123,6 +148,7 @@ def _register(
     on_step: StepHook,
 ) -> Publication:
     """Branch, audit the branch, publish; again from the start when another commit came between."""
+    reason = ""
     for attempt in range(_ATTEMPTS):
         table = catalog.load_or_create()
         try:
@@ -135,7 +161,10 @@ def _register(
             snapshot = _audit_branch(table, lineage, catalog.storage, staged, snapshot_id)
             on_step(PublishStep.BRANCH_AUDITED)
             _publish_branch(table, lineage, snapshot)
-        except (CommitFailedException, OperationalError):
+        except (CommitFailedException, OperationalError) as error:
+            reason = "the table kept changing"
+            if isinstance(error, OperationalError):
+                reason = f"the catalog {catalog.uri} refuses: {error.orig}"
             time.sleep(random.uniform(0.02, 0.1) * (attempt + 1))
             continue
         except AlreadyPublishedError:
@@ -145,7 +174,7 @@ def _register(
         generation = describe(lineage.round, snapshot)
         return Publication(generation=generation, already_published=False, report=report)
     raise PublishConflictError(
-        f"Round {lineage.round} could not be published: the table kept changing during {_ATTEMPTS} attempts. "
+        f"Round {lineage.round} could not be published in {_ATTEMPTS} attempts: {reason}. Readers see nothing of it. "
         "Start the round again; its finished shards are reused."
     )
 

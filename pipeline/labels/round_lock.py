@@ -161,8 +161,9 @@ def _machine() -> str:
 
 
 def _born(pid: int) -> str:
-    """Start of a process in ticks since boot, empty when there is no such process (or no /proc)."""
+    """Start of a process in ticks since boot, empty when it has ended, is none, or there is no /proc."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[19]
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
     except OSError:
         return ""
+    return "" if stat[0] in "ZX" else stat[19]  # a zombie is dead: in a container nobody may ever collect it

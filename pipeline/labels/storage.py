@@ -84,7 +84,7 @@ class Storage:
         """Raises FileNotFoundError."""
         if self.is_local:
             return Path(self.url(name)).read_bytes()
-        with _explained(self.root):
+        with explained(self.root):
             return self.filesystem().cat_file(self.url(name))
 
     def write(self, name: str, data: bytes) -> None:
@@ -92,7 +92,7 @@ class Storage:
         if self.is_local:
             _replace(Path(self.url(name)), data)
             return
-        with _explained(self.root):
+        with explained(self.root):
             self.filesystem().pipe_file(self.url(name), data, chunksize=SINGLE_PUT_BYTES)
 
     def names(self, folder: str) -> list[str]:
@@ -101,7 +101,7 @@ class Storage:
             path = Path(self.url(folder))
             return sorted(entry.name for entry in path.iterdir() if entry.is_file()) if path.is_dir() else []
         try:
-            with _explained(self.root):
+            with explained(self.root):
                 entries = self.filesystem().ls(self.url(folder), detail=True)
         except FileNotFoundError:
             return []
@@ -119,7 +119,7 @@ class Storage:
                 temporary.unlink(missing_ok=True)
             return
         try:
-            with _explained(self.root):
+            with explained(self.root):
                 self.filesystem().pipe_file(self.url(name), data, mode="create", chunksize=SINGLE_PUT_BYTES)
         except OSError as error:
             response = getattr(error.__cause__, "response", {})  # that of botocore's ClientError
@@ -139,7 +139,7 @@ class Storage:
             finally:
                 temporary.unlink(missing_ok=True)
             return
-        with _explained(self.root):
+        with explained(self.root):
             self.filesystem().put_file(str(file), self.url(name))
 
     def delete(self, name: str) -> None:
@@ -147,7 +147,7 @@ class Storage:
         if self.is_local:
             Path(self.url(name)).unlink(missing_ok=True)
             return
-        with _explained(self.root), contextlib.suppress(FileNotFoundError):
+        with explained(self.root), contextlib.suppress(FileNotFoundError):
             self.filesystem().rm_file(self.url(name))
 
     def delete_empty_folders(self, folder: str) -> None:
@@ -169,7 +169,7 @@ class Storage:
                         modified = datetime.fromtimestamp(stat.st_mtime, UTC)
                         yield StoredFile(name=self.name(str(path)), size=stat.st_size, modified=modified)
             return
-        with _explained(self.root):
+        with explained(self.root):
             found = self.filesystem().find(self.url(folder) if folder else self.root, detail=True)
         for path, entry in sorted(found.items()):
             yield StoredFile(name=self.name(f"s3://{path}"), size=int(entry["size"]), modified=entry["LastModified"])
@@ -181,7 +181,7 @@ class Storage:
         bucket, _, prefix = self.root.removeprefix("s3://").partition("/")
         found: list[UnfinishedUpload] = []
         marker: dict[str, str] = {}
-        with _explained(self.root):
+        with explained(self.root):
             while True:
                 page = self.filesystem().call_s3("list_multipart_uploads", Bucket=bucket, Prefix=f"{prefix}/", **marker)
                 found += [
@@ -195,7 +195,7 @@ class Storage:
     def abort_upload(self, upload: UnfinishedUpload) -> None:
         """Free what an unfinished upload occupies."""
         bucket = self.root.removeprefix("s3://").partition("/")[0]
-        with _explained(self.root), contextlib.suppress(FileNotFoundError):
+        with explained(self.root), contextlib.suppress(FileNotFoundError):
             self.filesystem().call_s3(
                 "abort_multipart_upload", Bucket=bucket, Key=upload.key, UploadId=upload.upload_id
             )
@@ -207,7 +207,7 @@ class Storage:
         try:
             if self.is_local:
                 return datetime.fromtimestamp(Path(self.url(probe)).stat().st_mtime, UTC)
-            with _explained(self.root):
+            with explained(self.root):
                 return self.filesystem().info(self.url(probe))["LastModified"]
         finally:
             self.delete(probe)
@@ -218,8 +218,8 @@ class Storage:
 
 
 @contextlib.contextmanager
-def _explained(root: str) -> Iterator[None]:
-    """Raises ConnectionError where botocore finds no credentials or no server."""
+def explained(root: str) -> Iterator[None]:
+    """Raises ConnectionError, naming the root, where botocore finds no credentials or no server."""
     from botocore.exceptions import BotoCoreError
 
     try:
@@ -248,7 +248,9 @@ def _temporary(path: Path, data: bytes) -> Path:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-    except BaseException:
+    except BaseException as failure:
         temporary.unlink(missing_ok=True)
+        if isinstance(failure, OSError) and failure.filename is None:  # the disk is full: say which
+            raise OSError(failure.errno, failure.strerror, str(path)) from failure
         raise
     return temporary

@@ -2,8 +2,8 @@
 
 import hashlib
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-import duckdb
 import pyarrow as pa
 
 from pipeline.labels import publish as publishing
@@ -25,6 +25,9 @@ from pipeline.labels.publish import Publication, StepHook
 from pipeline.labels.storage import Storage
 from pipeline.labels.withdrawn import WithdrawnGeneration, withdrawn_generations
 from schemas.person import Rejection
+
+if TYPE_CHECKING:
+    import duckdb
 
 
 class LabelStore:
@@ -102,7 +105,7 @@ class LabelStore:
             )
         return Lineage.from_json(data)
 
-    def query(self, round: int | None = None) -> duckdb.DuckDBPyConnection:
+    def query(self, round: int | None = None) -> "duckdb.DuckDBPyConnection":
         """DuckDB with the view `labels` over all published rounds, or over one. Raises NoSuchGenerationError."""
         return query.connect(self, round)
 

@@ -8,6 +8,7 @@ import torch
 from pipeline.body import load_skel, load_smpl
 from pipeline.fit import Skelify, SmplToSkel
 from pipeline.labels import StagedShard, Staging, read_labels
+from pipeline.prediction import PredictorSource
 from pipeline.rounds.round_config import RoundConfig
 from pipeline.rounds.shard_task import Models, ShardTask, process_shard
 from schemas.labels import LABEL_SCHEMA
@@ -19,22 +20,29 @@ class StagingError(RuntimeError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ActorBrief:
-    """What every actor of a run is told. `parent_files`: (dataset, shard) -> label file of generation round-1."""
+    """What every actor of a run is told. `parent_files`: (dataset, shard) -> label file of generation round-1.
+
+    predictor: where the network comes from whose predictions start the fits, if there is one.
+    """
 
     round: int
     config: RoundConfig
     device: str
     staging: Staging
     parent_files: Mapping[tuple[str, str], str]
+    predictor: PredictorSource | None = None
 
 
-def load_models(config: RoundConfig, device: str) -> Models:
-    """The bodies that `config.body` names and the fits on them. Raises BodyFileError."""
+def load_models(config: RoundConfig, device: str, predictor: PredictorSource | None = None) -> Models:
+    """The bodies that `config.body` names, the fits on them, and the network. Raises BodyFileError."""
     body, dtype = config.body, getattr(torch, config.fit.dtype)
     skel = load_skel(body.source, gender=body.gender, device=device, dtype=dtype)
     smpl = load_smpl(body.source, device=device, dtype=dtype)
     return Models(
-        smpl=smpl, skelify=Skelify(skel, config.fit.skelify), converter=SmplToSkel(smpl, skel, config.fit.convert)
+        smpl=smpl,
+        skelify=Skelify(skel, config.fit.skelify),
+        converter=SmplToSkel(smpl, skel, config.fit.convert),
+        predictor=None if predictor is None else predictor.load(device),
     )
 
 
@@ -45,7 +53,7 @@ class ShardActor:
         # One thread each: actors fill the cores, and sums in another order would change labels in the last bits.
         torch.set_num_threads(1)
         self._brief = brief
-        self._models = load_models(brief.config, brief.device)
+        self._models = load_models(brief.config, brief.device, brief.predictor)
 
     def ready(self) -> None:
         """Returns once the models are loaded."""
@@ -61,4 +69,7 @@ class ShardActor:
                 task.dataset, task.shard, labels.table, readable=labels.readable, rejections=labels.rejections
             )
         except Exception as error:  # whatever the file system or S3 raises
-            raise StagingError(f"cannot stage {task.dataset}/{task.shard}: {error}") from error
+            raise StagingError(
+                f"cannot stage {task.dataset}/{task.shard} under {brief.staging.storage.root}: {error}. "
+                "When that is mended, start the round again: finished shards are reused."
+            ) from error

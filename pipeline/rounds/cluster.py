@@ -1,7 +1,8 @@
 """Where a round runs: a Ray of its own on this machine, or the cluster at an address."""
 
 import logging
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,8 +10,6 @@ from pathlib import Path
 import ray
 import torch
 
-import pipeline
-import schemas
 from pipeline.config import ConfigError
 from pipeline.rounds.round_config import Device, RoundConfig
 
@@ -26,8 +25,10 @@ class Placement:
 
 
 @contextmanager
-def ray_session(address: str | None, actors: int) -> Iterator[None]:
+def ray_session(address: str | None, actors: int, packages: Sequence[str]) -> Iterator[None]:
     """Ray for the duration of the block: the cluster at `address`, or one of our own with `actors` CPUs (0: all).
+
+    packages: folders of our packages, for nodes of the cluster that share no installation with us.
 
     A Ray that the process has already started is used as it is, and left running.
     """
@@ -44,7 +45,7 @@ def ray_session(address: str | None, actors: int) -> Iterator[None]:
             object_store_memory=OBJECT_STORE_BYTES,
         )
     else:
-        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, runtime_env=_our_code())
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, runtime_env=_our_code(packages))
     try:
         yield
     finally:
@@ -75,11 +76,15 @@ def place(actors: int, device: str) -> Placement:
     return Placement(actors=count, gpus_per_actor=min(1.0, gpus / count))
 
 
-def _our_code() -> dict[str, list[str]]:
+def shipped_packages(*objects: object) -> list[str]:
+    """Folders of our packages: schemas, pipeline, and those that the classes of `objects` come from (None: none)."""
+    names = [type(item).__module__.partition(".")[0] for item in objects if item is not None]
+    return [str(Path(sys.modules[name].__path__[0])) for name in dict.fromkeys(["schemas", "pipeline", *names])]
+
+
+def _our_code(packages: Sequence[str]) -> dict[str, list[str]]:
     """Ship our packages to nodes that share no installation with us, unless the job already brings its folder."""
-    if _job_working_dir():
-        return {}
-    return {"py_modules": [str(Path(package.__path__[0])) for package in (schemas, pipeline)]}
+    return {} if _job_working_dir() else {"py_modules": list(packages)}
 
 
 def _job_working_dir() -> bool:

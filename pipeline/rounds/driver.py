@@ -15,8 +15,9 @@ from pipeline.body import load_skel, load_smpl
 from pipeline.config import BodyConfig, ConfigError, to_yaml
 from pipeline.labels import Generation, LabelStore, Lineage, StagedShard, Staging, read_labels
 from pipeline.labels.round_lock import RoundLock
+from pipeline.prediction import PredictorSource
 from pipeline.rounds.actor import ActorBrief, ShardActor, StagingError
-from pipeline.rounds.cluster import Placement, place, ray_session, resolve_device
+from pipeline.rounds.cluster import Placement, place, ray_session, resolve_device, shipped_packages
 from pipeline.rounds.plan import RoundPlan, plan_round
 from pipeline.rounds.pool import ActorPool, Done, GivenUp
 from pipeline.rounds.progress import RoundProgress
@@ -43,22 +44,25 @@ def run_round(
     round: int,
     config: RoundConfig,
     *,
+    predictor: PredictorSource | None = None,
     ray_address: str | None = None,
     code_revision: str = "unknown",
     force_publish: str | None = None,
 ) -> RoundResult:
     """Compute, audit and publish generation `round`; killed at any moment, it is simply called again.
 
+    predictor: the network whose predictions start the fits, next to the parent labels.
+
     Raises ConfigError, LabelStoreError (AuditFailedError: nothing was published), StagingError or ActorStartError.
     """
     started = datetime.now(UTC)
     store = open_store(config)
     if ray_address is None:
-        made = resolved_plan(round, config, store, None)
-        return _run(made, store, None, started, code_revision, force_publish)
-    with ray_session(ray_address, config.run.actors):
-        made = resolved_plan(round, config, store, ray_address)
-        return _run(made, store, ray_address, started, code_revision, force_publish)
+        plan = resolved_plan(round, config, store, None, predictor)
+        return _run(plan, store, None, started, code_revision, force_publish)
+    with ray_session(ray_address, config.run.actors, shipped_packages(predictor)):
+        plan = resolved_plan(round, config, store, ray_address, predictor)
+        return _run(plan, store, ray_address, started, code_revision, force_publish)
 
 
 def open_store(config: RoundConfig) -> LabelStore:
@@ -69,12 +73,14 @@ def open_store(config: RoundConfig) -> LabelStore:
         raise ConfigError(str(error)) from error
 
 
-def resolved_plan(round: int, config: RoundConfig, store: LabelStore, ray_address: str | None) -> RoundPlan:
+def resolved_plan(
+    round: int, config: RoundConfig, store: LabelStore, ray_address: str | None, predictor: PredictorSource | None
+) -> RoundPlan:
     """The plan of a round with the device resolved. Raises as `plan_round`, and BodyFileError."""
     device = resolve_device(config, ray_address)
     body = config.body if config.body.source == "open" else replace(config.body, source=_absolute(config.body.source))
     resolved = replace(config, fit=replace(config.fit, device=device), body=body)
-    return plan_round(round, resolved, store, _body_digest(body))
+    return plan_round(round, resolved, store, _body_digest(body), predictor)
 
 
 def _body_digest(body: BodyConfig) -> str:
@@ -140,7 +146,7 @@ def _compute_missing(
     """The missing shards, and the Ray job that computed them."""
     if not missing:
         return {}, None
-    with ray_session(ray_address, plan.config.run.actors):
+    with ray_session(ray_address, plan.config.run.actors, shipped_packages(plan.predictor)):
         job_id = ray.get_runtime_context().get_job_id()
         return {(item.dataset, item.shard): item for item in compute(plan, staging, missing)}, job_id
 
@@ -168,6 +174,7 @@ def compute(plan: RoundPlan, staging: Staging, tasks: list[ShardTask]) -> Iterat
             device=plan.config.fit.device,
             staging=staging,
             parent_files=plan.parent_files,
+            predictor=plan.predictor,
         )
     )
     placement = place(plan.config.run.actors, plan.config.fit.device)
@@ -215,8 +222,8 @@ def round_lineage(plan: RoundPlan, started: datetime, code_revision: str, ray_jo
         run_id=plan.run_id,
         parent_snapshot_id=None if parent is None else parent.snapshot_id,
         parent_run_id=None if parent is None else parent.run_id,
-        checkpoint_uri=None,
-        checkpoint_digest=None,
+        checkpoint_uri=None if plan.predictor is None else plan.predictor.uri,
+        checkpoint_digest=None if plan.predictor is None else plan.predictor.digest,
         config=to_yaml(plan.config),
         config_digest=plan.config_digest,
         code_revision=code_revision,

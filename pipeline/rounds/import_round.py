@@ -105,7 +105,7 @@ def import_round(
     ConfigError when nobody matches.
     """
     started = datetime.now(UTC)
-    made = _with_source(resolved_plan(round, config, store, None), source)
+    made = _with_source(resolved_plan(round, config, store, None, None), source)
     if earlier := store.published_by(round, made.run_id):
         return Imported(generation=earlier, already_published=True, matched=0, people=earlier.rows)
     with driver_lock(made, store) as lock:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 from pipeline.config import ConfigError
 from pipeline.labels import Generation, InputShard, LabelStore, derive_run_id
+from pipeline.prediction import PredictorSource
 from pipeline.rounds.round_config import RoundConfig, config_digest
 from pipeline.rounds.shard_task import ShardTask
 from pipeline.shards import ShardInfo, list_shards
@@ -17,7 +18,8 @@ NOT_GIVEN = "not given"
 class RoundPlan:
     """Everything that decides the labels of a round. `config.fit.device` is resolved, never `auto`.
 
-    `parent_files`: (dataset, shard) -> label file of generation round-1; empty in round 0.
+    `parent_files`: (dataset, shard) -> label file of generation round-1; empty in round 0. `predictor`: the network
+    whose predictions start the fits, None in round 0.
     """
 
     round: int
@@ -27,19 +29,23 @@ class RoundPlan:
     body_digest: str
     parent: Generation | None
     parent_files: Mapping[tuple[str, str], str]
+    predictor: PredictorSource | None
     inputs: tuple[InputShard, ...]
     tasks: tuple[ShardTask, ...]
 
 
-def plan_round(round: int, config: RoundConfig, store: LabelStore, body_digest: str) -> RoundPlan:
+def plan_round(
+    round: int, config: RoundConfig, store: LabelStore, body_digest: str, predictor: PredictorSource | None = None
+) -> RoundPlan:
     """Resolve the inputs and the parent of round `round`.
 
-    Raises ConfigError when data.shards or the checkpoint cannot be used, OSError when S3 does not answer, and
-    NoSuchGenerationError when round-1 is not published.
+    Raises ConfigError when data.shards cannot be used or round 0 is given a predictor, OSError when S3 does not answer,
+    and NoSuchGenerationError when round-1 is not published.
     """
     if config.fit.device == "auto":
         raise ValueError("fit.device must be resolved to cpu or cuda before a round is planned")
-    _refuse_checkpoint(config.predict.checkpoint)
+    if round == 0 and predictor is not None:
+        raise ConfigError("Round 0 converts SMPL labels and predicts nothing. Leave predict.checkpoint out.")
     parent = store.generation(round - 1) if round > 0 else None
     known = store.lineage(round - 1).inputs if parent is not None else ()
     shards = _input_shards(round, config, known)
@@ -48,7 +54,7 @@ def plan_round(round: int, config: RoundConfig, store: LabelStore, body_digest: 
     run_id = derive_run_id(
         round=round,
         parent_snapshot_id=None if parent is None else parent.snapshot_id,
-        checkpoint_digest=None,
+        checkpoint_digest=None if predictor is None else predictor.digest,
         body_digest=body_digest,
         config_digest=digest,
         inputs=inputs,
@@ -61,17 +67,10 @@ def plan_round(round: int, config: RoundConfig, store: LabelStore, body_digest: 
         body_digest=body_digest,
         parent=parent,
         parent_files={} if parent is None else store.files(round - 1),
+        predictor=predictor,
         inputs=inputs,
         tasks=tasks,
     )
-
-
-def _refuse_checkpoint(checkpoint: str) -> None:
-    """`auto` is the best checkpoint trained on the parent generation; nothing trains yet, so it means none."""
-    if checkpoint not in {"auto", "none"}:
-        raise ConfigError(
-            f"predict.checkpoint={checkpoint}: this version has no network yet. Leave it at auto, or set it to none."
-        )
 
 
 def _input_shards(round: int, config: RoundConfig, known: Sequence[InputShard]) -> list[ShardInfo]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -11,11 +12,15 @@ from pipeline.batch import LabelBatch, PersonBatch
 from pipeline.body import Smpl
 from pipeline.convert import convert_people
 from pipeline.fit import Skelify, SmplToSkel
+from pipeline.prediction import Guess, PredictionBatch, Predictor
 from pipeline.refine import refine_people
 from pipeline.rounds.round_config import RoundConfig
 from pipeline.shards import ShardInfo, read_shard
 from schemas.labels import LABEL_SCHEMA, Decision
 from schemas.person import Person, Photo, Rejection, RejectionReason
+
+Seen = TypeVar("Seen")
+PREDICTED_TOGETHER = 64  # people whose photos are held for one call of the network
 
 
 class UnreadableShardError(RuntimeError):
@@ -42,11 +47,12 @@ class ShardLabels:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Models:
-    """What an actor keeps between shards."""
+    """What an actor keeps between shards. `predictor` is None where fits start from the parent labels alone."""
 
     smpl: Smpl
     skelify: Skelify
     converter: SmplToSkel
+    predictor: Predictor | None = None
 
 
 def process_shard(task: ShardTask, round: int, parent: pa.Table, models: Models, config: RoundConfig) -> ShardLabels:
@@ -59,13 +65,16 @@ def process_shard(task: ShardTask, round: int, parent: pa.Table, models: Models,
         return carry_over(task, round, parent, f"{task.shard} is not among the inputs of round {round}")
     rejections: list[Rejection] = []
     tables: list[pa.Table] = []
-    for people in in_batches(people_of(read_shard(task.source), rejections), config.fit.batch_size):
-        batch = PersonBatch.from_people(people)
+    predictor = None if round == 0 else models.predictor
+    guessed = with_guesses(photos_of(read_shard(task.source), rejections), predictor)
+    for seen in in_batches(guessed, config.fit.batch_size):
+        batch = PersonBatch.from_people([person for person, _ in seen])
         if round == 0:
             labels = convert_people(batch, models.converter)
         else:
             known = LabelBatch.from_table(parent, batch.ids)
-            labels = refine_people(batch, known, None, models.skelify, models.smpl, config.accept)
+            prediction = PredictionBatch.from_guesses([guess for _, guess in seen])
+            labels = refine_people(batch, known, prediction, models.skelify, models.smpl, config.accept)
         tables.append(labels.to_table(round))
     for rejection in rejections:
         if rejection.reason is RejectionReason.SHARD_UNREADABLE:
@@ -93,9 +102,28 @@ def carry_over(task: ShardTask, round: int, parent: pa.Table, reason: str) -> Sh
     return ShardLabels(table=table, readable=0, rejections=(rejection,))
 
 
-def in_batches(people: Iterable[Person], size: int) -> Iterator[list[Person]]:
+def with_guesses(photos: Iterable[Photo], predictor: Predictor | None) -> Iterator[tuple[Person, Guess | None]]:
+    """Every person with the network's guess, or without where there is no network. Holds a few photos at a time."""
+    if predictor is None:
+        yield from ((person, None) for photo in photos for person in photo.people)
+        return
+    waiting: list[Photo] = []
+    for photo in photos:
+        waiting.append(photo)
+        if sum(len(item.people) for item in waiting) >= PREDICTED_TOGETHER:
+            yield from _guessed(waiting, predictor)
+            waiting = []
+    yield from _guessed(waiting, predictor)
+
+
+def _guessed(photos: list[Photo], predictor: Predictor) -> Iterator[tuple[Person, Guess | None]]:
+    people = [person for photo in photos for person in photo.people]
+    yield from zip(people, predictor.predict(photos) if people else (), strict=True)
+
+
+def in_batches(people: Iterable[Seen], size: int) -> Iterator[list[Seen]]:
     """Lists of exactly `size` people, the last one shorter: a photo with many people never makes a larger batch."""
-    batch: list[Person] = []
+    batch: list[Seen] = []
     for person in people:
         batch.append(person)
         if len(batch) == size:
@@ -105,13 +133,13 @@ def in_batches(people: Iterable[Person], size: int) -> Iterator[list[Person]]:
         yield batch
 
 
-def people_of(samples: Iterable[Photo | Rejection], rejections: list[Rejection]) -> Iterator[Person]:
-    """The people of a shard as a stream, its rejections gathered on the way."""
+def photos_of(samples: Iterable[Photo | Rejection], rejections: list[Rejection]) -> Iterator[Photo]:
+    """The photos of a shard as a stream, its rejections gathered on the way."""
     for sample in samples:
         if isinstance(sample, Rejection):
             rejections.append(sample)
         else:
-            yield from sample.people
+            yield sample
 
 
 def carried_rows(parent: pa.Table, labelled: pa.Table, round: int) -> pa.Table:

@@ -23,6 +23,19 @@ def check_jpeg(jpeg: bytes) -> tuple[int, int]:
     Decodes to grey at 1/8 size: the entropy-coded data, where damage shows, is read in full, only the inverse
     transforms are saved. The verdict is that of a full decode (tests/shards/test_jpeg.py compares) in half the time.
     """
+    size = check_jpeg_header(jpeg)
+    try:
+        simplejpeg.decode_jpeg(jpeg, "GRAY", fastdct=True, fastupsample=True, min_height=1, min_width=1, min_factor=8)
+    except ValueError as error:
+        raise BadPhotoError(RejectionReason.UNDECODABLE_PHOTO, f"damaged JPEG: {error}") from error
+    return size
+
+
+def check_jpeg_header(jpeg: bytes) -> tuple[int, int]:
+    """(width, height) in px of a JPEG that is safe to give to a decoder, though it may be damaged further on.
+
+    Raises BadPhotoError.
+    """
     try:
         header = simplejpeg.decode_jpeg_header(jpeg)
     except ValueError as error:
@@ -35,8 +48,4 @@ def check_jpeg(jpeg: bytes) -> tuple[int, int]:
         raise BadPhotoError(RejectionReason.UNDECODABLE_PHOTO, f"colours are {colorspace}, expected {expected}")
     if (scans := jpeg.count(b"\xff\xda")) > _MAX_SCANS:
         raise BadPhotoError(RejectionReason.TOO_LARGE, f"JPEG with {scans} scans, at most {_MAX_SCANS}")
-    try:
-        simplejpeg.decode_jpeg(jpeg, "GRAY", fastdct=True, fastupsample=True, min_height=1, min_width=1, min_factor=8)
-    except ValueError as error:
-        raise BadPhotoError(RejectionReason.UNDECODABLE_PHOTO, f"damaged JPEG: {error}") from error
     return width, height

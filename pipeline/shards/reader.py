@@ -1,12 +1,12 @@
 """Reading a shard: every sample becomes a checked Photo or recorded Rejections, never an exception or a silence."""
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 
 from pipeline.safe_pickle import ForbiddenPickleError, MalformedPickleError, restricted_loads
-from pipeline.shards.jpeg import BadPhotoError, check_jpeg
+from pipeline.shards.jpeg import BadPhotoError, check_jpeg, check_jpeg_header
 from pipeline.shards.person_record import RefusedPersonError, check_person
 from pipeline.shards.shard_list import ShardInfo, open_shard
 from pipeline.shards.tar_stream import NotATarError, SourceError, TarCutError, TarMember, TarStream
@@ -38,14 +38,17 @@ class _Sample:
         return self.data.get(LABEL_PART)
 
 
-def read_shard(info: ShardInfo) -> Iterator[Photo | Rejection]:
+def read_shard(info: ShardInfo, *, check_photos: bool = True) -> Iterator[Photo | Rejection]:
     """Photos of a shard in file order, each preceded by the rejections of its people. Memory: one sample.
+
+    check_photos=False spares the trial decode of each JPEG (its header is still checked), for a caller that decodes the
+    photos anyway and has to handle a damaged one itself.
 
     Raises nothing for bad content. SHARD_UNREADABLE: reading failed, perhaps midway and perhaps only this time (network
     down, file changed): a label file made from what came before would be incomplete. SHARD_TRUNCATED: the shard itself
     is short or damaged; all whole samples before the damage were given.
     """
-    shard = _ShardReader(info)
+    shard = _ShardReader(info, check_jpeg if check_photos else check_jpeg_header)
     try:
         source = open_shard(info)
     except Exception as error:  # fsspec passes on errors of botocore and aiohttp, which share no base class
@@ -59,8 +62,9 @@ def read_shard(info: ShardInfo) -> Iterator[Photo | Rejection]:
 class _ShardReader:
     """State of one pass over a shard: the sample being gathered and the keys seen."""
 
-    def __init__(self, info: ShardInfo) -> None:
+    def __init__(self, info: ShardInfo, photo_size: Callable[[bytes], tuple[int, int]]) -> None:
         self._info = info
+        self._photo_size = photo_size
         self._sample: _Sample | None = None
         self._seen: set[bytes] = set()
         self._n_nameless = 0
@@ -148,7 +152,7 @@ class _ShardReader:
 
     def _photo(self, key: str, jpeg: bytes, labels: bytes) -> Iterator[Photo | Rejection]:
         try:
-            width, height = check_jpeg(jpeg)
+            width, height = self._photo_size(jpeg)
             records = _load_people(labels)
         except BadPhotoError as error:
             yield self.rejection(error.reason, str(error), key)

@@ -44,7 +44,7 @@ def refine(*arguments: str) -> subprocess.CompletedProcess[str]:
         (["--round", "0"], 2, "data.shards='DIR/{000000..000002}.tar'"),
         (["--round", "0", "storage.rot=x"], 2, "Did you mean storage.root"),
         (["--round", "0", "data.shards=/no/such/{0..2}.tar"], 2, "3 of 3 input shards not found"),
-        (["--round", "0", "data.shards=x.tar", "predict.checkpoint=s3://b/c.ckpt"], 2, "predict.checkpoint"),
+        (["--round", "0", "data.shards=x.tar", "predict.checkpoint=s3://b/c.ckpt"], 2, "predicts nothing"),
         (["--round", "0", "data.shards=x.tar", "body.source=/no/such"], 1, "body.source='/no/such' is not a folder"),
         (["--round", "1"], 1, "No labels are published under"),
         (["--round", "0", "storage.root=ftp://host/x"], 2, "storage.root='ftp://host/x' is not supported"),

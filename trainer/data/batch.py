@@ -1,7 +1,9 @@
 """What passes from the data to the network and its losses: one batch of augmented person crops."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
+from typing import Self
 
+import torch
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
@@ -32,3 +34,8 @@ class TrainBatch:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    def to(self, device: torch.device) -> Self:
+        """The batch with its tensors on `device`."""
+        tensors = {item.name: getattr(self, item.name) for item in fields(self) if item.name != "ids"}
+        return replace(self, **{name: value.to(device, non_blocking=True) for name, value in tensors.items()})

@@ -1,0 +1,94 @@
+"""Train the HSMR network on one label generation, with Ray Train."""
+
+import argparse
+import os
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from trainer.training.record import TrainingRecord
+    from trainer.training.train_config import TrainConfig
+
+EPILOG = """examples:
+  python jobs/train_round.py --round 0 network.variant=tiny schedule.epochs=20 optimizer.learning_rate=3e-4
+  python jobs/train_round.py --round 3 storage.root=s3://bucket/labels network.variant=h run.workers=8
+  python jobs/train_round.py --round 0 network.init=/data/hsmr_vit_h.ckpt
+  python jobs/train_round.py --round 0 network.backbone=/data/vitpose_huge.pth
+  ray job submit -- python jobs/train_round.py --round 3
+
+Killed at any moment, start it again: it goes on from the last saved state. With RAY_ADDRESS set (as `ray job submit`
+does) it runs on that cluster, else on a Ray of its own. `python jobs/train_round.py --keys` lists every override.
+The next round predicts with the best checkpoint by itself (predict.checkpoint=auto).
+
+exit codes: 0 trained; 1 it is not, and the message says why; 2 an option or override is wrong; 130 interrupted.
+"""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command; returns its exit code."""
+    options = _parser().parse_args(arguments)
+    # Imported here, so that --help answers at once.
+    from pipeline.config import ConfigError, load_config, valid_keys
+    from pipeline.rounds.ray_environment import prepare_ray
+
+    prepare_ray(os.environ)
+
+    from trainer.training.train_config import TrainConfig
+
+    if options.keys:
+        print("\n".join(valid_keys(TrainConfig)))
+        return 0
+    try:
+        return _train(options.round, load_config(TrainConfig, options.overrides))
+    except ConfigError as error:
+        return _fail(2, error)
+    except KeyboardInterrupt:
+        return _fail(130, "Interrupted. Start it again: it goes on from the last saved state.")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--round", type=int, metavar="K", help="the published generation to train on")
+    what.add_argument("--keys", action="store_true", help="list the keys of all overrides and stop")
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="override, such as network.variant=tiny")
+    return parser
+
+
+def _train(round: int, config: "TrainConfig") -> int:
+    from rich.console import Console
+
+    from jobs.environment import code_revision, ray_address
+    from pipeline.body import BodyFileError
+    from pipeline.labels import LabelStoreError
+    from trainer.checkpoint import CheckpointError
+    from trainer.training.driver import run_training
+    from trainer.training.ray_stage import TrainingFailedError
+    from trainer.training.summary import summary_table
+
+    try:
+        result = run_training(round, config, ray_address=ray_address(), code_revision=code_revision())
+    except (LabelStoreError, BodyFileError, CheckpointError, TrainingFailedError, OSError) as error:
+        return _fail(1, error)
+    record = result.record
+    Console(width=None if sys.stdout.isatty() else 110).print(summary_table(record))
+    if result.already_trained:
+        print(f"This very training ({record.training_id}) was already finished; nothing was changed.")
+    print(f"Best checkpoint: {_address(config, record)}")
+    print(f"Next: python jobs/refine_round.py --round {round + 1} storage.root={config.storage.root}")
+    return 0
+
+
+def _address(config: "TrainConfig", record: "TrainingRecord") -> str:
+    return f"{config.storage.root.rstrip('/')}/{record.best_checkpoint}"
+
+
+def _fail(code: int, message: object) -> int:
+    print(f"train_round: {message}", file=sys.stderr)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

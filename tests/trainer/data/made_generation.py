@@ -1,0 +1,94 @@
+"""A small made-up generation: shards with photos of one to three people, and a label row for each of them."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+from pipeline.batch import LabelBatch
+from pipeline.labels.files import encode
+from pipeline.shards import RawSample, list_shards, write_shard
+from schemas.labels import Decision
+from schemas.person import PersonId
+from tests.shards.samples import person, photo_bytes
+from trainer.data.batch import TrainBatch
+from trainer.data.label_index import LabelIndex, index_labels
+
+
+def samples(dataset: str, shard: int, photos: int) -> list[RawSample]:
+    """Photo i has 1 + i % 3 people."""
+    return [
+        RawSample(
+            key=f"{dataset}/{i:03d}",
+            jpeg=photo_bytes(1000 * shard + i),
+            people=[person(10_000 * shard + 10 * i + p) for p in range(1 + i % 3)],
+        )
+        for i in range(photos)
+    ]
+
+
+def label_table(
+    ids: Sequence[PersonId], *, decisions: Sequence[Decision] | None = None, seed: int = 0, round: int = 1
+) -> pa.Table:
+    """Random small angles, a row per id. NO_LABEL rows have none."""
+    rng, count = np.random.default_rng(seed), len(ids)
+    decision = np.array([d.value for d in decisions] if decisions else [Decision.IMPROVED.value] * count, dtype=object)
+    error = np.full(count, 0.01)
+    return LabelBatch(
+        ids=tuple(ids),
+        has_label=decision != Decision.NO_LABEL.value,
+        q=rng.normal(0, 0.1, (count, 46)).astype(np.float32),
+        betas=rng.normal(0, 1, (count, 10)).astype(np.float32),
+        cam_t=np.ones((count, 3), np.float32),
+        q_std=rng.uniform(0, 0.5, (count, 46)).astype(np.float32),
+        anchor_q=np.zeros((count, 46), np.float32),
+        decision=decision,
+        start_source=np.full(count, "parent", dtype=object),
+        kp2d_error=error,
+        parent_kp2d_error=2 * error,
+        candidate_kp2d_error=error,
+        pve_mean_mm=error,
+        pve_max_mm=error,
+        limit_violation=0 * error,
+        iterations=np.ones(count, np.int32),
+    ).to_table(round)
+
+
+def write_labels(folder: Path, dataset: str, shard: str, table: pa.Table) -> tuple[tuple[str, str], str]:
+    """A label file and its place in the plan of the store."""
+    path = folder / "labels" / dataset / f"{shard}.parquet"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(encode(table))
+    return (dataset, shard), str(path)
+
+
+def ids_of(dataset: str, shard: str, photos: Sequence[RawSample]) -> list[PersonId]:
+    return [PersonId(dataset, shard, photo.key, p) for photo in photos for p in range(len(photo.people))]
+
+
+def make_generation(
+    folder: Path, *, datasets: Sequence[str] = ("made",), shards: int = 3, photos: int = 12, held_out_share: float = 0.0
+) -> LabelIndex:
+    """An index over `shards` shards a data set, of `photos` photos each."""
+    files: dict[tuple[str, str], str] = {}
+    patterns: list[str] = []
+    for dataset in datasets:
+        for number in range(shards):
+            name, content = f"{number:06d}", samples(dataset, number, photos)
+            path = folder / dataset / f"{name}.tar"
+            write_shard(str(path), content)
+            patterns.append(str(path))
+            files.update(
+                [write_labels(folder, dataset, name, label_table(ids_of(dataset, name, content), seed=number))]
+            )
+    return index_labels(files, list_shards(patterns), held_out_share)
+
+
+def assert_same(a: TrainBatch, b: TrainBatch) -> None:
+    """Equal to the bit."""
+    assert a.ids == b.ids
+    for name in TrainBatch.__dataclass_fields__:
+        if name != "ids":
+            assert torch.equal(getattr(a, name), getattr(b, name)), name

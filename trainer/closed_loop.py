@@ -1,0 +1,179 @@
+"""The closed loop: publish 0 -> train -> publish 1 -> train -> ... Each step resumes; what is done is not redone.
+
+What is done is read from the label store and the training records, never from the state file: that one is for people.
+"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Final, Literal
+
+from pipeline.crop import CROP_PX
+from pipeline.labels import Generation, LabelStore, Storage
+from pipeline.rounds.driver import open_store, run_round
+from pipeline.rounds.round_config import RoundConfig
+from trainer.checkpoint_choice import predicting_checkpoint
+from trainer.training.driver import run_training
+from trainer.training.train_config import TrainConfig
+
+STATE_FILE: Final = "loop.json"
+JUDGED: Final = ("mean", "p50", "p95")  # of the kp2d error of a generation
+Status = Literal["running", "done", "failed"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoopStep:
+    """One step for people to read: `refine k` or `train k`, when, and its figures."""
+
+    step: str
+    status: Status
+    started: str
+    finished: str | None = None
+    error: str | None = None
+    figures: Mapping[str, float | int | str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoopState:
+    """Where a loop stands. `stopped`: why it ended before generation `rounds`."""
+
+    rounds: int
+    steps: tuple[LoopStep, ...] = ()
+    stopped: str | None = None
+
+    def to_json(self) -> bytes:
+        return json.dumps(asdict(self), indent=1).encode()
+
+    @classmethod
+    def from_json(cls, data: bytes) -> "LoopState":
+        values = json.loads(data)
+        return cls(
+            rounds=values["rounds"],
+            steps=tuple(LoopStep(**step) for step in values["steps"]),
+            stopped=values["stopped"],
+        )
+
+
+class LoopLog:
+    """Keeps the state file up to date, step by step."""
+
+    def __init__(self, storage: Storage, rounds: int, tell: Callable[[str], None]) -> None:
+        self._storage, self._tell = storage, tell
+        known = read_state(storage)
+        done = () if known is None else tuple(step for step in known.steps if step.status == "done")
+        self.state = LoopState(rounds=rounds, steps=done)
+
+    def run(self, name: str, work: Callable[[], Mapping[str, float | int | str]]) -> None:
+        """Do one step. Its figures, or its failure, are on record when this returns or raises."""
+        self._tell(f"\n== {name}")
+        earlier = tuple(step for step in self.state.steps if step.step != name)
+        step = LoopStep(step=name, status="running", started=_now())
+        self._write(replace(self.state, steps=(*earlier, step)))
+        try:
+            figures = work()
+        except BaseException as error:
+            failed = replace(step, status="failed", finished=_now(), error=f"{type(error).__name__}: {error}")
+            self._write(replace(self.state, steps=(*earlier, failed)))
+            raise
+        self._write(
+            replace(self.state, steps=(*earlier, replace(step, status="done", finished=_now(), figures=figures)))
+        )
+
+    def stop(self, reason: str) -> None:
+        self._tell(f"\n== stop: {reason}")
+        self._write(replace(self.state, stopped=reason))
+
+    def _write(self, state: LoopState) -> None:
+        self.state = state
+        self._storage.write(STATE_FILE, state.to_json())
+
+
+def read_state(storage: Storage) -> LoopState | None:
+    """The state of the last loop below this root, None if there was none."""
+    try:
+        return LoopState.from_json(storage.read(STATE_FILE))
+    except FileNotFoundError:
+        return None
+
+
+def run_loop(
+    rounds: int,
+    refine: RoundConfig,
+    train: TrainConfig,
+    *,
+    min_improvement: float,
+    ray_address: str | None,
+    code_revision: str,
+    tell: Callable[[str], None],
+) -> LoopState:
+    """Bring the store to generation `rounds`, or to the last one that still improved.
+
+    min_improvement: a round k >= 1 that lowers none of mean, median and 95 % quantile of the kp2d error by this share
+    ends the loop. Raises what `run_round` and `run_training` raise.
+    """
+    store = open_store(refine)
+    log = LoopLog(store.storage, rounds, tell)
+    published = [generation.round for generation in store.rounds()]
+
+    def refined(k: int) -> Mapping[str, float | int | str]:
+        predictor = predicting_checkpoint(refine.predict.checkpoint, store, k)
+        tell(f"predictions: {'none' if predictor is None else predictor.uri}")
+        result = run_round(k, refine, predictor=predictor, ray_address=ray_address, code_revision=code_revision)
+        return _round_figures(result.generation)
+
+    def trained(k: int) -> Mapping[str, float | int | str]:
+        record = run_training(k, train, ray_address=ray_address, code_revision=code_revision).record
+        return {"training_id": record.training_id, "steps": record.steps} | dict(record.best)
+
+    for k in range(max(published, default=-1) + 1, rounds + 1):
+        if k > 0:
+            if reason := stop_reason(store, k - 1, min_improvement):
+                log.stop(reason)
+                break
+            log.run(f"train {k - 1}", lambda k=k: trained(k - 1))
+        log.run(f"refine {k}", lambda k=k: refined(k))
+    return log.state
+
+
+def stop_reason(store: LabelStore, round: int, min_improvement: float) -> str | None:
+    """Why no further round is worth its work, judged by the last two generations; None to go on."""
+    if round < 1:
+        return None
+    before, after = (store.generation(k).metrics["kp2d_error"] for k in (round - 1, round))
+    falls = {name: 1 - getattr(after, name) / getattr(before, name) for name in JUDGED if getattr(before, name) > 0}
+    if any(fall >= min_improvement for fall in falls.values()):
+        return None
+    shown = ", ".join(f"{name} {fall:+.2%}" for name, fall in falls.items())
+    return f"round {round} lowered the kp2d error by less than {min_improvement:.1%} of round {round - 1}'s ({shown})"
+
+
+def _round_figures(generation: Generation) -> Mapping[str, float | int | str]:
+    error = generation.metrics.get("kp2d_error")
+    found: dict[str, float | int | str] = {"run_id": generation.run_id, "people": generation.rows}
+    found |= {name: generation.decisions[name] for name in ("improved", "first_label") if name in generation.decisions}
+    if error is not None:
+        found["kp2d_error_px_mean"] = round(error.mean * CROP_PX, 3)
+        found["kp2d_error_px_p50"] = round(error.p50 * CROP_PX, 3)
+    return found
+
+
+def steps_table(state: LoopState) -> Sequence[Sequence[str]]:
+    """Rows (step, status, started, figures) for people."""
+    return [
+        (
+            step.step,
+            step.status,
+            step.started,
+            step.error or ", ".join(f"{name} {_shown(value)}" for name, value in step.figures.items()),
+        )
+        for step in state.steps
+    ]
+
+
+def _shown(value: float | int | str) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

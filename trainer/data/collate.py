@@ -1,0 +1,108 @@
+"""Joined people to a TrainBatch: keypoints, 3D points and label into the augmented crop, the label's weights."""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pipeline.body.representation import mirror_q, turn_in_image_plane
+from pipeline.crop import CROP_PX
+from schemas.keypoints import FLIP_PERMUTATION, N_KEYPOINTS
+from trainer.data.augmentation import Augmentation
+from trainer.data.batch import TrainBatch
+from trainer.data.patch import CropTransform
+from trainer.data.shard_walk import JoinedPerson
+from trainer.data.weights import LabelWeightConfig, betas_weights, joint_weights, within_limits
+
+_FLIPPED: Final = list(FLIP_PERMUTATION)
+_TENSORS: Final = tuple(name for name in TrainBatch.__dataclass_fields__ if name != "ids")
+
+
+def collate(people: Sequence[JoinedPerson], weights: LabelWeightConfig) -> TrainBatch:
+    """The batch of `people`, in order. A lost person is blank: a black patch, no label, no confidence, no weight."""
+    count = len(people)
+    patches = np.zeros((count, 3, CROP_PX, CROP_PX), np.uint8)
+    colors = np.ones((count, 3), np.float32)
+    keypoints_2d = np.zeros((count, N_KEYPOINTS, 3), np.float32)
+    keypoints_3d = np.zeros((count, N_KEYPOINTS, 4), np.float32)
+    has_label = np.zeros(count, bool)
+    flip, rotation = np.zeros(count, bool), np.zeros(count)
+    for i, joined in enumerate(people):
+        if (sample := joined.sample) is None:
+            continue
+        patches[i] = sample.patch
+        colors[i] = sample.augmentation.color_scale
+        keypoints_2d[i] = keypoints_in_crop(sample.person.keypoints_2d, sample.transform)
+        keypoints_3d[i] = keypoints_3d_in_crop(sample.person.keypoints_3d, sample.augmentation)
+        has_label[i] = joined.label.has_label
+        flip[i], rotation[i] = sample.augmentation.flip, np.deg2rad(sample.augmentation.rotation_deg)
+    q = q_in_crop(np.stack([p.label.q for p in people]), flip, rotation) * has_label[:, None]
+    decision = np.array([p.label.decision for p in people])
+    q_std = mirrored_joint_order(np.stack([p.label.q_std for p in people]), flip)
+    teaches = has_label[:, None] & within_limits(q)
+    arrays = {
+        "patches": patches,
+        "color_scale": colors,
+        "keypoints_2d": keypoints_2d,
+        "keypoints_3d": keypoints_3d,
+        "q": q,
+        "betas": np.stack([p.label.betas for p in people]) * has_label[:, None],
+        "has_label": has_label,
+        "joint_weight": joint_weights(weights, q_std, decision) * teaches,
+        "betas_weight": betas_weights(weights, decision) * has_label,
+    }
+    tensors: dict[str, Any] = {name: torch.from_numpy(arrays[name]) for name in _TENSORS}
+    return TrainBatch(ids=tuple(p.id for p in people), **tensors)
+
+
+def concatenate(parts: Sequence[TrainBatch]) -> TrainBatch:
+    """One batch of the people of all parts, in order."""
+    if len(parts) == 1:
+        return parts[0]
+    tensors: dict[str, Any] = {name: torch.cat([getattr(part, name) for part in parts]) for name in _TENSORS}
+    return TrainBatch(ids=tuple(id for part in parts for id in part.ids), **tensors)
+
+
+def keypoints_in_crop(keypoints: NDArray[np.float32], crop: CropTransform) -> NDArray[np.float32]:
+    """(44, 3) photo px and confidence to crop units; left and right exchanged in a mirrored crop.
+
+    A place too far away for float32 loses its confidence.
+    """
+    out = np.empty(keypoints.shape, np.float32)
+    with np.errstate(over="ignore"):
+        out[:, :2] = crop(keypoints[:, :2])
+    out[:, 2] = keypoints[:, 2]
+    out[~np.isfinite(out).all(1)] = 0
+    return out[_FLIPPED] if crop.mirrored else out
+
+
+def keypoints_3d_in_crop(keypoints_3d: NDArray[np.float32], augmentation: Augmentation) -> NDArray[np.float32]:
+    """(44, 4) m and confidence, mirrored and turned about the z axis as the crop is."""
+    out = keypoints_3d.astype(np.float64)
+    if augmentation.flip:
+        out[:, 0] *= -1
+        out = out[_FLIPPED]
+    angle = np.deg2rad(augmentation.rotation_deg)
+    c, s = np.cos(angle), np.sin(angle)
+    out[:, :2] = out[:, :2] @ np.array([[c, s], [-s, c]]).T
+    return out.astype(np.float32)
+
+
+def q_in_crop(q: NDArray[np.float32], flip: NDArray[np.bool_], rotation: NDArray[np.float64]) -> NDArray[np.float32]:
+    """q (B, 46) of the person as the crop shows it: mirrored where flip (B,), turned by rotation (B,) rad.
+
+    Mirrored angles are kept where they leave the joint limits (decision 0012): the pose is the true one of the mirror
+    image; `within_limits` finds the joints.
+    """
+    exact = torch.from_numpy(q.astype(np.float64))
+    shown: Tensor = torch.where(torch.from_numpy(flip)[:, None], mirror_q(exact), exact)
+    return turn_in_image_plane(shown, torch.from_numpy(rotation)).numpy().astype(np.float32)
+
+
+def mirrored_joint_order(q_std: NDArray[np.float32], flip: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """q_std (B, 46) with left and right exchanged where flip (B,)."""
+    mirrored = mirror_q(torch.from_numpy(np.array(q_std))).abs().numpy()
+    return np.where(flip[:, None], mirrored, q_std)

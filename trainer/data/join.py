@@ -1,0 +1,113 @@
+"""The join of label rows and people, by identity, shard by shard, and the count of what became of every row."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.labels import read_labels, vectors
+from schemas.person import PersonId
+
+Float32 = NDArray[np.float32]
+
+NOT_IN_SHARD: Final = "not_in_shard"
+TOO_FEW_KEYPOINTS: Final = "too_few_keypoints"
+"""Reasons for a lost row besides those of RejectionReason. The second: there is no label and no keypoints either."""
+
+_COLUMNS: Final = ("key", "person", "has_label", "q", "betas", "q_std", "decision")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelRow:
+    """What training takes from a person's label; vectors are zero where not has_label."""
+
+    has_label: bool
+    q: Float32
+    betas: Float32
+    q_std: Float32
+    decision: str
+
+
+class ShardLabels:
+    """The label rows of one shard, in memory."""
+
+    def __init__(self, file: str) -> None:
+        """Read a label file by path or s3:// URL."""
+        table = read_labels(file, _COLUMNS)
+        self._rows = {
+            identity: row
+            for row, identity in enumerate(zip(table["key"].to_pylist(), table["person"].to_pylist(), strict=True))
+        }
+        self._identities = list(self._rows)
+        self._has_label = table["has_label"].to_numpy().astype(bool)
+        self._decision = table["decision"].to_pylist()
+        self._q, self._betas, self._q_std = (vectors(table[name]) for name in ("q", "betas", "q_std"))
+
+    def row_of(self, id: PersonId) -> int | None:
+        """Row number of a person, None for a person without a row."""
+        return self._rows.get((id.key, id.person))
+
+    def identity(self, row: int) -> tuple[str, int]:
+        """(key, person) of a row."""
+        return self._identities[row]
+
+    def __getitem__(self, row: int) -> LabelRow:
+        return LabelRow(
+            has_label=bool(self._has_label[row]),
+            q=self._q[row],
+            betas=self._betas[row],
+            q_std=self._q_std[row],
+            decision=self._decision[row],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class JoinCounts:
+    """What became of the people of an epoch so far. Counts of workers and ranks add up.
+
+    used: people who were in a batch. lost: people who could not be, by reason (their place in the batch is blank).
+    repeated: places filled by a person who was used before in this epoch. without_row: people in the shards whom the
+    generation does not know. Over a whole epoch, used + lost = the rows drawn by the plan.
+    """
+
+    used: int = 0
+    lost: Mapping[str, int] = field(default_factory=dict)
+    repeated: int = 0
+    without_row: int = 0
+
+    def __add__(self, other: "JoinCounts") -> "JoinCounts":
+        return JoinCounts(
+            used=self.used + other.used,
+            lost=dict(Counter(self.lost) + Counter(other.lost)),
+            repeated=self.repeated + other.repeated,
+            without_row=self.without_row + other.without_row,
+        )
+
+    @property
+    def n_lost(self) -> int:
+        return sum(self.lost.values())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedRows:
+    """What a plan makes of all label rows of a generation: rows = drawn + not_drawn + held_out + sum(left_out).
+
+    left_out: by reason, see `LabelIndex`. Once all ranks have given all batches, drawn = used + lost of `JoinCounts`.
+    """
+
+    rows: int
+    drawn: int
+    not_drawn: int
+    held_out: int
+    left_out: Mapping[str, int]
+
+
+def total(counts: Iterable[JoinCounts]) -> JoinCounts:
+    """Sum over workers or ranks."""
+    result = JoinCounts()
+    for one in counts:
+        result = result + one
+    return result

@@ -1,0 +1,108 @@
+"""The training losses of HSMR (SPEC section 8): each a sum over a person, then the mean over the batch."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Final, NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from pipeline.body import Skel
+from pipeline.body.representation import Q, q_to_rotations
+from pipeline.camera import project
+from schemas.skel import N_UNLIMITED, q_limits
+from trainer.data.batch import TrainBatch
+from trainer.network.hsmr import HsmrOutput
+
+PELVIS: Final = 39
+"""Keypoint that 3D errors are taken relative to."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LossConfig:
+    """Weight of each term; the defaults are the paper's. `limits`: HSMR's joint limit prior, off as in its training."""
+
+    keypoints_3d: float = 0.05
+    keypoints_2d: float = 0.01
+    orient: float = 0.002
+    body: float = 0.001
+    betas: float = 0.0005
+    limits: float = 0.0
+
+
+class LossTerms(NamedTuple):
+    """The terms before their weights, each a scalar.
+
+    keypoints_3d: sum of c |X - X_label|, xyz, relative to the pelvis, m. keypoints_2d: the same in crop units.
+    orient, body: squared differences of the rotation matrices Rp of joint 0 and of joints 1..23.
+    betas: squared differences. limits: mean over the 43 limited q of exp(low - q)^2 + exp(q - high)^2.
+    """
+
+    keypoints_3d: Tensor
+    keypoints_2d: Tensor
+    orient: Tensor
+    body: Tensor
+    betas: Tensor
+    limits: Tensor
+
+    def weighted(self, weights: LossConfig) -> Mapping[str, Tensor]:
+        """Each term times its weight: what it adds to the loss."""
+        return {f.name: getattr(weights, f.name) * getattr(self, f.name) for f in fields(weights)}
+
+    def total(self, weights: LossConfig) -> Tensor:
+        """The loss. Terms of weight 0 are left out, so that nothing in them can reach it."""
+        used = [f.name for f in fields(weights) if getattr(weights, f.name) != 0]
+        return torch.stack([getattr(weights, name) * getattr(self, name) for name in used]).sum()
+
+
+class PosedKeypoints(NamedTuple):
+    """The 44 keypoints of predicted bodies: points (B, 44, 3) m without camera translation, projected (B, 44, 2) in
+    crop units.
+    """
+
+    points: Tensor
+    projected: Tensor
+
+
+def pose_keypoints(skel: Skel, predicted: HsmrOutput) -> PosedKeypoints:
+    """Keypoints through body and camera, differentiable, never in half precision. `skel` on the network's device."""
+    with torch.autocast(predicted.q.device.type, enabled=False):
+        points = skel.keypoints(predicted.q.to(skel.dtype), predicted.betas.to(skel.dtype))
+        return PosedKeypoints(points, project(points, predicted.cam_t.to(skel.dtype)))
+
+
+def loss_terms(predicted: HsmrOutput, posed: PosedKeypoints, batch: TrainBatch) -> LossTerms:
+    """All terms. posed: the keypoints of the same prediction.
+
+    Parameter terms count only people with a label, each joint by its joint_weight and the shape by its betas_weight.
+    Differentiable; batch tensors must be on the device of the prediction.
+    """
+    with torch.autocast(predicted.q.device.type, enabled=False):
+        joint_weight = batch.joint_weight * batch.has_label[:, None]
+        betas_weight = batch.betas_weight * batch.has_label
+        turned = (predicted.rotations - q_to_rotations(batch.q)).square().sum((-2, -1)) * joint_weight
+        shape = (predicted.betas - batch.betas).square().sum(-1) * betas_weight
+        return LossTerms(
+            keypoints_3d=_keypoints_3d(posed.points, batch.keypoints_3d).mean(),
+            keypoints_2d=_keypoints_2d(posed.projected, batch.keypoints_2d).mean(),
+            orient=turned[:, 0].mean(),
+            body=turned[:, 1:].sum(-1).mean(),
+            betas=shape.mean(),
+            limits=_beyond_limits(predicted.q).mean(),
+        )
+
+
+def _keypoints_3d(found: Float[Tensor, "B 44 3"], label: Float[Tensor, "B 44 4"]) -> Float[Tensor, "B"]:
+    difference = (found - found[:, PELVIS, None]) - (label[..., :3] - label[:, PELVIS, None, :3])
+    return (difference.abs() * label[..., 3:]).sum((1, 2))
+
+
+def _keypoints_2d(found: Float[Tensor, "B 44 2"], label: Float[Tensor, "B 44 3"]) -> Float[Tensor, "B"]:
+    return ((found - label[..., :2]).abs() * label[..., 2:]).sum((1, 2))
+
+
+def _beyond_limits(q: Q) -> Float[Tensor, "B 43"]:
+    low, high = (q.new_tensor(limit[N_UNLIMITED:]) for limit in q_limits())
+    limited = q[:, N_UNLIMITED:]
+    return torch.exp(2 * (low - limited)) + torch.exp(2 * (limited - high))

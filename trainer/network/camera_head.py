@@ -1,0 +1,22 @@
+"""From the network's weak-perspective camera (s, tx, ty) to a translation in the crop camera (SKEL_MATHS 6)."""
+
+from typing import Final
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from pipeline.camera import FOCAL
+
+MIN_SCALE: Final = 0.01
+"""Smaller s (a person 4 km away, or behind the camera) counts as this."""
+
+
+def camera_translation(cam: Float[Tensor, "B 3"]) -> Float[Tensor, "B 3"]:
+    """cam_t = (tx, ty, 2 f / (256 s + 1e-9)) m with f = 5000 px.
+
+    s below MIN_SCALE is raised to it, with the gradient passed through: a network that strays there finds back.
+    """
+    s, tx, ty = cam.unbind(-1)
+    s = s + (s.clamp_min(MIN_SCALE) - s).detach()
+    return torch.stack([tx, ty, 2 * FOCAL / (s + 1e-9 / 256)], -1)

@@ -1,0 +1,43 @@
+"""The sizes of the network by name (SPEC section 8)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from types import MappingProxyType
+from typing import Final
+
+from trainer.network.decoder import DecoderConfig
+from trainer.network.vit import VitConfig
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkConfig:
+    """Backbone and head of an HSMR or HMR2.0 network."""
+
+    vit: VitConfig
+    decoder: DecoderConfig
+
+
+_HSMR_DECODER = DecoderConfig(dim=1024, depth=6, heads=8, dim_head=64, mlp_dim=1024)
+
+VARIANTS: Final[Mapping[str, NetworkConfig]] = MappingProxyType(
+    {
+        "tiny": NetworkConfig(
+            vit=VitConfig(dim=128, depth=4, heads=4),
+            decoder=DecoderConfig(dim=256, depth=2, heads=4, dim_head=32, mlp_dim=512),
+        ),
+        "b": NetworkConfig(vit=VitConfig(dim=768, depth=12, heads=12), decoder=_HSMR_DECODER),
+        "l": NetworkConfig(vit=VitConfig(dim=1024, depth=24, heads=16), decoder=_HSMR_DECODER),
+        "h": NetworkConfig(vit=VitConfig(dim=1280, depth=32, heads=16), decoder=_HSMR_DECODER),
+    }
+)
+"""tiny: trains on two CPU cores in the demo. b, l, h: ViT-B, -L and -H with HSMR's head."""
+
+
+def variant(name: str) -> NetworkConfig:
+    """Raises ValueError, listing the variants, for an unknown name."""
+    if name not in VARIANTS:
+        near = get_close_matches(name.lower(), VARIANTS, n=1, cutoff=0.3)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        raise ValueError(f"there is no network variant {name!r}; there are {', '.join(VARIANTS)}.{hint}")
+    return VARIANTS[name]

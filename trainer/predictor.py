@@ -1,0 +1,59 @@
+"""The network as a round uses it: photos in, one guess per person out."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import torch
+from torch import Tensor
+
+from pipeline.prediction import Guess
+from schemas.person import Photo
+from trainer.checkpoint import CheckpointError, load_checkpoint
+from trainer.data import plain_patches
+from trainer.network.crop_input import normalise
+from trainer.network.hsmr import Hsmr
+
+CROPS_AT_ONCE: Final = 256  # a photo's crops go to the network in batches of at most so many
+
+
+class NetworkPredictor:
+    """`pipeline.prediction.Predictor` by an HSMR network; in bf16 on a GPU, in float32 on a CPU."""
+
+    def __init__(self, network: Hsmr, device: torch.device | str) -> None:
+        self._network, self._device = network.eval().to(device), torch.device(device)
+
+    def predict(self, photos: Sequence[Photo]) -> list[Guess]:
+        """One guess per person, in order. A photo is decoded once for all its people; crops are not augmented."""
+        crops = [plain_patches(photo, photo.people) for photo in photos if photo.people]
+        if not crops:
+            return []
+        outputs = [self._forward(part) for part in torch.cat(crops).split(CROPS_AT_ONCE)]
+        q, betas, cam_t = (torch.cat(parts).cpu().numpy() for parts in zip(*outputs, strict=True))
+        return [Guess(*rows) for rows in zip(q, betas, cam_t, strict=True)]
+
+    @torch.inference_mode()
+    def _forward(self, patches: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        with torch.autocast(self._device.type, dtype=torch.bfloat16, enabled=self._device.type == "cuda"):
+            found = self._network(normalise(patches.to(self._device)))
+        return found.q.float(), found.betas.float(), found.cam_t.float()
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointSource:
+    """`pipeline.prediction.PredictorSource`: actors load the file and make sure that it is still the same."""
+
+    uri: str
+    digest: str
+
+    def load(self, device: str) -> NetworkPredictor:
+        """Raises CheckpointError when the file was replaced since the round was planned, or holds no HSMR network."""
+        checkpoint = load_checkpoint(self.uri)
+        if checkpoint.digest != self.digest:
+            raise CheckpointError(
+                f"{self.uri} was replaced: its sha256 is {checkpoint.digest[:12]}, the round was planned with "
+                f"{self.digest[:12]}. Start the round again."
+            )
+        if not isinstance(checkpoint.network, Hsmr):
+            raise CheckpointError(f"{self.uri} holds an HMR2.0 network, which predicts SMPL: HSMR is needed.")
+        return NetworkPredictor(checkpoint.network, device)

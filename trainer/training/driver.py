@@ -1,0 +1,155 @@
+"""The driver of a training run: choose generation and initial weights, let Ray Train do the work, keep the record."""
+
+import hashlib
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+import ray
+import torch
+
+from pipeline.body import load_skel
+from pipeline.config import ConfigError, to_yaml
+from pipeline.labels import Generation, LabelStore, Storage
+from pipeline.rounds.cluster import ray_session, shipped_packages
+from trainer.checkpoint import checkpoint_digest
+from trainer.checkpoint_choice import best_source
+from trainer.data import index_generation
+from trainer.predictor import CheckpointSource
+from trainer.training.ray_stage import place_workers, train_on_ray
+from trainer.training.record import TrainingRecord, best_record, read_record, write_record
+from trainer.training.train_config import TrainConfig, config_digest, derive_training_id
+from trainer.training.worker import Outcome, TrainingJob
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingResult:
+    """A finished training run. `already_trained`: an earlier call had finished this very run."""
+
+    record: TrainingRecord
+    already_trained: bool
+
+
+def run_training(
+    round: int, config: TrainConfig, *, ray_address: str | None = None, code_revision: str = "unknown"
+) -> TrainingResult:
+    """Train on generation `round`; killed at any moment, it is simply called again and goes on where it was.
+
+    Raises ConfigError, LabelStoreError (no such generation), CheckpointError, BodyFileError, TrainingFailedError.
+    """
+    started = _now()
+    store = _open_store(config)
+    job, init = _plan(round, config, store, code_revision)
+    known = read_record(store.storage, round, job.training_id)
+    if known is not None and known.status == "finished":
+        return TrainingResult(record=known, already_trained=True)
+    record = _new_record(job, init, known.started if known is not None else started)
+    with ray_session(ray_address, 0, shipped_packages(job)):
+        device = _device(config, ray_address)
+        placement = place_workers(config.run.workers, device)
+        job_id = ray.get_runtime_context().get_job_id()
+        record = replace(record, workers=placement.workers, ray_job_id=job_id)
+        write_record(store.storage, record)
+        outcome = train_on_ray(job, placement, config.run.attempts, shown=config.run.progress)
+    record = _finished(record, outcome, store.storage)
+    write_record(store.storage, record)
+    return TrainingResult(record=record, already_trained=False)
+
+
+def _open_store(config: TrainConfig) -> LabelStore:
+    try:
+        return LabelStore(config.storage.root, config.storage.catalog)
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+
+
+def _plan(
+    round: int, config: TrainConfig, store: LabelStore, code_revision: str
+) -> tuple[TrainingJob, CheckpointSource | None]:
+    """What is trained on what, and from which weights; all of it decides the training id."""
+    generation = store.generation(round)
+    init = _initial_checkpoint(config, store, generation)
+    body_digest = load_skel(config.body.source, gender=config.body.gender).digest
+    digests = [source for source in (init and init.digest, _backbone_digest(config, init)) if source]
+    training_id = derive_training_id(
+        round=round,
+        snapshot_id=generation.snapshot_id,
+        body_digest=body_digest,
+        config_digest=config_digest(config),
+        init_digest=hashlib.sha256(" ".join(digests).encode()).hexdigest() if digests else None,
+    )
+    job = TrainingJob(
+        config=config,
+        storage=store.storage,
+        index=index_generation(store, round, config.data),
+        round=round,
+        training_id=training_id,
+        snapshot_id=generation.snapshot_id,
+        body_digest=body_digest,
+        code_revision=code_revision,
+        init_uri=None if init is None else init.uri,
+    )
+    return job, init
+
+
+def _initial_checkpoint(config: TrainConfig, store: LabelStore, generation: Generation) -> CheckpointSource | None:
+    """`auto`: the best network trained on the parent generation, if one of the same variant is on record."""
+    choice = config.network.init
+    if choice == "none":
+        return None
+    if choice != "auto":
+        return CheckpointSource(choice, checkpoint_digest(choice))
+    if generation.parent_snapshot_id is None:
+        return None
+    record = best_record(store.storage, generation.round - 1, generation.parent_snapshot_id)
+    return best_source(store.storage, record) if record and record.variant == config.network.variant else None
+
+
+def _backbone_digest(config: TrainConfig, init: CheckpointSource | None) -> str | None:
+    return None if init is not None or config.network.backbone is None else checkpoint_digest(config.network.backbone)
+
+
+def _device(config: TrainConfig, ray_address: str | None) -> str:
+    """`cpu` or `cuda`: what `auto` means here. Raises ConfigError for a GPU that is not there."""
+    there = torch.cuda.is_available() if ray_address is None else ray.cluster_resources().get("GPU", 0) > 0
+    if config.run.device == "auto":
+        return "cuda" if there else "cpu"
+    if config.run.device == "cuda" and not there:
+        raise ConfigError("run.device=cuda, but no GPU is to be had. Set run.device=cpu or auto.")
+    return config.run.device
+
+
+def _new_record(job: TrainingJob, init: CheckpointSource | None, started: str) -> TrainingRecord:
+    return TrainingRecord(
+        round=job.round,
+        training_id=job.training_id,
+        snapshot_id=job.snapshot_id,
+        status="running",
+        variant=job.config.network.variant,
+        config=to_yaml(job.config),
+        config_digest=config_digest(job.config),
+        body_digest=job.body_digest,
+        code_revision=job.code_revision,
+        init_uri=None if init is None else init.uri,
+        init_digest=None if init is None else init.digest,
+        started=started,
+    )
+
+
+def _finished(record: TrainingRecord, outcome: Outcome, storage: Storage) -> TrainingRecord:
+    return replace(
+        record,
+        status="finished",
+        finished=_now(),
+        stopped_because=outcome.stopped_because,
+        steps=outcome.steps,
+        epochs=outcome.epochs,
+        best_checkpoint=outcome.best_checkpoint,
+        best_digest=checkpoint_digest(storage.url(outcome.best_checkpoint)),
+        best=outcome.best,
+        history=tuple(outcome.history),
+        data_counts=outcome.data_counts,
+    )
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,0 +1,119 @@
+"""Everything a training run can be told, as one typed tree, and the digest of what can change its weights."""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field
+from typing import Literal
+
+from pipeline.config import BodyConfig, StorageConfig
+from trainer.data import TrainDataConfig
+from trainer.losses import LossConfig
+
+Device = Literal["auto", "cpu", "cuda"]
+BestBy = Literal["mpjpe_mm", "kp2d_error_px", "pa_mpjpe_mm"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartConfig:
+    """Which network, and where its weights start.
+
+    init: `auto` = the best checkpoint trained on the previous generation, else none; `none`; or the URI of a checkpoint
+    (ours, or a released HSMR .ckpt). backbone: URI of a ViTPose file for the backbone alone, used without an init.
+    """
+
+    variant: str = "h"
+    init: str = "auto"
+    backbone: str | None = None
+    activation_checkpointing: bool = False
+    compile: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OptimizerConfig:
+    """AdamW as HSMR trains it; warm_up_steps raise the rate linearly, ema_decay > 0 evaluates averaged weights."""
+
+    learning_rate: float = 1e-5
+    weight_decay: float = 1e-4
+    warm_up_steps: int = 0
+    gradient_clip: float = 0.0  # largest norm of the gradient; 0 = not clipped
+    ema_decay: float = 0.0  # 0 = no averaging
+    precision: Literal["float32", "bfloat16"] = "float32"  # of the forward pass; the losses are always float32
+
+    def __post_init__(self) -> None:
+        if self.learning_rate <= 0:
+            raise ValueError(f"optimizer.learning_rate={self.learning_rate}: a positive number expected.")
+        if not 0 <= self.ema_decay < 1:
+            raise ValueError(f"optimizer.ema_decay={self.ema_decay}: at least 0 and below 1 expected.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScheduleConfig:
+    """How long, in steps (global batches) and epochs; the first bound that is met ends the run.
+
+    patience: validations in a row without a better `best_by` after which training stops early; 0 = never.
+    """
+
+    epochs: int = 100
+    max_steps: int = 100_000
+    validate_every: int = 1000
+    patience: int = 5
+    best_by: BestBy = "mpjpe_mm"
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "max_steps", "validate_every"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"schedule.{name}={getattr(self, name)}: at least 1 expected.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainRunConfig:
+    """How the work is placed; nothing here can change the weights beyond rounding.
+
+    workers: 0 = one per GPU, or one on CPUs. save_every: steps between saved states, which a restart continues from.
+    attempts: how often lost workers are replaced.
+    """
+
+    workers: int = 0
+    device: Device = "auto"
+    save_every: int = 500
+    attempts: int = 3
+    progress: bool = True
+
+    def __post_init__(self) -> None:
+        if self.workers < 0:
+            raise ValueError(f"run.workers={self.workers}: 0 (one per GPU) or a positive number expected.")
+        if self.save_every < 1:
+            raise ValueError(f"run.save_every={self.save_every}: at least 1 expected.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainConfig:
+    """Everything a training run is told."""
+
+    storage: StorageConfig = field(default_factory=StorageConfig)
+    body: BodyConfig = field(default_factory=BodyConfig)
+    data: TrainDataConfig = field(default_factory=TrainDataConfig)
+    network: StartConfig = field(default_factory=StartConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
+    run: TrainRunConfig = field(default_factory=TrainRunConfig)
+
+
+# The generation, the body and the initial weights enter a run's identity by their digests, not by how they were named.
+RESULT_RELEVANT = ("data", "network", "loss", "optimizer", "schedule")
+
+
+def config_digest(config: TrainConfig) -> str:
+    """SHA-256 (hex) of the settings that can change the weights."""
+    relevant = {name: asdict(getattr(config, name)) for name in RESULT_RELEVANT}
+    del relevant["network"]["init"], relevant["network"]["backbone"]
+    return hashlib.sha256(json.dumps(relevant, sort_keys=True).encode()).hexdigest()
+
+
+def derive_training_id(
+    *, round: int, snapshot_id: int, body_digest: str, config_digest: str, init_digest: str | None
+) -> str:
+    """First 12 hex digits of a digest of all that decides the weights: a restart finds its own saved state."""
+    content = [round, snapshot_id, body_digest, config_digest, init_digest]
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:12]

@@ -1,0 +1,92 @@
+"""Held-out validation: how far predictions are from the keypoints and from the labels of people never trained on."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from pipeline.body import Skel
+from pipeline.camera import project
+from pipeline.crop import CROP_PX
+from pipeline.keypoint_error import kp2d_error, usable_confidence
+from pipeline.metrics import mpjpe_mm, pa_mpjpe_mm
+from schemas.keypoints import N_KEYPOINTS
+from schemas.skel import N_Q
+from trainer.data import TrainBatch
+from trainer.network.crop_input import normalise
+from trainer.network.hsmr import Hsmr
+
+PCK_THRESHOLDS = (0.05, 0.1)  # of the crop's side
+
+
+@dataclass(slots=True)
+class HeldOut:
+    """Sums over people; ranks add theirs up. MPJPE to labels: 24 SKEL joints aligned at joint 0, labelled people."""
+
+    sums: Tensor
+    right: Tensor  # (thresholds, 44)
+    valid: Tensor  # (44,)
+    q_squares: Tensor  # (46,) squared differences to the labels, rad^2
+
+    @classmethod
+    def empty(cls, device: torch.device) -> "HeldOut":
+        def zeros(*shape: int) -> Tensor:
+            return torch.zeros(*shape, dtype=torch.float64, device=device)
+
+        return cls(zeros(5), zeros(len(PCK_THRESHOLDS), N_KEYPOINTS), zeros(N_KEYPOINTS), zeros(N_Q))
+
+    def add_up(self, all_reduce: Callable[[Tensor], object]) -> None:
+        """Replace the sums by those over all ranks."""
+        for part in (self.sums, self.right, self.valid, self.q_squares):
+            all_reduce(part)
+
+    def metrics(self) -> dict[str, float]:
+        """kp2d_error_px (px of the 256 crop), mpjpe_mm and pa_mpjpe_mm to the labels, pck_05 and pck_10 (of the crop's
+        side), and how many people they are over. Only what is defined: no labelled people, no mpjpe_mm."""
+        seen, kp2d, labelled, mpjpe, pa = self.sums.tolist()
+        found: dict[str, float] = {"people": seen, "labelled": labelled}
+        if seen:
+            found["kp2d_error_px"] = kp2d / seen * CROP_PX
+        if labelled:
+            found |= {"mpjpe_mm": mpjpe / labelled, "pa_mpjpe_mm": pa / labelled}
+        known = self.valid > 0
+        if known.any():
+            rates = (self.right[:, known] / self.valid[known]).mean(1).tolist()
+            found |= {f"pck_{round(100 * t):02d}": rate for t, rate in zip(PCK_THRESHOLDS, rates, strict=True)}
+        return found
+
+    def q_std(self) -> list[float]:
+        """Root mean square difference of predicted and label q (46,), rad: how far a prediction may be off."""
+        return torch.sqrt(self.q_squares / self.sums[2].clamp_min(1)).tolist()
+
+
+@torch.no_grad()
+def validate(network: Hsmr, batches: Iterable[TrainBatch], skel: Skel) -> HeldOut:
+    """Predictions for plain crops against their keypoints and labels. Leaves the network in eval mode."""
+    network.eval()
+    found = HeldOut.empty(skel.device)
+    for batch in batches:
+        _take_in(found, network, batch, skel)
+    return found
+
+
+def _take_in(found: HeldOut, network: Hsmr, batch: TrainBatch, skel: Skel) -> None:
+    batch = batch.to(skel.device)
+    predicted = network(normalise(batch.patches))
+    keypoints, has_label = batch.keypoints_2d, batch.has_label
+    projected = project(skel.keypoints(predicted.q, predicted.betas), predicted.cam_t)
+    error, confidence = kp2d_error(projected, keypoints), usable_confidence(keypoints)
+    seen = torch.isfinite(error)
+    distance = torch.linalg.vector_norm(projected - keypoints[..., :2], dim=-1)
+    limits = distance.new_tensor(PCK_THRESHOLDS)[:, None, None]
+    found.valid += (confidence > 0).sum(0)
+    found.right += ((distance < limits) & (confidence > 0)).sum(1)
+    joints, true_joints = skel.joints(predicted.q, predicted.betas), skel.joints(batch.q, batch.betas)
+    mpjpe = mpjpe_mm(joints, true_joints, root=0)[has_label].double()
+    pa = pa_mpjpe_mm(joints[has_label], true_joints[has_label]).double()
+    found.sums += torch.stack(
+        [seen.sum().double(), error[seen].double().sum(), has_label.sum().double(), mpjpe.sum(), pa.sum()]
+    )
+    difference = torch.remainder(predicted.q - batch.q + torch.pi, 2 * torch.pi) - torch.pi
+    found.q_squares += difference[has_label].double().square().sum(0)

@@ -1,0 +1,348 @@
+"""One worker of a training run: steps over its share of every global batch, validates, saves, and can be restarted.
+
+Knows torch.distributed but not Ray: a test, a laptop and a cluster run this same loop.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from typing import Final, NamedTuple
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from pipeline.body import load_skel
+from pipeline.config import to_yaml
+from pipeline.labels import Storage
+from trainer.checkpoint import CheckpointInfo, save_checkpoint
+from trainer.data import BatchStream, LabelIndex, TrainBatch, open_epoch, open_validation
+from trainer.losses import loss_terms, pose_keypoints
+from trainer.network.crop_input import normalise
+from trainer.network.hsmr import Hsmr
+from trainer.training.initial_network import initial_network
+from trainer.training.metrics_files import write_metrics
+from trainer.training.optimisation import WeightAverage, make_optimizer, set_learning_rate
+from trainer.training.record import run_folder
+from trainer.training.state import TrainingState
+from trainer.training.train_config import TrainConfig
+from trainer.training.validation import HeldOut, validate
+
+LOSS_INTERVAL: Final = 20  # steps between readings of the loss: each one waits for the device
+STATE: Final = "state.pt"
+
+
+class TrainingDivergedError(RuntimeError):
+    """The loss is no longer finite; the message says since when and what to change."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingJob:
+    """What every worker of a run is told; picklable. init_uri: the checkpoint its weights start from, if any."""
+
+    config: TrainConfig
+    storage: Storage
+    index: LabelIndex
+    round: int
+    training_id: str
+    snapshot_id: int
+    body_digest: str
+    code_revision: str
+    init_uri: str | None
+
+    def file(self, name: str) -> str:
+        """Name below the storage root of one of the run's files."""
+        return f"{run_folder(self.round, self.training_id)}/{name}"
+
+
+class Place(NamedTuple):
+    """Which of how many workers this is, and where it computes."""
+
+    rank: int
+    world: int
+    device: torch.device
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """What rank 0 tells the driver now and then: steps done and planned, people seen, the mean loss of the last step
+    that was read (None before), and at a validation its row of the history."""
+
+    step: int
+    steps: int
+    people: int
+    loss: float | None
+    validation: Mapping[str, float] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """How a run ended: what goes into its record."""
+
+    steps: int
+    epochs: int
+    stopped_because: str
+    history: list[dict[str, float]]
+    losses: list[float]
+    best: dict[str, float]
+    best_checkpoint: str
+    data_counts: Mapping[str, int]
+
+
+StepHook = Callable[[int, nn.Module], None]
+
+
+class TrainingWorker:
+    """State of one worker between steps. All ranks hold the same weights and take the same decisions."""
+
+    def __init__(self, job: TrainingJob, place: Place, report: Callable[[Progress], None] = lambda progress: None):
+        """Load the networks and, where an earlier attempt has left one, its state. Raises CheckpointError."""
+        config = job.config
+        self.job, self.place, self._report = job, place, report
+        self.skel = load_skel(config.body.source, gender=config.body.gender, device=place.device)
+        self.network = initial_network(config.network, job.init_uri, config.data.seed).to(place.device)
+        self.optimizer = make_optimizer(self.network, config.optimizer)
+        decay = config.optimizer.ema_decay
+        self.average = WeightAverage(self.network, decay) if decay else None
+        self.step, self.epoch, self.batches = 0, 0, 0
+        self.history: list[dict[str, float]] = []
+        self.losses: list[float] = []
+        self._unread: list[Tensor] = []
+        self._counts: dict[str, int] = {}
+        self._resume()
+        self._parallel = self._made_parallel()
+
+    def run(self, on_gradients: StepHook = lambda step, network: None) -> Outcome:
+        """Train to the end of the schedule. `on_gradients` sees the network between backward and update.
+
+        Raises TrainingDivergedError, NobodyToTrainOnError, TooManyLostError.
+        """
+        while (reason := self._ended()) is None:
+            self._train_epoch(on_gradients)
+        if not self.history or self.history[-1]["step"] != self.step:
+            self._validate()
+        return Outcome(
+            steps=self.step,
+            epochs=self.epoch,
+            stopped_because=reason,
+            history=self.history,
+            losses=self.losses,
+            best=self._best(),
+            best_checkpoint=_checkpoint_name(self.job, self._best()),
+            data_counts=self._counts,
+        )
+
+    def _train_epoch(self, on_gradients: StepHook) -> None:
+        """The rest of the current epoch, or as much of it as the schedule allows."""
+        config, place = self.job.config, self.place
+        stream = open_epoch(
+            config.data, self.job.index, self.epoch, rank=place.rank, world=place.world, start_batch=self.batches
+        )
+        for batch in stream:
+            self._train_on(batch, on_gradients)
+            if self.step % config.schedule.validate_every == 0:
+                self._validate()
+            elif self.step % config.run.save_every == 0:
+                self._save()
+            if self._ended() is not None:
+                return
+        self._counts = self._counted(stream)
+        self.epoch, self.batches = self.epoch + 1, 0
+
+    def _train_on(self, batch: TrainBatch, on_gradients: StepHook) -> None:
+        config = self.job.config.optimizer
+        set_learning_rate(self.optimizer, config, self.step)
+        self.network.train()
+        self.optimizer.zero_grad(set_to_none=True)
+        loss = self._loss(batch.to(self.place.device))
+        loss.backward()
+        on_gradients(self.step, self.network)
+        if config.gradient_clip:
+            nn.utils.clip_grad_norm_(self.network.parameters(), config.gradient_clip)
+        self.optimizer.step()
+        if self.average is not None:
+            self.average.update(self.network)
+        self.step, self.batches = self.step + 1, self.batches + 1
+        self._unread.append(loss.detach())
+        if len(self._unread) >= LOSS_INTERVAL:
+            self._read_losses()
+            self._tell()
+
+    def _loss(self, batch: TrainBatch) -> Tensor:
+        """Mean over this worker's people: as every worker has as many, the mean of the workers' is the global one."""
+        mixed = self.job.config.optimizer.precision == "bfloat16"
+        with torch.autocast(self.place.device.type, dtype=torch.bfloat16, enabled=mixed):
+            predicted = self._parallel(normalise(batch.patches, batch.color_scale))
+        return loss_terms(predicted, pose_keypoints(self.skel, predicted), batch).total(self.job.config.loss)
+
+    def _made_parallel(self) -> nn.Module:
+        """The network as it is called in training: compiled and shared between ranks, as the settings say."""
+        network: nn.Module = self.network
+        if self.job.config.network.compile:
+            network = torch.compile(network)  # pyrefly: ignore
+        if self.place.world == 1:
+            return network
+        device = self.place.device
+        return DistributedDataParallel(network, device_ids=None if device.type == "cpu" else [device])
+
+    def _read_losses(self) -> None:
+        """Take the losses of the last steps off the device: the means over all ranks, as the curve shows them."""
+        if not self._unread:
+            return
+        values = self._summed(torch.stack(self._unread)) / self.place.world
+        first = self.step - len(self._unread)
+        self._unread = []
+        if not torch.isfinite(values).all():
+            first += int((~torch.isfinite(values)).nonzero()[0])
+            raise TrainingDivergedError(
+                f"The loss is no longer finite at step {first}. Lower optimizer.learning_rate or set "
+                "optimizer.gradient_clip=1; these settings start a new run."
+            )
+        self.losses += values.tolist()
+
+    def _tell(self, validation: Mapping[str, float] | None = None) -> None:
+        if self.place.rank:
+            return
+        schedule, batch = self.job.config.schedule, self.job.config.data.global_batch
+        planned = min(schedule.max_steps, schedule.epochs * max(1, len(self.job.index.training) // batch))
+        loss = self.losses[-1] if self.losses else None
+        self._report(
+            Progress(step=self.step, steps=planned, people=self.step * batch, loss=loss, validation=validation)
+        )
+
+    def _ended(self) -> str | None:
+        """Why training is over, or None. The same on all ranks."""
+        schedule = self.job.config.schedule
+        if schedule.patience and self._validations_since_best() >= schedule.patience:
+            return f"no better {schedule.best_by} in {schedule.patience} validations"
+        if self.step >= schedule.max_steps:
+            return f"schedule.max_steps={schedule.max_steps}"
+        if self.epoch >= schedule.epochs:
+            return f"schedule.epochs={schedule.epochs}"
+        return None
+
+    def _best(self) -> dict[str, float]:
+        """The first row with the lowest `best_by`; one without labelled people counts as worst."""
+        name = self.job.config.schedule.best_by
+        return min(self.history, key=lambda row: row.get(name, float("inf")))
+
+    def _validations_since_best(self) -> int:
+        return len(self.history) - 1 - self.history.index(self._best()) if self.history else 0
+
+    def _validate(self) -> None:
+        """Held-out metrics of the averaged weights, or of the plain ones; the best so far become the checkpoint."""
+        self._read_losses()
+        config, place = self.job.config, self.place
+        batch_size = max(1, config.data.global_batch // place.world)
+        with self._judged() as network:
+            batches = open_validation(
+                config.data, self.job.index, batch_size=batch_size, rank=place.rank, world=place.world
+            )
+            held_out = validate(network, batches, self.skel)
+            held_out.add_up(self._summed)
+            recent = self.losses[-config.schedule.validate_every :]
+            row = {"step": self.step, "epoch": self.epoch, "loss": sum(recent) / max(1, len(recent))}
+            self.history.append(row | held_out.metrics())
+            if self._best() is self.history[-1] and place.rank == 0:
+                self._save_checkpoint(network, held_out)
+        self._save()
+        self._tell(self.history[-1])
+        if place.rank == 0:
+            self._write_metrics()
+
+    @contextmanager
+    def _judged(self) -> Iterator[Hsmr]:
+        """The network with the weights that are judged: the averaged ones where there are any."""
+        if self.average is None:
+            yield self.network
+            return
+        kept = {name: value.detach().clone() for name, value in self.network.state_dict().items()}
+        self.network.load_state_dict(self.average.weights)
+        try:
+            yield self.network
+        finally:
+            self.network.load_state_dict(kept)
+
+    def _save_checkpoint(self, network: Hsmr, held_out: HeldOut) -> None:
+        """A file of its own per validation: a better one never replaces what a record or a round already names."""
+        job = self.job
+        info = CheckpointInfo(
+            variant=job.config.network.variant,
+            generation_snapshot_id=job.snapshot_id,
+            round=job.round,
+            step=self.step,
+            body_digest=job.body_digest,
+            config=to_yaml(job.config),
+            code_revision=job.code_revision,
+        )
+        save_checkpoint(job.storage, _checkpoint_name(job, self.history[-1]), network, info)
+
+    def _write_metrics(self) -> None:
+        job = self.job
+        write_metrics(
+            job.storage,
+            round=job.round,
+            training_id=job.training_id,
+            snapshot_id=job.snapshot_id,
+            losses=self.losses,
+            history=self.history,
+        )
+
+    def _save(self) -> None:
+        self._read_losses()
+        if self.place.rank:
+            return
+        average = self.average
+        state = TrainingState(
+            step=self.step,
+            epoch=self.epoch,
+            batches=self.batches,
+            network=self.network.state_dict(),
+            optimizer=self.optimizer.state_dict(),
+            average=None if average is None else average.weights,
+            average_updates=0 if average is None else average.updates,
+            history=self.history,
+            losses=self.losses,
+        )
+        state.save(self.job.storage, self.job.file(STATE))
+
+    def _resume(self) -> None:
+        """Go on from the saved state of an earlier attempt, if there is one."""
+        state = TrainingState.load(self.job.storage, self.job.file(STATE))
+        if state is None:
+            return
+        self.network.load_state_dict(state.network)
+        self.optimizer.load_state_dict(dict(state.optimizer))
+        if self.average is not None and state.average is not None:
+            weights = {name: value.to(self.place.device) for name, value in state.average.items()}
+            self.average.weights, self.average.updates = weights, state.average_updates
+        self.step, self.epoch, self.batches = state.step, state.epoch, state.batches
+        self.history, self.losses = state.history, state.losses
+
+    def _summed(self, values: Tensor) -> Tensor:
+        """The sum over all ranks, in place."""
+        if self.place.world > 1:
+            dist.all_reduce(values)
+        return values
+
+    def _counted(self, stream: BatchStream) -> dict[str, int]:
+        """What became of every label row in the epoch, over all ranks."""
+        counts = [stream.counts]
+        if self.place.world > 1:
+            gathered: list = [None] * self.place.world
+            dist.all_gather_object(gathered, stream.counts)
+            counts = gathered
+        lost = Counter()
+        for item in counts:
+            lost.update(item.lost)
+        planned = asdict(stream.rows)
+        left_out = {f"left_out_{reason}": count for reason, count in planned.pop("left_out").items()}
+        used = sum(item.used for item in counts)
+        repeated = sum(item.repeated for item in counts)
+        return planned | left_out | {"used": used, "repeated": repeated} | {f"lost_{r}": n for r, n in lost.items()}
+
+
+def _checkpoint_name(job: TrainingJob, row: Mapping[str, float]) -> str:
+    return job.file(f"step-{int(row['step']):07d}.safetensors")
