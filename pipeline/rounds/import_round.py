@@ -23,7 +23,8 @@ from pipeline.rounds.driver import driver_lock, resolved_plan, round_lineage, un
 from pipeline.rounds.plan import RoundPlan
 from pipeline.rounds.progress import RoundProgress
 from pipeline.rounds.round_config import RoundConfig
-from pipeline.rounds.shard_task import ShardTask, carried_rows, carry_over, in_batches, people_of
+from pipeline.rounds.shard_batches import single_batches
+from pipeline.rounds.shard_task import ShardTask, carried_rows, carry_over, photos_of, with_guesses
 from pipeline.shards import ShardInfo, list_shards, read_shard
 from schemas.labels import LABEL_SCHEMA
 from schemas.person import Person, PersonId, Rejection, RejectionReason
@@ -184,7 +185,8 @@ def _stage(
 
 
 def _batches(source: ShardInfo, rejections: list[Rejection], size: int) -> Iterator[list[Person]]:
-    return in_batches(people_of(read_shard(source), rejections), size)
+    for seen in single_batches(with_guesses(photos_of(read_shard(source), rejections), None), size):
+        yield [person for person, _ in seen.people]
 
 
 def _write(
