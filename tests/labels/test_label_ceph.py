@@ -1,4 +1,4 @@
-"""The store on an older S3, Debian's Ceph RADOS Gateway: `make test-ceph`; skipped, with the reason, where it is not."""
+"""The store on an older S3, Debian's Ceph RADOS Gateway: `make test-ceph`. Skipped, with the reason, if not there."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor

@@ -253,10 +253,10 @@ def test_a_run_id_depends_on_what_decides_the_labels_and_on_nothing_else() -> No
     assert derive_run_id(**facts, inputs=inputs[:2]) != run_id
 
 
-def test_vectors_reach_torch_without_a_copy(store: LabelStore) -> None:
+def test_vectors_reach_torch_without_a_copy(local_store: LabelStore) -> None:
     torch = pytest.importorskip("torch")
-    publish_rounds(store, 1)
-    column = store.read(0, "photos", "000000")["q"]
+    publish_rounds(local_store, 1)
+    column = local_store.read(0, "photos", "000000")["q"]
     array = vectors(column)
     assert array.shape == (20, 46)
     assert array.ctypes.data == column.chunk(0).flatten().buffers()[1].address
