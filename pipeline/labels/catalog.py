@@ -176,12 +176,12 @@ def _open(uri: str, storage: Storage) -> Catalog:
         from pyiceberg.catalog.rest import RestCatalog
 
         return RestCatalog("labels", **properties)
-    from pyiceberg.catalog.sql import SqlCatalog
+    from pipeline.labels.table_clock import SteadySqlCatalog
 
     if uri.startswith("sqlite:") and "timeout=" not in uri:
         properties["uri"] += ("&" if "?" in uri else "?") + "timeout=60"  # wait for other writers, do not fail
     try:
-        return SqlCatalog("labels", **properties)
+        return SteadySqlCatalog("labels", **properties)
     except ModuleNotFoundError as error:
         raise CatalogError(f"storage.catalog={uri} needs the package {error.name}: pip install it.") from error
     except SQLAlchemyError as error:
