@@ -39,7 +39,10 @@ class Halt:
 
 
 class Driver:
-    """`jobs/refine_round.py` with these arguments, as a process that may be killed; its output goes to `log`."""
+    """`jobs/refine_round.py` with these arguments, as a process that may be killed; its output goes to `log`.
+
+    It works in the log's folder.
+    """
 
     def __init__(
         self, arguments: Sequence[str], log: Path, environment: Mapping[str, str], halt: Halt | None = None
@@ -90,6 +93,7 @@ def _drive(arguments: list[str], log: str, environment: dict[str, str], halt: Ha
     output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(output, 1)
     os.dup2(output, 2)
+    os.chdir(Path(log).parent)
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         del os.environ[name]
     os.environ.update(environment)

@@ -36,15 +36,17 @@ class SmallRound:
 
     def driver(self, round: int, halt: Halt | None = None, extra: Sequence[str] = ()) -> Driver:
         """Start the command on round `round`."""
-        number = len(list(self.folder.glob("driver-*.log")))
-        log = self.folder / f"driver-{number}.log"
+        folder = self._shipped_folder()
+        log = folder / f"driver-{len(list(folder.iterdir()))}.log"
         log.touch()
         return Driver(self.arguments(round, extra), log, self.environment, halt)
 
     def command(self, round: int, environment: Mapping[str, str]) -> "subprocess.Popen[str]":
         """The same as a plain command, child of this process: where the environment must be there from the start."""
         command = [sys.executable, str(ROOT / "jobs" / "refine_round.py"), *self.arguments(round)]
-        return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        pipe = subprocess.PIPE
+        folder = self._shipped_folder()
+        return subprocess.Popen(command, env=environment, cwd=folder, stdout=pipe, stderr=subprocess.STDOUT, text=True)
 
     def arguments(self, round: int, extra: Sequence[str] = ()) -> list[str]:
         """Those of jobs/refine_round.py."""
@@ -54,6 +56,14 @@ class SmallRound:
         if round == 0:
             arguments.append(f"data.shards={self.shards}")
         return arguments
+
+    def _shipped_folder(self) -> Path:
+        """Looks like the folder that a Ray job brings along: so drivers ship no packages, which Ray would unpack anew for
+        every cluster, to have the fits compiled anew each time (25 s).
+        """
+        folder = self.folder / "runtime_resources"
+        folder.mkdir(exist_ok=True)
+        return folder
 
     def run(self, round: int, extra: Sequence[str] = ()) -> Driver:
         """Run round `round` to its end, which must be a published generation."""
