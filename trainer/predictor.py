@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -28,7 +29,8 @@ class NetworkPredictor:
         crops = [plain_patches(photo, photo.people) for photo in photos if photo.people]
         if not crops:
             return []
-        outputs = [self._forward(part) for part in torch.cat(crops).split(CROPS_AT_ONCE)]
+        patches = torch.from_numpy(np.concatenate(crops))
+        outputs = [self._forward(part) for part in patches.split(CROPS_AT_ONCE)]
         q, betas, cam_t = (torch.cat(parts).cpu().numpy() for parts in zip(*outputs, strict=True))
         return [Guess(*rows) for rows in zip(q, betas, cam_t, strict=True)]
 

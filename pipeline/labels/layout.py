@@ -6,6 +6,8 @@ from urllib.parse import quote
 
 TABLE_FOLDER = "iceberg/labels"
 CATALOG_FILE = "iceberg/catalog.db"
+MOVED_FILE = "iceberg/moved-to.json"
+LOCK_NAME = "driver.json"
 _RUN: Final = re.compile(r"data/round=(\d+)/run=([^/]+)/")
 
 
@@ -19,7 +21,7 @@ def round_folder(round: int) -> str:
 
 def lock_file(round: int) -> str:
     """Held by the one driver that works on the round."""
-    return f"{round_folder(round)}/driver.json"
+    return f"{round_folder(round)}/{LOCK_NAME}"
 
 
 def data_file(round: int, run_id: str, dataset: str, shard: str) -> str:

@@ -58,10 +58,10 @@ def run_round(
     started = datetime.now(UTC)
     store = open_store(config)
     if ray_address is None:
-        plan = _plan(round, config, store, None, predictor)
+        plan = resolved_plan(round, config, store, None, predictor)
         return _run(plan, store, None, started, code_revision, force_publish)
     with ray_session(ray_address, config.run.actors, shipped_packages(predictor)):
-        plan = _plan(round, config, store, ray_address, predictor)
+        plan = resolved_plan(round, config, store, ray_address, predictor)
         return _run(plan, store, ray_address, started, code_revision, force_publish)
 
 
@@ -73,9 +73,10 @@ def open_store(config: RoundConfig) -> LabelStore:
         raise ConfigError(str(error)) from error
 
 
-def _plan(
+def resolved_plan(
     round: int, config: RoundConfig, store: LabelStore, ray_address: str | None, predictor: PredictorSource | None
 ) -> RoundPlan:
+    """The plan of a round with the device resolved. Raises as `plan_round`, and BodyFileError."""
     device = resolve_device(config, ray_address)
     body = config.body if config.body.source == "open" else replace(config.body, source=_absolute(config.body.source))
     resolved = replace(config, fit=replace(config.fit, device=device), body=body)
@@ -103,7 +104,7 @@ def _run(
 ) -> RoundResult:
     if earlier := store.published_by(plan.round, plan.run_id):
         return _found(plan, earlier)
-    with _locked(plan, store) as lock:
+    with driver_lock(plan, store) as lock:
         if earlier := store.published_by(plan.round, plan.run_id):  # by the process that held the lock
             return _found(plan, earlier)
         staging = store.staging(plan.round, plan.run_id, plan.config_digest)
@@ -112,7 +113,7 @@ def _run(
         computed, job_id = _compute_missing(plan, staging, missing, ray_address)
         every = staged | computed
         shards = [every[task.dataset, task.shard] for task in plan.tasks]
-        lineage = _lineage(plan, started, code_revision, job_id)
+        lineage = round_lineage(plan, started, code_revision, job_id)
         lock.check()
         publication = store.publish(lineage, shards, unreadable_shards(shards), plan.config.audit, force=force_publish)
     return RoundResult(
@@ -129,7 +130,7 @@ def _found(plan: RoundPlan, earlier: Generation) -> RoundResult:
 
 
 @contextlib.contextmanager
-def _locked(plan: RoundPlan, store: LabelStore) -> Iterator[RoundLock]:
+def driver_lock(plan: RoundPlan, store: LabelStore) -> Iterator[RoundLock]:
     """The lock of the round. Raises RoundBusyError, or StagingError where nothing can be written."""
     with contextlib.ExitStack() as stack:
         try:
@@ -213,7 +214,8 @@ def _quarantine(plan: RoundPlan, staging: Staging, failure: GivenUp[ShardTask]) 
     return staging.write(task.dataset, task.shard, labels.table, readable=labels.readable, rejections=labels.rejections)
 
 
-def _lineage(plan: RoundPlan, started: datetime, code_revision: str, ray_job_id: str | None) -> Lineage:
+def round_lineage(plan: RoundPlan, started: datetime, code_revision: str, ray_job_id: str | None) -> Lineage:
+    """What is known of a generation before its audit."""
     parent = plan.parent
     return Lineage(
         round=plan.round,

@@ -36,6 +36,13 @@ def _argument_sizes() -> dict[int, tuple[int, int, int]]:
 _ARGUMENT_SIZES: Final = _argument_sizes()
 _MAX_OPCODES: Final = 1_000_000  # a person takes 400, a body file 1,000; an empty list takes one and becomes 300 bytes
 _PUT, _LONG_BINPUT, _STOP = b"pr."
+# Bytes that an opcode and its argument take, where the opcode alone says so and nothing else is to be checked; else 0.
+_FIXED_STEP: Final = tuple(
+    0
+    if code in _REFUSED_OPCODES or code in (_LONG_BINPUT, _STOP) or any(_ARGUMENT_SIZES.get(code, (0, 1, 0))[1:])
+    else 1 + _ARGUMENT_SIZES[code][0]
+    for code in range(256)
+)
 
 
 def scan_opcodes(data: bytes) -> None:
@@ -46,6 +53,12 @@ def scan_opcodes(data: bytes) -> None:
     position, count, end = 0, 0, len(data)
     while position < end:
         opcode = data[position]
+        count += 1
+        if count > _MAX_OPCODES:
+            raise ForbiddenPickleError(f"refused a pickle of more than {_MAX_OPCODES} opcodes")
+        if step := _FIXED_STEP[opcode]:
+            position += step
+            continue
         if opcode in _REFUSED_OPCODES:
             raise ForbiddenPickleError(f"refused the pickle opcode {_REFUSED_OPCODES[opcode]} at byte {position}")
         if opcode not in _ARGUMENT_SIZES:
@@ -54,9 +67,6 @@ def scan_opcodes(data: bytes) -> None:
         position = _argument_end(data, start, *_ARGUMENT_SIZES[opcode])
         if not start <= position <= end:
             raise MalformedPickleError(f"the pickle ends inside the value at byte {start} of {end}")
-        count += 1
-        if count > _MAX_OPCODES:
-            raise ForbiddenPickleError(f"refused a pickle of more than {_MAX_OPCODES} opcodes")
         if opcode in (_LONG_BINPUT, _PUT):
             argument = data[start:position]
             number = int.from_bytes(argument, "little") if opcode == _LONG_BINPUT else int(argument)
@@ -64,6 +74,8 @@ def scan_opcodes(data: bytes) -> None:
                 raise ForbiddenPickleError(f"refused memo number {number} after {count} opcodes at byte {start}")
         if opcode == _STOP:
             return
+    if position > end:
+        raise MalformedPickleError(f"the pickle ends inside its last value, at byte {end}")
     raise MalformedPickleError(f"the pickle has no end mark within its {end} bytes")
 
 

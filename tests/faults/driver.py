@@ -1,5 +1,6 @@
 """Drivers of rounds in processes of their own, forked from one that has everything imported, so that each is cheap."""
 
+import contextlib
 import multiprocessing
 import os
 import signal
@@ -75,10 +76,12 @@ class Driver:
     def wait_stopped(self, seconds: float) -> None:
         """Return when the driver has stopped at its halt. Raises TimeoutError if it does not, or ends instead."""
         deadline = time.monotonic() + seconds
-        while Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0] != "T":
-            if not self.running or time.monotonic() > deadline:
-                raise TimeoutError(f"the driver did not stop: {self.said[-2000:]}")
+        while self.running and time.monotonic() < deadline:
+            with contextlib.suppress(OSError):
+                if Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T":
+                    return
             time.sleep(0.05)
+        raise TimeoutError(f"the driver did not stop: {self.said[-2000:]}")
 
     def resume(self) -> None:
         """Let a stopped driver go on."""

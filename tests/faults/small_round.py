@@ -58,8 +58,9 @@ class SmallRound:
         return arguments
 
     def _shipped_folder(self) -> Path:
-        """Looks like the folder that a Ray job brings along: so drivers ship no packages, which Ray would unpack anew for
-        every cluster, to have the fits compiled anew each time (25 s).
+        """Looks like what `ray job submit --working-dir` makes, so that drivers ship no packages.
+
+        Ray would unpack them anew for every cluster, and numba compile the fits anew each time (25 s of CPU).
         """
         folder = self.folder / "runtime_resources"
         folder.mkdir(exist_ok=True)

@@ -7,8 +7,8 @@ import torch
 from pipeline.config import load_config
 from pipeline.labels import Storage
 from trainer.data import LabelIndex
+from trainer.training.job import Place, TrainingJob
 from trainer.training.train_config import TrainConfig
-from trainer.training.worker import Place, TrainingJob
 
 CPU = torch.device("cpu")
 ALONE = Place(rank=0, world=1, device=CPU)

@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from tests.trainer.data.made_generation import make_generation
 from tests.trainer.training.jobs import ALONE, CPU, small_config, small_job
 from trainer.data import LabelIndex
+from trainer.training.job import Place
 from trainer.training.train_config import TrainConfig
-from trainer.training.worker import Place, TrainingWorker
+from trainer.training.worker import TrainingWorker
 
 STEPS = 20
 

@@ -10,8 +10,9 @@ from tests.trainer.data.made_generation import make_generation
 from tests.trainer.training.jobs import ALONE, small_config, small_job
 from trainer.checkpoint import load_checkpoint
 from trainer.data import LabelIndex
+from trainer.training.job import Outcome, Progress
 from trainer.training.train_config import TrainConfig
-from trainer.training.worker import Outcome, Progress, TrainingDivergedError, TrainingWorker
+from trainer.training.worker import TrainingDivergedError, TrainingWorker
 
 STEPS = 8
 
