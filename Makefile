@@ -7,7 +7,7 @@ CODE := $(wildcard schemas pipeline trainer jobs tests benchmarks)
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-ceph lint format bench clean
+.PHONY: help setup demo test test-slow test-ceph test-faults lint format bench clean
 
 help: ## show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,6 +25,9 @@ demo: $(READY) ## rounds 0..2 on a made set with known truth; ends with the erro
 
 test: $(READY) ## the default test suite
 	$(BIN)/python -m pytest
+
+test-faults: $(READY) ## kill, fill, cut off and skew real rounds, then check; SEEDS=n (50) seeded kills
+	SEEDS=$(or $(SEEDS),50) $(BIN)/python -m pytest -m faults tests/faults
 
 test-slow: $(READY) ## the tests marked slow
 	$(BIN)/python -m pytest -m slow

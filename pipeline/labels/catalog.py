@@ -26,6 +26,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from pipeline.labels.errors import CatalogError, PublishConflictError
 from pipeline.labels.layout import CATALOG_FILE, MOVED_FILE, TABLE_FOLDER
 from pipeline.labels.storage import Storage, explained
+from pipeline.labels.table_clock import SteadySqlCatalog
 from schemas.labels import LABEL_SCHEMA
 
 logger = logging.getLogger(__name__)
@@ -238,7 +239,7 @@ def _open(uri: str, storage: Storage) -> Catalog:
     if uri.startswith("sqlite:") and "timeout=" not in uri:
         properties["uri"] += ("&" if "?" in uri else "?") + "timeout=60"  # wait for other writers, do not fail
     try:
-        return SqlCatalog("labels", **properties)
+        return SteadySqlCatalog("labels", **properties)
     except ModuleNotFoundError as error:
         raise CatalogError(f"storage.catalog={uri} needs the package {error.name}: pip install it.") from error
     except SQLAlchemyError as error:

@@ -1,5 +1,6 @@
 """Drivers of rounds in processes of their own, forked from one that has everything imported, so that each is cheap."""
 
+import contextlib
 import multiprocessing
 import os
 import signal
@@ -39,7 +40,10 @@ class Halt:
 
 
 class Driver:
-    """`jobs/refine_round.py` with these arguments, as a process that may be killed; its output goes to `log`."""
+    """`jobs/refine_round.py` with these arguments, as a process that may be killed; its output goes to `log`.
+
+    It works in the log's folder.
+    """
 
     def __init__(
         self, arguments: Sequence[str], log: Path, environment: Mapping[str, str], halt: Halt | None = None
@@ -72,10 +76,12 @@ class Driver:
     def wait_stopped(self, seconds: float) -> None:
         """Return when the driver has stopped at its halt. Raises TimeoutError if it does not, or ends instead."""
         deadline = time.monotonic() + seconds
-        while Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0] != "T":
-            if not self.running or time.monotonic() > deadline:
-                raise TimeoutError(f"the driver did not stop: {self.said[-2000:]}")
+        while self.running and time.monotonic() < deadline:
+            with contextlib.suppress(OSError):
+                if Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T":
+                    return
             time.sleep(0.05)
+        raise TimeoutError(f"the driver did not stop: {self.said[-2000:]}")
 
     def resume(self) -> None:
         """Let a stopped driver go on."""
@@ -90,6 +96,7 @@ def _drive(arguments: list[str], log: str, environment: dict[str, str], halt: Ha
     output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(output, 1)
     os.dup2(output, 2)
+    os.chdir(Path(log).parent)
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         del os.environ[name]
     os.environ.update(environment)
