@@ -79,7 +79,8 @@ def test_refine_train_refine(
              "run.device=cpu", "schedule.max_steps=6", "schedule.validate_every=3", "run.progress=false"]  # fmt: skip
     trained = subprocess.run(
         ["make", "train-round", "ROUND=0", f"ARGS={' '.join([*storage, *small])}"],
-        cwd=ROOT, env=environment | {"RAY_ADDRESS": ray_address}, capture_output=True, text=True, timeout=500, check=False,
+        cwd=ROOT, env=environment | {"RAY_ADDRESS": ray_address}, capture_output=True, text=True, timeout=500,
+        check=False,
     )  # fmt: skip
     assert trained.returncode == 0, trained.stdout + trained.stderr
     assert "Best checkpoint: s3://" in trained.stdout
