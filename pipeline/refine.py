@@ -56,7 +56,7 @@ def refine_people(
 
     tracks: rows of the batch that are one person's video. Their candidates are fitted once more, together; then each
     frame is judged alone, as everyone is, so a track may end with frames that keep their parent's shape
-    (docs/decisions/0010-tracks.md).
+    (docs/decisions/0019-tracks.md).
     """
     with torch.no_grad():
         skel = skelify.model
