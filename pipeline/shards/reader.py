@@ -1,7 +1,7 @@
 """Reading a shard: every sample becomes a checked Photo or recorded Rejections, never an exception or a silence."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 
@@ -38,17 +38,19 @@ class _Sample:
         return self.data.get(_LABEL_PART)
 
 
-def read_shard(info: ShardInfo, *, check_photos: bool = True) -> Iterator[Photo | Rejection]:
+def read_shard(
+    info: ShardInfo, *, check_photos: bool = True, keys: Container[str] | None = None
+) -> Iterator[Photo | Rejection]:
     """Photos of a shard in file order, each preceded by the rejections of its people. Memory: one sample.
 
     check_photos=False spares the trial decode of each JPEG (its header is still checked), for a caller that decodes the
-    photos anyway and has to handle a damaged one itself.
+    photos anyway and has to handle a damaged one itself. keys: samples of other keys are passed over unread.
 
     Raises nothing for bad content. SHARD_UNREADABLE: reading failed, perhaps midway and perhaps only this time (network
     down, file changed): a label file made from what came before would be incomplete. SHARD_TRUNCATED: the shard itself
     is short or damaged; all whole samples before the damage were given.
     """
-    shard = _ShardReader(info, check_jpeg if check_photos else check_jpeg_header)
+    shard = _ShardReader(info, check_jpeg if check_photos else check_jpeg_header, keys)
     try:
         source = open_shard(info)
     except Exception as error:  # fsspec passes on errors of botocore and aiohttp, which share no base class
@@ -62,11 +64,15 @@ def read_shard(info: ShardInfo, *, check_photos: bool = True) -> Iterator[Photo 
 class _ShardReader:
     """State of one pass over a shard: the sample being gathered and the keys seen."""
 
-    def __init__(self, info: ShardInfo, photo_size: Callable[[bytes], tuple[int, int]]) -> None:
+    def __init__(
+        self, info: ShardInfo, photo_size: Callable[[bytes], tuple[int, int]], keys: Container[str] | None
+    ) -> None:
         self._info = info
         self._photo_size = photo_size
+        self._keys = keys
         self._sample: _Sample | None = None
         self._seen: set[bytes] = set()
+        self._passed_over = False
         self._n_nameless = 0
         self._first_nameless = ""
 
@@ -112,6 +118,9 @@ class _ShardReader:
             return
         if self._sample is None or self._sample.key != key or part in self._sample.parts:
             yield from self._finish()
+            if self._keys is not None and key not in self._keys:
+                self._passed_over = True
+                return
             self._sample = self._begin(key)
         self._gather(self._sample, part, member, tar)
 
@@ -200,7 +209,7 @@ class _ShardReader:
         if self._n_nameless:
             detail = f"{self._n_nameless} members not named KEY.PART were left out, the first: {self._first_nameless}"
             yield self.rejection(RejectionReason.UNSAFE_NAME, detail)
-        if whole and not self._seen:
+        if whole and not self._seen and not self._passed_over:
             yield self.rejection(RejectionReason.SHARD_EMPTY, f"{self._info.url} holds no samples")
 
 
