@@ -20,6 +20,7 @@ from torch import Tensor
 
 from pipeline.body.skel import Skel
 from pipeline.camera import project, rough_camera
+from pipeline.fit.compiled_linearise import linearise_people
 from pipeline.fit.compiled_solver import Stage, solve
 from pipeline.fit.compiled_terms import Kernel
 from pipeline.fit.image_objective import CAM, ImageObjective, cam_t_of, linearise
@@ -230,6 +231,13 @@ class Skelify:
     def linearise(self, x: Float[Tensor, "A 59"], terms: ImageObjective, kernel_scale: float) -> Linearised:
         """The objective of A people at x."""
         return linearise(self._solver, self.orientation, x, terms, kernel_scale)
+
+    def evaluate(self, x: Float[Tensor, "A 59"], terms: ImageObjective) -> Linearised:
+        """`linearise` at the last pass's kernel scale; on the CPU in the compiled loop."""
+        if x.is_cuda:
+            return self.linearise(x, terms, self.config.kernel_scale)
+        kernel, threads = self._solver.keypoint_operator.kernel, torch.get_num_threads()
+        return linearise_people(x, terms.targets(), self.config.kernel_scale, self.orientation, kernel, threads)
 
     def _objective(self, keypoints: Tensor, points_3d: Tensor, start: Tensor, anchor: Anchor) -> ImageObjective:
         if self.config.objective == "hsmr":

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -11,15 +10,15 @@ import pyarrow.compute as pc
 from pipeline.batch import LabelBatch, PersonBatch
 from pipeline.body import Smpl
 from pipeline.convert import convert_people
-from pipeline.fit import Skelify, SmplToSkel
+from pipeline.fit import Skelify, SmplToSkel, TrackFit
 from pipeline.prediction import Guess, PredictionBatch, Predictor
 from pipeline.refine import refine_people
 from pipeline.rounds.round_config import RoundConfig
+from pipeline.rounds.shard_batches import ShardBatch, single_batches, track_batches
 from pipeline.shards import ShardInfo, read_shard
 from schemas.labels import LABEL_SCHEMA, Decision
 from schemas.person import Person, Photo, Rejection, RejectionReason
 
-Seen = TypeVar("Seen")
 PREDICTED_TOGETHER = 64  # people whose photos are held for one call of the network
 
 
@@ -67,15 +66,17 @@ def process_shard(task: ShardTask, round: int, parent: pa.Table, models: Models,
     tables: list[pa.Table] = []
     predictor = None if round == 0 else models.predictor
     guessed = with_guesses(_photos(read_shard(task.source), rejections), predictor)
-    for seen in in_batches(guessed, config.fit.batch_size):
-        batch = PersonBatch.from_people([person for person, _ in seen])
+    if round > 0 and config.fit.temporal:
+        batches = track_batches(guessed, config.fit.batch_size, config.fit.track, rejections)
+    else:
+        batches = single_batches(guessed, config.fit.batch_size)
+    for seen in batches:
+        batch = PersonBatch.from_people([person for person, _ in seen.people])
         if round == 0:
             labels = convert_people(batch, models.converter)
         else:
-            known = LabelBatch.from_table(parent, batch.ids)
-            prediction = PredictionBatch.from_guesses([guess for _, guess in seen])
-            labels = refine_people(batch, known, prediction, models.skelify, models.smpl, config.accept)
-        tables.append(labels.to_table(round))
+            labels = _refined(seen, batch, LabelBatch.from_table(parent, batch.ids), models, config)
+        tables.append(labels.take(seen.wanted).to_table(round))
     for rejection in rejections:
         if rejection.reason is RejectionReason.SHARD_UNREADABLE:
             raise UnreadableShardError(rejection.detail)
@@ -86,6 +87,16 @@ def process_shard(task: ShardTask, round: int, parent: pa.Table, models: Models,
         readable=labelled.num_rows,
         rejections=tuple(rejections),
     )
+
+
+def _refined(
+    seen: ShardBatch, batch: PersonBatch, known: LabelBatch, models: Models, config: RoundConfig
+) -> LabelBatch:
+    prediction = PredictionBatch.from_guesses([guess for _, guess in seen.people])
+    track_fit = TrackFit(models.skelify, config.fit.track) if seen.tracks else None
+    return refine_people(
+        batch, known, prediction, models.skelify, models.smpl, config.accept, track_fit, seen.tracks
+    )  # fmt: skip
 
 
 def carry_over(task: ShardTask, round: int, parent: pa.Table, reason: str) -> ShardLabels:
@@ -119,18 +130,6 @@ def with_guesses(photos: Iterable[Photo], predictor: Predictor | None) -> Iterat
 def _guessed(photos: list[Photo], predictor: Predictor) -> Iterator[tuple[Person, Guess | None]]:
     people = [person for photo in photos for person in photo.people]
     yield from zip(people, predictor.predict(photos) if people else (), strict=True)
-
-
-def in_batches(people: Iterable[Seen], size: int) -> Iterator[list[Seen]]:
-    """Lists of exactly `size` people, the last one shorter: a photo with many people never makes a larger batch."""
-    batch: list[Seen] = []
-    for person in people:
-        batch.append(person)
-        if len(batch) == size:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
 
 
 def _photos(samples: Iterable[Photo | Rejection], rejections: list[Rejection]) -> Iterator[Photo]:

@@ -30,7 +30,7 @@ def bench(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_the_cheap_ones_print_their_tables() -> None:
-    done = bench("--quick", "store", "keypoints", "data", "gpu")
+    done = bench("--quick", "store", "keypoints", "network", "data", "gpu", "track")
     assert done.returncode == 0, done.stderr
     for expected in (
         "threads",
@@ -38,9 +38,12 @@ def test_the_cheap_ones_print_their_tables() -> None:
         "full mesh, autograd",
         "KB/person",
         "GFLOP/s",
-        "GPU",
+        "tiny step",
+        "share of peak",
         "open_epoch",
         "join (",
+        "GPU",
+        "dense Cholesky",
     ):
         assert expected in done.stdout, done.stdout
 
@@ -54,7 +57,7 @@ def test_the_command_explains_itself(
         main()
     assert stopped.value.code == status
     printed = "".join(capsys.readouterr())
-    for name in ("skelify", "objective", "truth", "convert", "keypoints", "store", "data", "gpu"):
+    for name in ("skelify", "objective", "truth", "convert", "keypoints", "store", "network", "data", "gpu", "track"):
         assert name in printed
 
 

@@ -381,6 +381,22 @@ def test_track(tmp_path: Path, extra: Any, track: tuple[str, int] | None) -> Non
     assert read_people(tmp_path, person(extra_info=extra))[0].people[0].track == track
 
 
+@pytest.mark.parametrize("fps", [29.97, 25, np.float32(60), np.array(16.0)])
+def test_a_frame_rate(tmp_path: Path, fps: Any) -> None:
+    photo, rejections = read_people(tmp_path, person(extra_info={"track_id": "t", "frame": 1, "fps": fps}))
+    assert photo.people[0].fps == pytest.approx(float(fps))
+    assert photo.people[0].track == ("t", 1)
+    assert not rejections
+
+
+@pytest.mark.parametrize("fps", [NAN, INF, 0, -30.0, 1e9, 10**400, True, "30", LAUGHS, np.zeros(3)])
+def test_a_frame_rate_that_cannot_be_costs_the_track_only(tmp_path: Path, fps: Any) -> None:
+    photo, rejections = read_people(tmp_path, person(extra_info={"track_id": "t", "frame": 1, "fps": fps}))
+    assert (photo.people[0].track, photo.people[0].fps) == (None, None)
+    assert reasons(rejections) == [("a", 0, R.BAD_FRAME_RATE)]
+    assert "fps" in rejections[0].detail
+
+
 FIELDS = ["keypoints_2d", "keypoints_3d", "center", "scale", "body_pose", "betas", "has_body_pose", "has_betas"]
 ANYTHING = st.one_of(
     st.none(),
