@@ -7,7 +7,7 @@ CODE := $(wildcard schemas pipeline trainer jobs tests benchmarks)
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow lint format bench clean
+.PHONY: help setup demo test test-slow test-input lint format bench clean
 
 help: ## show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,6 +28,9 @@ test: $(READY) ## the default test suite
 
 test-slow: $(READY) ## the tests marked slow
 	$(BIN)/python -m pytest -m slow
+
+test-input: $(READY) ## 20,000 hostile shards, gadgets and bombs (tests/input)
+	$(BIN)/python -m pytest -m 'input or not input' tests/input -s
 
 lint: $(READY) ## ruff check, ruff format --check, pyrefly
 	$(BIN)/ruff check $(CODE)

@@ -73,7 +73,7 @@ def load_config(cls: type[Config], overrides: list[str]) -> Config:
             raise ConfigError(_unknown_key(key, list(keys)))
         try:
             config = OmegaConf.merge(config, _nested(key, _parse(text, keys[key])))
-        except (OmegaConfBaseException, yaml.YAMLError) as error:
+        except (OmegaConfBaseException, yaml.YAMLError, RecursionError) as error:  # the last: nested without end
             reason = str(error).splitlines()[0]
             raise ConfigError(f"{override!r}: {_type_name(keys[key])} expected for {key}. {reason}.") from error
     try:

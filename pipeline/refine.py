@@ -13,6 +13,7 @@ from pipeline.body import Smpl
 from pipeline.convert import as_numpy, stored
 from pipeline.fit import Anchor, Skelify, TrackFit
 from pipeline.fit.skelify import SkelifyResult
+from pipeline.fused_anchor import fused_anchor
 from pipeline.prediction import PredictionBatch
 from pipeline.tracks import TrackPart
 from schemas.labels import Decision, StartSource
@@ -61,7 +62,7 @@ def refine_people(
         images = _Images(_own(skelify, batch.keypoints), _own(skelify, batch.keypoints_3d))
         candidate = _measured(*_fit_from_parents(images, parent, skelify), batch, images, skelify, smpl)
         if prediction is not None and prediction.available.any():
-            candidate = _with_rivals(candidate, prediction, batch, images, skelify, smpl, accept)
+            candidate = _with_rivals(candidate, prediction, parent, batch, images, skelify, smpl, accept)
         if track_fit is not None:
             for part in tracks:
                 candidate = _with_track(candidate, part, track_fit, batch, images, skelify, smpl)
@@ -96,18 +97,28 @@ def _fit_from_parents(images: _Images, parent: LabelBatch, skelify: Skelify) -> 
 def _with_rivals(
     candidate: _Candidate,
     prediction: PredictionBatch,
+    parent: LabelBatch,
     batch: PersonBatch,
     images: _Images,
     skelify: Skelify,
     smpl: Smpl,
     accept: AcceptConfig,
 ) -> _Candidate:
-    """The candidates, each replaced by the fit from the person's prediction where the acceptance rule prefers that."""
+    """The candidates, each replaced by the fit from the person's prediction where the acceptance rule prefers that.
+
+    That fit is held to what the parent's anchor and the prediction say together, to the prediction for people without a
+    label (docs/decisions/0013-predictions.md).
+    """
     chosen = np.flatnonzero(prediction.available)
     rows = torch.as_tensor(chosen, device=images.keypoints.device)
     seen = _Images(images.keypoints[rows], images.keypoints_3d[rows])
     q, betas, cam_t = (_own(skelify, x[chosen]) for x in (prediction.q, prediction.betas, prediction.cam_t))
-    fit = skelify.fit(seen.keypoints, q, betas, cam_t, None, seen.keypoints_3d)
+    known = torch.as_tensor(parent.has_label[chosen], device=rows.device)
+    together = fused_anchor(
+        _own(skelify, parent.anchor_q[chosen]), q, skelify.anchor_std, _own(skelify, prediction.q_std)
+    )
+    anchor = Anchor(torch.where(known[:, None], together, q), torch.zeros_like(known))
+    fit = skelify.fit(seen.keypoints, q, betas, cam_t, anchor, seen.keypoints_3d)
     source = np.full(len(chosen), StartSource.PREDICTION, dtype=object)
     rival = _measured(fit, source, batch.take(chosen), seen, skelify, smpl)
     incumbent = _taken(candidate, rows)

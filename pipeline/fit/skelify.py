@@ -110,6 +110,13 @@ class Skelify:
         """Where the search may go (59,): the joint limits and plausible shapes, or anywhere with the published one."""
         return self._bounds
 
+    @property
+    def anchor_std(self) -> Float[Tensor, "46"]:
+        """How far a labelled person's q may lie from the anchor, one standard deviation, rad; in the model's dtype."""
+        std = self.config.anchor_std * self._reach
+        std = torch.cat([torch.full_like(std[:N_UNLIMITED], self.config.orientation_std), std[N_UNLIMITED:]])
+        return std.to(self.model.dtype)
+
     def _search_range(self) -> Bounds:
         bounds = fit_bounds(self._solver.rig.sources)
         if self.config.objective == "robust":

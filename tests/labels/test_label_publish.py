@@ -15,6 +15,7 @@ from pyiceberg.table.refs import MAIN_BRANCH
 from pyiceberg.table.update import AssertRefSnapshotId
 from pyiceberg.table.update.snapshot import ManageSnapshots
 from pyiceberg.types import DoubleType
+from sqlalchemy.exc import OperationalError
 
 from pipeline.labels import (
     AlreadyPublishedError,
@@ -350,3 +351,33 @@ def test_a_failing_catalog_publishes_nothing(store: LabelStore, monkeypatch: pyt
     monkeypatch.undo()
     assert store.rounds() == []
     assert not store.publish(lineage(), staged).already_published
+
+
+def test_the_history_of_a_person_is_one_row_a_round(store: LabelStore) -> None:
+    publish_rounds(store, 3)
+    stage(store, 3, "not-published")
+    history = store.history("photos", "000000", "000004", 1)
+    assert history["round"].to_pylist() == [0, 1, 2]
+    assert set(history["key"].to_pylist()) == {"000004"}
+    expected = label_table("photos", "000000", round=2)
+    assert history.slice(2).equals(expected.slice(9, 1))
+    for person in (("photos", "000000", "000004", 2), ("photos", "nowhere", "000004", 1)):
+        with pytest.raises(NoSuchGenerationError, match="No published round has a row"):
+            store.history(*person)
+
+
+def test_a_catalog_created_at_the_same_moment_by_another_is_used(
+    store: LabelStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create = SqlCatalog._init_catalog
+    attempts: list[int] = []
+
+    def lose_the_race_once(self: SqlCatalog) -> None:
+        create(self)
+        attempts.append(1)
+        if len(attempts) == 1:
+            raise OperationalError("CREATE TABLE", None, Exception("table iceberg_tables already exists"))
+
+    monkeypatch.setattr(SqlCatalog, "_init_catalog", lose_the_race_once)
+    publish_rounds(store, 1)
+    assert [generation.round for generation in store.rounds()] == [0]

@@ -220,6 +220,7 @@ class TrainingWorker:
             body_digest=job.body_digest,
             config=to_yaml(job.config),
             code_revision=job.code_revision,
+            q_std=held_out.q_std(),
         )
         save_checkpoint(job.storage, _checkpoint_name(job, self.history[-1]), network, info)
 
