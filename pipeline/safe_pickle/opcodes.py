@@ -4,7 +4,6 @@ import pickletools
 from typing import Final
 
 from pipeline.safe_pickle.errors import ForbiddenPickleError, MalformedPickleError
-from pipeline.safe_pickle.hashed_items import ShadowStack
 
 _REFUSED_OPCODES: Final = {
     ord(op.code): op.name
@@ -37,6 +36,8 @@ def _argument_sizes() -> dict[int, tuple[int, int, int]]:
 _ARGUMENT_SIZES: Final = _argument_sizes()
 _MAX_OPCODES: Final = 1_000_000  # a person takes 400, a body file 1,000; an empty list takes one and becomes 300 bytes
 _MAX_LARGE_INTEGERS: Final = 100  # beyond 64 bits, where any number of them can be made to have one hash
+_BYTES_OF_64_BITS: Final = {ord("I"): 21, ord("L"): 22, 0x8A: 9, 0x8B: 12}
+"""Opcode -> bytes of its argument, a line of digits or a length and a number, that hold any integer of 64 bits."""
 _PUT, _LONG_BINPUT, _STOP = b"pr."
 # Bytes that an opcode and its argument take, where the opcode alone says so and nothing else is to be checked; else 0.
 _FIXED_STEP: Final = tuple(
@@ -45,25 +46,21 @@ _FIXED_STEP: Final = tuple(
     else 1 + _ARGUMENT_SIZES[code][0]
     for code in range(256)
 )
-_INTEGERS: Final = {ord("I"): 21, ord("L"): 22, 0x8A: 9, 0x8B: 12}
-"""Opcode -> bytes of argument that hold 64 bits: lines of digits, or a length and the number."""
 
 
 def scan_opcodes(data: bytes) -> None:
     """Refuse opcodes that reach outside the pickle, lengths beyond its end, memo numbers beyond its opcode count, and
-    dict keys and set items that could be made to collide.
+    large integers in numbers: as dict keys they may have one hash, which costs the square of their number.
 
     The C unpickler sizes its memo by the largest number: 5 bytes of LONG_BINPUT could claim 32 GB.
     """
     position, count, large, end = 0, 0, 0, len(data)
-    stack = ShadowStack()
     while position < end:
         opcode = data[position]
         count += 1
         if count > _MAX_OPCODES:
             raise ForbiddenPickleError(f"refused a pickle of more than {_MAX_OPCODES} opcodes")
         if step := _FIXED_STEP[opcode]:
-            stack.apply(opcode, data[position + 1 : position + step])
             position += step
             continue
         if opcode in _REFUSED_OPCODES:
@@ -71,19 +68,18 @@ def scan_opcodes(data: bytes) -> None:
         if opcode not in _ARGUMENT_SIZES:
             raise MalformedPickleError(f"not a pickle: unknown opcode 0x{opcode:02x} at byte {position}")
         start = position + 1
-        position = _argument_end(data, start, *_ARGUMENT_SIZES[opcode])
+        position = argument_end(data, start, opcode)
         if not start <= position <= end:
             raise MalformedPickleError(f"the pickle ends inside the value at byte {start} of {end}")
-        argument = data[start:position]
-        if opcode in _INTEGERS and len(argument) > _INTEGERS[opcode]:
+        if opcode in _BYTES_OF_64_BITS and position - start > _BYTES_OF_64_BITS[opcode]:
             large += 1
             if large > _MAX_LARGE_INTEGERS:
                 raise ForbiddenPickleError(f"refused more than {_MAX_LARGE_INTEGERS} integers beyond 64 bits")
         if opcode in (_LONG_BINPUT, _PUT):
+            argument = data[start:position]
             number = int.from_bytes(argument, "little") if opcode == _LONG_BINPUT else int(argument)
             if not 0 <= number <= count:
                 raise ForbiddenPickleError(f"refused memo number {number} after {count} opcodes at byte {start}")
-        stack.apply(opcode, argument)
         if opcode == _STOP:
             return
     if position > end:
@@ -91,8 +87,9 @@ def scan_opcodes(data: bytes) -> None:
     raise MalformedPickleError(f"the pickle has no end mark within its {end} bytes")
 
 
-def _argument_end(data: bytes, start: int, fixed: int, prefix: int, lines: int) -> int:
-    """Offset after the argument that starts at `start`; 0 when a line has no end."""
+def argument_end(data: bytes, start: int, opcode: int) -> int:
+    """Offset after the argument of `opcode` that starts at `start`; 0 when a line has no end."""
+    fixed, prefix, lines = _ARGUMENT_SIZES[opcode]
     if prefix:
         return start + prefix + int.from_bytes(data[start : start + prefix], "little")
     for _ in range(lines):
