@@ -62,8 +62,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--dataset", metavar="NAME", help="name of the shards' data set; default: their folder's")
     parser.add_argument(
-        "--fps", type=_rate, metavar="FPS",
-        help="a folder's images are the frames of one video; for tracks in shards, their rate (default 30)",
+        "--fps", type=float, metavar="FPS",
+        help="a folder's images are the frames of one video; for tracks in shards that name no rate (default 30)",
     )  # fmt: skip
     parser.add_argument("--refine", action="store_true", help="SKELify from the prediction where there are keypoints")
     parser.add_argument("--overlays", action="store_true", help="the bodies drawn over each photo")
@@ -78,16 +78,6 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="override, such as device=cuda")
     return parser
-
-
-def _rate(text: str) -> float:
-    try:
-        rate = float(text)
-    except ValueError:
-        rate = 0.0
-    if not 0 < rate <= 100_000:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a frame rate: a number of frames a second expected")
-    return rate
 
 
 def _predict(options: argparse.Namespace, config) -> int:

@@ -49,8 +49,9 @@ def test_each_image_is_one_person_without_boxes(folder: Path) -> None:
 
 
 def test_frames_of_a_video_are_numbered_by_name(folder: Path) -> None:
-    photos, _ = read(ImageFolder(folder, video=True))
+    photos, _ = read(ImageFolder(folder, fps=50))
     assert [photo.people[0].track for photo in photos] == [("person0", 0), ("person0", 1), ("person0", 2)]
+    assert photos[0].people[0].fps == 50
 
 
 @pytest.mark.parametrize("name", ["boxes.csv", "boxes.json"])

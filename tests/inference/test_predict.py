@@ -2,6 +2,7 @@
 
 import fcntl
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -45,6 +46,7 @@ def saved(folder: Path, kind: type[Hsmr] | type[Hmr2]) -> str:
         body_digest=load_skel().digest,
         config="",
         code_revision="test",
+        q_std=tuple(np.linspace(0.1, 0.5, 46).tolist()),
     )
     storage = Storage.at(str(folder))
     save_checkpoint(storage, "small.safetensors", kind(SMALL), info)
@@ -115,6 +117,7 @@ def test_predictions_are_the_networks(checkpoint: str, images: Path, tmp_path: P
     assert isinstance(network, Hsmr)
     photos = [photo for photo in ImageFolder(images) if isinstance(photo, Photo)]
     for row, guess in zip(rows(tmp_path / "out"), NetworkPredictor(network, "cpu").predict(photos), strict=True):
+        np.testing.assert_allclose(row["q_std"], np.linspace(0.1, 0.5, 46), atol=1e-6)
         for name in ("q", "betas", "cam_t"):
             np.testing.assert_allclose(row[name], getattr(guess, name), atol=1e-5)
 
@@ -128,8 +131,7 @@ def test_images_as_one_video(checkpoint: str, images: Path, tmp_path: Path) -> N
     assert [(r["track_id"], r["frame"]) for r in rows(output)] == [("person0", i) for i in range(3)]
 
 
-def test_opensim_loads_the_motion_of_a_video(checkpoint: str, images: Path, tmp_path: Path) -> None:
-    opensim = pytest.importorskip("opensim")
+def test_opensim_loads_the_motion_of_a_video(opensim: Any, checkpoint: str, images: Path, tmp_path: Path) -> None:
     output = tmp_path / "out"
     arguments = ["--images", str(images), "--fps", "25", "--checkpoint", checkpoint, "--output", str(output), "--mot"]
     assert main(arguments) == 0
@@ -140,17 +142,20 @@ def test_opensim_loads_the_motion_of_a_video(checkpoint: str, images: Path, tmp_
     assert opensim.Storage(str(output / "mot/walk/tracks/person0.mot")).isInDegrees()
 
 
-def filmed(track: str, frame: int) -> dict:
-    return person_record(keypoints_2d=np.zeros((44, 3)), center=(48, 32), scale=(0.3, 0.3), track=(track, frame))
+def filmed(track: str, frame: int, fps: float | None = None) -> dict:
+    return person_record(
+        keypoints_2d=np.zeros((44, 3)), center=(48, 32), scale=(0.3, 0.3), track=(track, frame), fps=fps
+    )
 
 
 def test_tracks_of_shards(checkpoint: str, tmp_path: Path) -> None:
-    """Frames in any order, a gap, a frame that two people claim, a track whose name is hostile."""
-    evil = "../../evil"
+    """Frames in any order, a gap, a frame that two people claim, a hostile name, a track with a rate of its own."""
+    evil, rate = "../../evil", 20
     frames = [(4, ["a"]), (0, ["a", evil]), (1, ["a", "a"])]
     samples = [
         RawSample(key=f"film/{n}", jpeg=photo_bytes(), people=[filmed(t, n) for t in tracks]) for n, tracks in frames
     ]
+    samples.append(RawSample(key="film/rated", jpeg=photo_bytes(), people=[filmed("b", n, rate) for n in (7, 9)]))
     for shard in ("000000", "000001"):
         (tmp_path / "film").mkdir(exist_ok=True)
         write_shard(str(tmp_path / f"film/{shard}.tar"), samples)
@@ -159,9 +164,10 @@ def test_tracks_of_shards(checkpoint: str, tmp_path: Path) -> None:
     assert main([*arguments, "--output", str(output), "--mot"]) == 0
     for shard in ("000000", "000001"):
         folder = output / "mot/film" / shard / "tracks"
-        assert sorted(path.name for path in folder.iterdir()) == ["%2E.%2F..%2Fevil.mot", "a.mot"]
+        assert sorted(path.name for path in folder.iterdir()) == ["%2E.%2F..%2Fevil.mot", "a.mot", "b.mot"]
         assert motion(folder / "a.mot")["time"] == pytest.approx([0, 0.4])
-    assert pq.read_table(output / "rejections.parquet")["reason"].to_pylist() == ["duplicate_key"] * 4
+        assert motion(folder / "b.mot")["time"] == pytest.approx([0, 0.1])
+    assert pq.read_table(output / "rejections.parquet")["reason"].to_pylist() == ["duplicate_frame"] * 4
 
 
 def test_refinement_lowers_the_error(checkpoint: str, tmp_path: Path) -> None:
@@ -176,6 +182,7 @@ def test_refinement_lowers_the_error(checkpoint: str, tmp_path: Path) -> None:
         if row["decision"] == "improved":
             assert row["kp2d_error"] < 0.99 * row["predicted_kp2d_error"]
             assert np.all(np.array(row["q_std"]) > 0)
+            assert not np.allclose(row["q_std"], np.linspace(0.1, 0.5, 46), atol=1e-6)
         else:
             assert row["kp2d_error"] == row["predicted_kp2d_error"]
 
@@ -240,6 +247,7 @@ def test_what_is_wrong_is_said(
         ([str(images), "--checkpoint", checkpoint, "--boxes", str(tmp_path / "boxes.csv")], 2, "no column"),
         ([str(tmp_path / "{0..3}.tar"), "--checkpoint", checkpoint], 2, "--images"),
         ([str(images), "--checkpoint", checkpoint, "--dataset", "x"], 2, "--dataset"),
+        ([str(images), "--checkpoint", checkpoint, "--fps", "nan"], 2, "--fps nan"),
         ([str(images), "--checkpoint", checkpoint, "device=gpu"], 2, "device"),
         ([str(images), "--labels", "0", f"storage.root={tmp_path}/labels"], 1, "No labels are published"),
     ]

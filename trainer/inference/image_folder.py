@@ -30,12 +30,14 @@ class ImageFolder:
 
     boxes: tight person boxes by path below the folder. Without boxes the whole image is taken for one person.
     As photos of a shard: dataset is the folder's name, shard is "", key is the path below the folder.
-    video: the images are successive frames, and the n-th person of each is the same one.
+    fps: the images are successive frames of a video, and the n-th person of each is the same one.
     """
 
-    def __init__(self, folder: Path, boxes: Mapping[str, Sequence[Box]] | None = None, *, video: bool = False) -> None:
+    def __init__(
+        self, folder: Path, boxes: Mapping[str, Sequence[Box]] | None = None, *, fps: float | None = None
+    ) -> None:
         """Raises FileNotFoundError when there are no images, or boxes for images that are not there."""
-        self._folder, self._boxes, self._video = folder.absolute(), boxes, video
+        self._folder, self._boxes, self._fps = folder.absolute(), boxes, fps
         paths = (path for path in self._folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
         names = [path.relative_to(self._folder).as_posix() for path in paths]
         self.names = sorted((n for n in names if not n.startswith(".") and "/." not in n), key=_natural)
@@ -75,7 +77,8 @@ class ImageFolder:
                     keypoints_2d=np.zeros((N_KEYPOINTS, 3)),
                     center=center,
                     scale=(side / 200, side / 200),
-                    track=(f"person{index}", frame) if self._video else None,
+                    track=None if self._fps is None else (f"person{index}", frame),
+                    fps=self._fps,
                 )
                 person_id = PersonId(self._folder.name, "", name, index)
                 people.append(check_person(record, person_id, (width, height)).person)

@@ -1,5 +1,6 @@
 """OpenSim motions of predicted people: one file per track, one row each for people who belong to none."""
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal
@@ -33,7 +34,8 @@ class _Frame:
 class MotionsWriter:
     """Writes below mot/. Holds the tracks of the shard that is being read, which `finish` or the next shard ends.
 
-    fps: frames a second of tracks. order: how the angles of a joint are composed (`pipeline.export.coordinate_order`).
+    fps: frames a second of tracks that name no rate. order: how the angles of a joint are composed, see
+    `pipeline.export.coordinate_order`.
     """
 
     storage: Storage
@@ -42,7 +44,7 @@ class MotionsWriter:
     fps: float
     rejections: list[Rejection] = field(default_factory=list)
     files: int = 0
-    _tracks: dict[str, dict[int, list[_Frame]]] = field(default_factory=dict)
+    _tracks: dict[tuple[str, float], dict[int, list[_Frame]]] = field(default_factory=dict)
     _shard: tuple[str, str] | None = None
 
     def write(self, batch: PredictedPeople, placed: PlacedBodies) -> None:
@@ -56,11 +58,13 @@ class MotionsWriter:
                 self._save(person_file("mot", frame.id, ".mot"), name, np.zeros(1), [frame])
             else:
                 track_id, number = person.track
-                self._tracks.setdefault(track_id, {}).setdefault(number, []).append(frame)
+                track = (track_id, person.fps or self.fps)
+                self._tracks.setdefault(track, {}).setdefault(number, []).append(frame)
 
     def finish(self) -> None:
         """Write the tracks that were gathered. A frame that several people claim is in none: nobody can tell whose."""
-        for track_id, claims in self._tracks.items():
+        rates = Counter(track_id for track_id, _ in self._tracks)
+        for (track_id, fps), claims in self._tracks.items():
             alone = {number: frames[0] for number, frames in sorted(claims.items()) if len(frames) == 1}
             self.rejections += [
                 _claimed(frame.id, track_id, number, len(frames))
@@ -69,9 +73,9 @@ class MotionsWriter:
                 for frame in frames
             ]
             if alone:
-                times = (np.array(list(alone)) - min(alone)) / self.fps
-                first = next(iter(alone.values()))
-                self._save(track_file("mot", first.id, track_id, ".mot"), track_id, times, list(alone.values()))
+                name = track_id if rates[track_id] == 1 else f"{track_id} {fps:g} fps"
+                path = track_file("mot", next(iter(alone.values())).id, name, ".mot")
+                self._save(path, name, (np.array(list(alone)) - min(alone)) / fps, list(alone.values()))
         self._tracks = {}
 
     def _frames(self, batch: PredictedPeople, placed: PlacedBodies) -> Iterator[_Frame]:
@@ -93,6 +97,6 @@ def _claimed(id: PersonId, track_id: str, number: int, claims: int) -> Rejection
         shard=id.shard,
         key=id.key,
         person=id.person,
-        reason=RejectionReason.DUPLICATE_KEY,
+        reason=RejectionReason.DUPLICATE_FRAME,
         detail=f"{claims} people claim frame {number} of track {track_id!r}: it is left out of the motion",
     )

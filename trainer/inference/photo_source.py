@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.shards import ShardInfo, list_shards, read_shard
-from schemas.person import Photo, Rejection
+from schemas.person import MAX_FPS, MIN_FPS, Photo, Rejection
 from trainer.inference.boxes import read_boxes
 from trainer.inference.image_folder import ImageFolder
 from trainer.inference.inference_config import InferenceRequest
@@ -26,6 +26,8 @@ class PhotoSource:
 
 def open_source(request: InferenceRequest) -> PhotoSource:
     """Raises InputError, BoxesError, FileNotFoundError or another OSError of the store."""
+    if request.fps is not None and not MIN_FPS <= request.fps <= MAX_FPS:  # also refuses NaN
+        raise InputError(f"--fps {request.fps:g}: frames a second, {MIN_FPS:g} to {MAX_FPS:g} expected.")
     folder = Path(request.images).expanduser()
     tars = folder.is_dir() and any(folder.glob("*.tar"))
     if not folder.is_dir() or tars:
@@ -33,7 +35,7 @@ def open_source(request: InferenceRequest) -> PhotoSource:
     if request.dataset is not None:
         raise InputError("--dataset is for shards; a folder of images is called by its name.")
     boxes = None if request.boxes is None else read_boxes(request.boxes)
-    images = ImageFolder(folder, boxes, video=request.fps is not None)
+    images = ImageFolder(folder, boxes, fps=request.fps)
     if boxes is None:
         people = "no --boxes: EACH WHOLE IMAGE IS TAKEN FOR ONE PERSON, who should fill it"
     else:
