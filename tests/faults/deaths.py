@@ -67,11 +67,12 @@ class ActorReading(Death):
     kind: str = "actor killed reading a shard"
 
     def inflict(self, small: SmallRound, round: int, driver: Driver, actors: Actors) -> int:
-        tar, killed = f"{small.inputs}/{self.shard:06d}.tar", 0
-        while driver.running and killed < self.kills:
-            killed += sum(kill(pid) for pid in actors.reading(tar))
+        tar = f"{small.inputs}/{self.shard:06d}.tar"
+        dead: set[int] = set()
+        while driver.running and len(dead) < self.kills:
+            dead |= {pid for pid in actors.reading(tar) if pid not in dead and kill(pid)}  # the dying linger
             time.sleep(0.002)
-        return killed
+        return len(dead)
 
 
 @dataclass(frozen=True, kw_only=True)

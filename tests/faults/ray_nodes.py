@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from ray._private.node import Node as ClusterNode
 from ray.cluster_utils import Cluster
 
 STORE_BYTES = 128 * 2**20
@@ -42,6 +43,7 @@ class Actors:
     def __init__(self, cluster: Cluster, driver: int) -> None:
         assert cluster.head_node is not None
         self._logs = Path(cluster.head_node.get_logs_dir_path())
+        self._cluster = cluster
         self._driver = driver
         self._job: str | None = None
 
@@ -59,6 +61,12 @@ class Actors:
         """Those that have the file open."""
         return [pid for pid in self.alive() if _reads(pid, path)]
 
+    def node(self) -> ClusterNode | None:
+        """The node that a living actor runs on, None while there is none: its raylet is the parent."""
+        parents = {_parent(pid) for pid in self.alive()}
+        nodes = self._cluster.list_all_nodes()
+        return next((node for node in nodes if node.all_processes["raylet"][0].process.pid in parents), None)
+
     def kill(self) -> bool:
         """kill -9 one of them; False if none is alive."""
         return any(kill(pid) for pid in self.alive())
@@ -70,6 +78,13 @@ class Actors:
             if time.monotonic() > deadline:
                 raise TimeoutError(f"actors {alive} outlive their driver")
             time.sleep(0.05)
+
+
+def _parent(pid: int) -> int | None:
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    except OSError:
+        return None
 
 
 def kill(pid: int) -> bool:
