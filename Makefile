@@ -7,7 +7,7 @@ CODE := $(wildcard schemas pipeline trainer jobs tests benchmarks)
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo refine-round train-round run-loop test test-slow test-input lint format bench clean
+.PHONY: help setup demo refine-round train-round run-loop test test-slow test-ceph test-faults test-input lint format bench clean
 
 help: ## show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,8 +36,14 @@ run-loop: $(READY) ## publish, train, publish, ... until generation ROUNDS (ARGS
 test: $(READY) ## the default test suite
 	$(BIN)/python -m pytest
 
+test-faults: $(READY) ## kill, fill, cut off and skew real rounds, then check; SEEDS=n (50) seeded kills
+	SEEDS=$(or $(SEEDS),50) $(BIN)/python -m pytest -m faults tests/faults
+
 test-slow: $(READY) ## the tests marked slow
 	$(BIN)/python -m pytest -m slow
+
+test-ceph: $(READY) ## the label store on an older S3, Ceph RADOS Gateway (apt-get install radosgw ceph-mon ceph-osd)
+	$(BIN)/python -m pytest -m ceph
 
 test-input: $(READY) ## 20,000 hostile shards, gadgets and bombs (tests/input)
 	$(BIN)/python -m pytest -m 'input or not input' tests/input -s

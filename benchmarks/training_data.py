@@ -203,6 +203,7 @@ def _labels(ids: list[PersonId]) -> LabelBatch:
         cam_t=np.ones((count, 3), np.float32),
         q_std=rng.uniform(0, 0.5, (count, N_Q)).astype(np.float32),
         anchor_q=np.zeros((count, N_Q), np.float32),
+        anchor_betas=np.zeros((count, 10), np.float32),
         decision=np.full(count, Decision.CONVERTED.value, dtype=object),
         start_source=np.full(count, StartSource.SMPL.value, dtype=object),
         kp2d_error=unknown,

@@ -105,7 +105,7 @@ def _dense(value: Any, shape: tuple[int | None, ...], what: str) -> Array:
         want not in (None, got) for want, got in zip(shape, value.shape, strict=True)
     ):
         raise BodyFileError(f"{what} has shape {value.shape}, expected {shape}: not an official body file")
-    array = np.asarray(value.toarray() if sparse.issparse(value) else value, dtype=np.float64)
+    array = np.asarray(value if isinstance(value, np.ndarray) else value.toarray(), dtype=np.float64)
     if not np.isfinite(array).all():
         raise BodyFileError(f"{what} holds NaN or infinite numbers: the file is damaged; download it again")
     return array

@@ -55,10 +55,17 @@ CHECKS: Final = {
     "parent_rows_present": "every row of the parent generation is present",
     "error_not_above_parent": "kp2d_error is not above parent_kp2d_error, and below it in improved rows",
     "error_not_above_generation": "kp2d_error is not above the one the parent generation recorded",
+    "error_quantiles": "p50 and p95 of kp2d_error are not above the parent's by more than audit.quantile_tolerance",
     "rejected_share": "the share of rejected people is within audit.max_rejected_share",
     "unreadable_share": "the share of unreadable shards is within audit.max_unreadable_share",
 }
 """Name and meaning of every check, in the order of the report."""
+
+FORCEABLE: Final = frozenset({"error_not_above_generation", "error_quantiles", "rejected_share", "unreadable_share"})
+"""Judgements of quality, which somebody may overrule with a reason. The others say that files, identities, values or
+completeness are broken: readers and later rounds rely on those, so nobody may."""
+
+JUDGED_QUANTILES: Final = ("p50", "p95")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,12 +73,14 @@ class AuditConfig:
     """What a generation may at most lack. Shares in [0, 1].
 
     error_tolerance: crop units by which kp2d_error may exceed the parent generation's record, as the parent's
-    camera is solved again (1e-4 = 0.026 px of the 256 px crop).
+    camera is solved again (1e-4 = 0.026 px of the 256 px crop). quantile_tolerance: share by which p50 and p95 of
+    kp2d_error may exceed the parent generation's: people with a first label may be harder ones.
     """
 
     max_rejected_share: float = 0.5
     max_unreadable_share: float = 0.5
     error_tolerance: float = 1e-4
+    quantile_tolerance: float = 0.05
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,6 +116,11 @@ class AuditReport:
     def passed(self) -> bool:
         return not self.failed
 
+    @property
+    def forceable(self) -> bool:
+        """Whether everything that failed is a judgement that somebody may overrule."""
+        return all(check.name in FORCEABLE for check in self.failed)
+
 
 class AuditFailedError(LabelStoreError):
     """The generation failed its audit; nothing was published."""
@@ -117,7 +131,15 @@ class AuditFailedError(LabelStoreError):
         for check in report.failed:
             lines.append(f"  {check.name}: {check.figures or check.failures} (expected: {CHECKS[check.name]})")
             lines += [f"    {example}" for example in check.examples]
+        lines.append(_way_out(report))
         super().__init__("\n".join(lines))
+
+
+def _way_out(report: AuditReport) -> str:
+    if report.forceable:
+        return "If that is as it should be, publish it with a reason, which is recorded: --force-publish 'REASON'."
+    broken = ", ".join(check.name for check in report.failed if check.name not in FORCEABLE)
+    return f"No reason can publish it: {broken} must hold in every generation. Correct the cause and start again."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,8 +177,9 @@ def audit_generation(
     inputs: Sequence[InputShard],
     parent_files: Mapping[tuple[str, str], str],
     config: AuditConfig,
+    parent_metrics: Mapping[str, Quantiles] | None = None,
 ) -> AuditReport:
-    """Audit all staged shards of a run against its inputs and the files of the parent generation.
+    """Audit all staged shards of a run against its inputs, the files and the error quantiles of the parent generation.
 
     `unreadable`: one rejection per shard that could not be read; such a shard may still have been staged with the
     parent's rows. Holds a few files in memory at a time and nothing per row, however many shards there are.
@@ -182,15 +205,17 @@ def audit_generation(
     rejections = [rejection for item in staged for rejection in item.rejections] + [
         rejection for rejection in unreadable if not _recorded(rejection, by_shard)
     ]
-    shares = _share_checks(staged, rejections, unreadable, inputs, config)
-    checks = [shares.get(name) or _check(name, *failures.get(name, (0, ()))) for name in CHECKS]
+    metrics = {name: found for name, sketch in sketches.items() if (found := sketch.quantiles())}
+    judged = _share_checks(staged, rejections, unreadable, inputs, config)
+    judged["error_quantiles"] = _quantile_check(metrics, parent_metrics or {}, config)
+    checks = [judged.get(name) or _check(name, *failures.get(name, (0, ()))) for name in CHECKS]
     return AuditReport(
         checks=tuple(checks),
         rows=rows,
         decisions=_total(item.decisions for item in staged),
         rejections=_total([Counter(str(rejection.reason) for rejection in rejections)]),
         unreadable_shards=tuple(sorted({f"{item.dataset}/{item.shard}" for item in unreadable})),
-        metrics={name: found for name, sketch in sketches.items() if (found := sketch.quantiles())},
+        metrics=metrics,
     )
 
 
@@ -309,6 +334,22 @@ def _share_checks(
         ),
         "unreadable_share": _share("unreadable_share", list(lost.values()), len(inputs), config.max_unreadable_share),
     }
+
+
+def _quantile_check(now: Mapping[str, Quantiles], before: Mapping[str, Quantiles], config: AuditConfig) -> AuditCheck:
+    """The distribution as a whole: no row may rise, but new and carried-over rows have nothing to be held to."""
+    measure = "kp2d_error"
+    if measure not in now or measure not in before:
+        return AuditCheck(name="error_quantiles", failures=0, figures="nothing to compare with")
+    worse, compared = [], []
+    for quantile in JUDGED_QUANTILES:
+        found, parent = getattr(now[measure], quantile), getattr(before[measure], quantile)
+        compared.append(f"{quantile} {found:.4g} (parent {parent:.4g}, at most {config.quantile_tolerance:.0%} more)")
+        if found > parent * (1 + config.quantile_tolerance) + config.error_tolerance:
+            worse.append(f"{quantile} of {measure}: {found:.6g}, in the parent generation {parent:.6g}")
+    return AuditCheck(
+        name="error_quantiles", failures=len(worse), figures=f"{measure} {', '.join(compared)}", examples=tuple(worse)
+    )
 
 
 def _share(name: str, refused: Sequence[str], total: int, limit: float) -> AuditCheck:

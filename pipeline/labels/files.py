@@ -126,7 +126,7 @@ class Staging:
         except ValueError as error:
             logger.warning("%s: %s. The shard is computed again.", self.storage.url(name), error)
             return None
-        problem = self._mismatch(staged, dataset, shard) or corruption(staged, data)
+        problem = self._mismatch(staged, dataset, shard) or corruption(staged, data) or _outdated(data)
         if problem:
             logger.warning("%s: %s. The shard is computed again.", self.storage.url(staged.data_file), problem)
             return None
@@ -150,6 +150,12 @@ def corruption(staged: StagedShard, data: bytes) -> str | None:
     return None if digest == staged.sha256 else f"sha256 {digest[:12]} where the sidecar says {staged.sha256[:12]}"
 
 
+def _outdated(data: bytes) -> str | None:
+    """A run that an older version of the code began, before LABEL_SCHEMA got another column."""
+    schema = pq.read_schema(pa.BufferReader(data))
+    return None if schema.equals(LABEL_SCHEMA) else _schema_difference(schema)
+
+
 def encode(table: pa.Table) -> bytes:
     """Parquet bytes of a table of LABEL_SCHEMA, in its column order. Raises LabelSchemaError."""
     if not table.schema.equals(LABEL_SCHEMA):
@@ -168,19 +174,38 @@ def decode(data: bytes) -> pa.Table:
 
 
 def read_labels(url: str, columns: Sequence[str] | None = None) -> pa.Table:
-    """One label file by the path or s3:// URL that `LabelStore.files` gives, vectors as fixed_size_list."""
+    """One label file by the path or s3:// URL that `LabelStore.files` gives, vectors as fixed_size_list.
+
+    Columns that LABEL_SCHEMA got after the file was written are there all the same: null, vectors zero.
+    """
+    wanted = None if columns is None else list(columns)
     if url.startswith("s3://"):
         folder, _, name = url.rpartition("/")
-        file = pq.ParquetFile(pa.BufferReader(Storage(folder).read(name)))
+        table = pq.ParquetFile(pa.BufferReader(Storage(folder).read(name))).read(columns=wanted, use_threads=False)
     else:
-        file = pq.ParquetFile(url)
-    return file.read(columns=None if columns is None else list(columns), use_threads=False)
+        table = pq.ParquetFile(url).read(columns=wanted, use_threads=False)
+    return _in_todays_columns(table, LABEL_SCHEMA.names if wanted is None else wanted, url)
+
+
+def _in_todays_columns(table: pa.Table, names: Sequence[str], url: str) -> pa.Table:
+    missing = [LABEL_SCHEMA.field(name) for name in names if name not in table.column_names]
+    for field in missing:
+        if pa.types.is_fixed_size_list(field.type):
+            zeros = pa.array(np.zeros(table.num_rows * field.type.list_size, np.float32))
+            table = table.append_column(field, pa.FixedSizeListArray.from_arrays(zeros, type=field.type))
+        elif field.nullable:
+            table = table.append_column(field, pa.nulls(table.num_rows, field.type))
+        else:
+            raise LabelSchemaError(f"{url} has no column {field.name}. A column added later must be nullable.")
+    if not missing:
+        return table
+    return table.select([*names, *(name for name in table.column_names if name not in names)])
 
 
 def person_rows(storage: Storage, name: str, key: str, person: int) -> pa.Table:
     """The rows of one person in a label file: one or none; none also where there is no such file."""
     try:
-        table = decode(storage.read(name))
+        table = _in_todays_columns(decode(storage.read(name)), LABEL_SCHEMA.names, name).select(LABEL_SCHEMA.names)
     except FileNotFoundError:
         return LABEL_SCHEMA.empty_table()
     return table.filter(pa.array(equals(table["key"], key) & equals(table["person"], person)))

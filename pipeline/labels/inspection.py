@@ -125,11 +125,11 @@ def person(store: LabelStore, dataset: str, shard: str, key: str, person: int) -
 
 
 def lineage(store: LabelStore, round: int) -> list[Lineage]:
-    """The chain of generations from `round` back to round 0."""
+    """The chain of generations from `round` back to round 0, through withdrawn and expired ones too."""
     chain = [store.lineage(round)]
-    by_snapshot = {generation.snapshot_id: generation.round for generation in store.rounds()}
-    while (parent := chain[-1].parent_snapshot_id) in by_snapshot:
-        chain.append(store.lineage(by_snapshot[parent]))
+    known = store.lineages()
+    while (parent := chain[-1].parent_snapshot_id) in known:
+        chain.append(store.read_lineage(known[parent]))
     return chain
 
 
@@ -140,6 +140,8 @@ def lineage_table(item: Lineage) -> ResultTable:
     facts["inputs"] = f"{len(shards)} shards, {sum(shard.size for shard in item.inputs)} bytes: {_shortened(shards)}"
     facts["config"] = f"{len(item.config.splitlines())} lines (in full with --format json)"
     facts["metrics"] = ", ".join(f"{name} p50 {q.p50:.4g}, p95 {q.p95:.4g}" for name, q in item.metrics.items())
+    if item.forced is not None:
+        facts["forced"] = f"{item.forced.reason} (failed: {', '.join(item.forced.checks)})"
     for name in ("decisions", "rejections"):
         facts[name] = ", ".join(f"{key} {value}" for key, value in facts[name].items())
     facts["unreadable_shards"] = _shortened(item.unreadable_shards)

@@ -12,10 +12,18 @@ from pipeline.labels.audit import AuditConfig
 from pipeline.labels.catalog import LabelCatalog
 from pipeline.labels.errors import LabelStoreError, NoSuchGenerationError
 from pipeline.labels.files import StagedShard, Staging, person_rows, read_labels
-from pipeline.labels.generation import Generation, describe, planned_files, published_rounds
+from pipeline.labels.generation import (
+    Generation,
+    LineageFile,
+    describe,
+    lineage_files,
+    planned_files,
+    published_rounds,
+)
 from pipeline.labels.lineage import Lineage
 from pipeline.labels.publish import Publication, StepHook
 from pipeline.labels.storage import Storage
+from pipeline.labels.withdrawn import WithdrawnGeneration, withdrawn_generations
 from schemas.person import Rejection
 
 if TYPE_CHECKING:
@@ -33,10 +41,20 @@ class LabelStore:
         self.storage = Storage.at(root)
         self._catalog = LabelCatalog(self.storage, catalog)
 
+    @property
+    def catalog(self) -> LabelCatalog:
+        """The catalog of the label table, for those who change it."""
+        return self._catalog
+
     def rounds(self) -> list[Generation]:
         """The published generations, oldest first."""
         table = self._catalog.load()
         return [] if table is None else [describe(k, snapshot) for k, snapshot in published_rounds(table).items()]
+
+    def withdrawn(self) -> list[WithdrawnGeneration]:
+        """Generations that a rollback or `forget` took from the readers, and whose files are still there."""
+        table = self._catalog.load()
+        return [] if table is None else withdrawn_generations(table)
 
     def generation(self, round: int) -> Generation:
         """Raises NoSuchGenerationError, naming the rounds there are."""
@@ -89,10 +107,20 @@ class LabelStore:
     def lineage(self, round: int) -> Lineage:
         """The full lineage. Raises NoSuchGenerationError, or LabelStoreError if the file is not the one published."""
         generation = self.generation(round)
-        data = self.storage.read(generation.lineage_file)
-        if hashlib.sha256(data).hexdigest() != generation.lineage_sha256:
-            path = self.storage.url(generation.lineage_file)
-            raise LabelStoreError(f"{path} was changed after round {round} was published. Restore it from a backup.")
+        return self.read_lineage(LineageFile(file=generation.lineage_file, sha256=generation.lineage_sha256))
+
+    def lineages(self) -> dict[int, LineageFile]:
+        """Snapshot -> lineage of every generation there ever was: published, withdrawn, or expired."""
+        table = self._catalog.load()
+        return {} if table is None else lineage_files(table)
+
+    def read_lineage(self, source: LineageFile) -> Lineage:
+        """Raises LabelStoreError if the file is not the one that was published."""
+        data = self.storage.read(source.file)
+        if hashlib.sha256(data).hexdigest() != source.sha256:
+            raise LabelStoreError(
+                f"{self.storage.url(source.file)} was changed after it was published. Restore it from a backup."
+            )
         return Lineage.from_json(data)
 
     def query(self, round: int | None = None) -> "duckdb.DuckDBPyConnection":
@@ -103,6 +131,14 @@ class LabelStore:
         """Where the actors of a run write; a few strings, to be handed to them."""
         return Staging(storage=self.storage, round=round, run_id=run_id, config_digest=config_digest)
 
+    def published_by(self, round: int, run_id: str) -> Generation | None:
+        """The generation if this very run has published the round, None if the round is free for it.
+
+        Raises AlreadyPublishedError or RoundOrderError for a round that the run cannot publish.
+        """
+        table = self._catalog.load()
+        return None if table is None else publishing.published_by(table, round, run_id)
+
     def publish(
         self,
         lineage: Lineage,
@@ -110,9 +146,10 @@ class LabelStore:
         unreadable: Sequence[Rejection] = (),
         config: AuditConfig | None = None,
         on_step: StepHook = lambda step: None,
+        force: str | None = None,
     ) -> Publication:
         """Audit and publish a run as generation `lineage.round`; see `pipeline.labels.publish.publish`."""
-        return publishing.publish(self._catalog, lineage, staged, unreadable, config, on_step)
+        return publishing.publish(self._catalog, lineage, staged, unreadable, config, on_step, force)
 
     def nothing_published(self) -> str:
         return (
@@ -124,4 +161,6 @@ class LabelStore:
         if not published:
             return self.nothing_published()
         rounds = ", ".join(str(k) for k in published)
-        return f"Round {round} is not published under {self.storage.root}; published: {rounds}."
+        gone = [item for item in self.withdrawn() if item.generation.round == round]
+        why = f" It was {gone[-1].how} on {gone[-1].when}: {gone[-1].reason}." if gone else ""
+        return f"Round {round} is not published under {self.storage.root}; published: {rounds}.{why}"

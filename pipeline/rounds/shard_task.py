@@ -65,7 +65,7 @@ def process_shard(task: ShardTask, round: int, parent: pa.Table, models: Models,
     rejections: list[Rejection] = []
     tables: list[pa.Table] = []
     predictor = None if round == 0 else models.predictor
-    guessed = with_guesses(_photos(read_shard(task.source), rejections), predictor)
+    guessed = with_guesses(photos_of(read_shard(task.source), rejections), predictor)
     if round > 0 and config.fit.temporal:
         batches = track_batches(guessed, config.fit.batch_size, config.fit.track, rejections)
     else:
@@ -81,7 +81,7 @@ def process_shard(task: ShardTask, round: int, parent: pa.Table, models: Models,
         if rejection.reason is RejectionReason.SHARD_UNREADABLE:
             raise UnreadableShardError(rejection.detail)
     labelled = pa.concat_tables([LABEL_SCHEMA.empty_table(), *tables])
-    carried = _carried_rows(parent, labelled, round)
+    carried = carried_rows(parent, labelled, round)
     return ShardLabels(
         table=pa.concat_tables([labelled, carried]).combine_chunks(),
         readable=labelled.num_rows,
@@ -111,7 +111,7 @@ def carry_over(task: ShardTask, round: int, parent: pa.Table, reason: str) -> Sh
         reason=RejectionReason.SHARD_UNREADABLE,
         detail=reason,
     )
-    table = _carried_rows(parent, LABEL_SCHEMA.empty_table(), round)
+    table = carried_rows(parent, LABEL_SCHEMA.empty_table(), round)
     return ShardLabels(table=table, readable=0, rejections=(rejection,))
 
 
@@ -134,7 +134,7 @@ def _guessed(photos: list[Photo], predictor: Predictor) -> Iterator[tuple[Person
     yield from zip(people, predictor.predict(photos) if people else (), strict=True)
 
 
-def _photos(samples: Iterable[Photo | Rejection], rejections: list[Rejection]) -> Iterator[Photo]:
+def photos_of(samples: Iterable[Photo | Rejection], rejections: list[Rejection]) -> Iterator[Photo]:
     """The photos of a shard as a stream, its rejections gathered on the way."""
     for sample in samples:
         if isinstance(sample, Rejection):
@@ -143,7 +143,7 @@ def _photos(samples: Iterable[Photo | Rejection], rejections: list[Rejection]) -
             yield sample
 
 
-def _carried_rows(parent: pa.Table, labelled: pa.Table, round: int) -> pa.Table:
+def carried_rows(parent: pa.Table, labelled: pa.Table, round: int) -> pa.Table:
     """The parent's rows whose (key, person) is not in `labelled`, as rows of this round, `kept_unreadable`."""
     present = set(_identities(labelled))
     missing = np.array([identity not in present for identity in _identities(parent)], dtype=bool)

@@ -17,7 +17,7 @@ MAX_LABEL_BYTES = 16 * 2**20
 MAX_PEOPLE = 1000
 _MAX_KEY_CHARACTERS = 1024
 _PHOTO_PARTS = frozenset({"jpg", "jpeg"})
-_LABEL_PART = "data.pyd"
+LABEL_PART = "data.pyd"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -35,7 +35,7 @@ class _Sample:
 
     @property
     def labels(self) -> bytes | None:
-        return self.data.get(_LABEL_PART)
+        return self.data.get(LABEL_PART)
 
 
 def read_shard(
@@ -125,7 +125,7 @@ class _ShardReader:
         self._gather(self._sample, part, member, tar)
 
     def _begin(self, key: str) -> _Sample:
-        if problem := _key_problem(key):
+        if problem := key_problem(key):
             return _Sample(key=key, problem=(RejectionReason.UNSAFE_NAME, problem))
         digest = hashlib.blake2b(key.encode(), digest_size=16).digest()
         if digest in self._seen:
@@ -136,7 +136,7 @@ class _ShardReader:
 
     def _gather(self, sample: _Sample, part: str, member: TarMember, tar: TarStream) -> None:
         sample.parts.add(part)
-        limit = MAX_LABEL_BYTES if part == _LABEL_PART else MAX_JPEG_BYTES if part in _PHOTO_PARTS else None
+        limit = MAX_LABEL_BYTES if part == LABEL_PART else MAX_JPEG_BYTES if part in _PHOTO_PARTS else None
         if sample.problem is not None or limit is None:
             return
         if member.size > limit:
@@ -220,7 +220,7 @@ def split_name(name: str) -> tuple[str, str]:
     return (folder + slash + stem, part.lower()) if stem else (name, "")
 
 
-def _key_problem(key: str) -> str | None:
+def key_problem(key: str) -> str | None:
     """Why a key is refused: keys become file names of overlays and rows of tables."""
     if len(key) > _MAX_KEY_CHARACTERS:
         return f"a name of {len(key)} characters, at most {_MAX_KEY_CHARACTERS}: {_printable(key)}"
@@ -232,7 +232,7 @@ def _key_problem(key: str) -> str | None:
 
 
 def _recorded_key(key: str) -> str:
-    return key if _key_problem(key) is None else _printable(key)
+    return key if key_problem(key) is None else _printable(key)
 
 
 def _printable(name: str) -> str:

@@ -52,8 +52,7 @@ def test_columns_are_bsm_names(golden_dir: Path) -> None:
     assert COORDINATES[:6] == (*Q_NAMES[:3], "pelvis_tx", "pelvis_ty", "pelvis_tz")
 
 
-def test_opensim_reads_what_was_written(tmp_path: Path) -> None:
-    opensim = pytest.importorskip("opensim")
+def test_opensim_reads_what_was_written(opensim: Any, tmp_path: Path) -> None:
     wanted = motion()
     path = write(tmp_path, wanted)
     table = opensim.TimeSeriesTable(path)
@@ -157,9 +156,8 @@ def test_the_orders_differ_by_as_much_as_documented() -> None:
 
 
 @pytest.mark.parametrize("order", ["skel", "opensim"])
-def test_a_model_driven_by_the_motion_takes_the_pose(order: str, tmp_path: Path, open_skel: Skel) -> None:
+def test_a_model_driven_by_the_motion_takes_the_pose(opensim: Any, order: str, tmp_path: Path, open_skel: Skel) -> None:
     """Pelvis and right hip as CustomJoints, the knee as a PinJoint. With `skel` the joints list the axes last first."""
-    opensim = pytest.importorskip("opensim")
     q = random_q(6, 3, size=1.2)
     ground = pose_on_ground(q, PelvisOrientation(open_skel.rig))
     written = (opensim_angles(ground) if order == "opensim" else ground).numpy()

@@ -2,6 +2,7 @@
 
 import fcntl
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -45,6 +46,7 @@ def saved(folder: Path, kind: type[Hsmr] | type[Hmr2]) -> str:
         body_digest=load_skel().digest,
         config="",
         code_revision="test",
+        q_std=tuple(np.linspace(0.1, 0.5, 46).tolist()),
     )
     storage = Storage.at(str(folder))
     save_checkpoint(storage, "small.safetensors", kind(SMALL), info)
@@ -115,6 +117,7 @@ def test_predictions_are_the_networks(checkpoint: str, images: Path, tmp_path: P
     assert isinstance(network, Hsmr)
     photos = [photo for photo in ImageFolder(images) if isinstance(photo, Photo)]
     for row, guess in zip(rows(tmp_path / "out"), NetworkPredictor(network, "cpu").predict(photos), strict=True):
+        np.testing.assert_allclose(row["q_std"], np.linspace(0.1, 0.5, 46), atol=1e-6)
         for name in ("q", "betas", "cam_t"):
             np.testing.assert_allclose(row[name], getattr(guess, name), atol=1e-5)
 
@@ -128,8 +131,7 @@ def test_images_as_one_video(checkpoint: str, images: Path, tmp_path: Path) -> N
     assert [(r["track_id"], r["frame"]) for r in rows(output)] == [("person0", i) for i in range(3)]
 
 
-def test_opensim_loads_the_motion_of_a_video(checkpoint: str, images: Path, tmp_path: Path) -> None:
-    opensim = pytest.importorskip("opensim")
+def test_opensim_loads_the_motion_of_a_video(opensim: Any, checkpoint: str, images: Path, tmp_path: Path) -> None:
     output = tmp_path / "out"
     arguments = ["--images", str(images), "--fps", "25", "--checkpoint", checkpoint, "--output", str(output), "--mot"]
     assert main(arguments) == 0
@@ -180,6 +182,7 @@ def test_refinement_lowers_the_error(checkpoint: str, tmp_path: Path) -> None:
         if row["decision"] == "improved":
             assert row["kp2d_error"] < 0.99 * row["predicted_kp2d_error"]
             assert np.all(np.array(row["q_std"]) > 0)
+            assert not np.allclose(row["q_std"], np.linspace(0.1, 0.5, 46), atol=1e-6)
         else:
             assert row["kp2d_error"] == row["predicted_kp2d_error"]
 

@@ -84,11 +84,13 @@ def test_a_loop_killed_in_training_ends_as_if_nothing_had_happened(tmp_path: Pat
     loop = [sys.executable, str(ROOT / "jobs" / "run_loop.py"), "--rounds", "1"]
     command = [*loop, f"data.shards={shards}", f"storage.root={root}", *overrides]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
-    log = (tmp_path / "log").open("w")
-    driver = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
-    wait_for(lambda: list(root.glob("training/round=00000/run=*/state.pt")), seconds=400)
-    os.kill(driver.pid, signal.SIGKILL)
-    driver.wait()
+    with (tmp_path / "log").open("w") as log:
+        driver = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+    try:
+        wait_for(lambda: list(root.glob("training/round=00000/run=*/state.pt")), seconds=400)
+    finally:
+        os.kill(driver.pid, signal.SIGKILL)
+        driver.wait()
     store = LabelStore(str(root))
     assert [generation.round for generation in store.rounds()] == [0]
     (record,) = read_records(store.storage, 0)

@@ -92,7 +92,8 @@ def keypoints_3d_in_crop(keypoints_3d: NDArray[np.float32], augmentation: Augmen
 
 def _near(points: NDArray[Any], farthest: float) -> NDArray[Any]:
     """One hostile point must not outweigh all others in a loss: beyond `farthest` it loses place and confidence."""
-    return np.where((np.abs(points[:, :-1]) <= farthest).all(1)[:, None], points, 0.0)
+    near = (np.abs(points[:, :-1]) <= farthest).all(1, keepdims=True)
+    return np.where(near, points, 0.0)
 
 
 def q_in_crop(q: NDArray[np.float32], flip: NDArray[np.bool_], rotation: NDArray[np.float64]) -> NDArray[np.float32]:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from tqdm import tqdm
 
@@ -15,6 +16,7 @@ from pipeline.config import ConfigError
 from pipeline.fit import Skelify
 from pipeline.labels import LabelStore, Storage
 from schemas.person import Rejection
+from schemas.skel import N_Q
 from trainer.checkpoint import CheckpointError, load_checkpoint
 from trainer.inference.inference_config import DEFAULT_FPS, InferenceConfig, InferenceRequest
 from trainer.inference.label_poses import LabelPoses
@@ -64,10 +66,10 @@ def run_inference(
     source = open_source(request)
     device = _device(config)
     skel = load_skel(config.body.source, gender=config.body.gender, device=device, dtype=torch.float64)
-    poses, origin = _poses(request, config, skel, device, tell)
+    poses, q_std, origin = _poses(request, config, skel, device, tell)
     tell(f"input: {source.what}")
     with _own_folder(request.output):
-        run = PredictionRun(source.items, poses, config.batch_size)
+        run = PredictionRun(source.items, poses, q_std, config.batch_size)
         files = _ResultWriters(request, skel)
         refine = _refiner(request, config, skel)
         metadata = {**origin, "body_digest": skel.digest, "code_revision": code_revision}
@@ -133,17 +135,15 @@ class _ResultWriters:
 
 def _poses(
     request: InferenceRequest, config: InferenceConfig, skel: Skel, device: str, tell: Callable[[str], None]
-) -> tuple[PosesOfPhotos, dict[str, str]]:
-    """Where poses come from, and how the table's metadata say so."""
+) -> tuple[PosesOfPhotos, np.ndarray, dict[str, str]]:
+    """Where poses come from, how far their q (46,) may be off, and what the table's metadata say of both."""
     if request.labels is not None:
         store = LabelStore(config.storage.root, config.storage.catalog)
         generation = store.generation(request.labels)
         _compare_bodies(store.lineage(request.labels).body_digest, skel, tell)
         tell(f"poses: labels of round {request.labels} under {store.storage.root}")
-        return LabelPoses(store, request.labels), {
-            "labels_round": str(request.labels),
-            "labels_snapshot_id": str(generation.snapshot_id),
-        }
+        origin = {"labels_round": str(request.labels), "labels_snapshot_id": str(generation.snapshot_id)}
+        return LabelPoses(store, request.labels), np.zeros(N_Q), origin
     if request.checkpoint is None:
         raise InputError("Say where poses come from: --checkpoint FILE or --labels ROUND.")
     checkpoint = load_checkpoint(request.checkpoint)
@@ -152,10 +152,9 @@ def _poses(
     if checkpoint.info is not None:
         _compare_bodies(checkpoint.info.body_digest, skel, tell)
     tell(f"poses: {request.checkpoint} (sha256 {checkpoint.digest[:12]}) on {device}")
-    return NetworkPredictor(checkpoint.network, device), {
-        "checkpoint": request.checkpoint,
-        "checkpoint_sha256": checkpoint.digest,
-    }
+    measured = checkpoint.info.q_std if checkpoint.info is not None else ()
+    origin = {"checkpoint": request.checkpoint, "checkpoint_sha256": checkpoint.digest}
+    return NetworkPredictor(checkpoint.network, device), np.array(measured or [0.0] * N_Q), origin
 
 
 def _compare_bodies(digest: str, skel: Skel, tell: Callable[[str], None]) -> None:

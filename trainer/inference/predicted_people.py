@@ -27,25 +27,27 @@ class PosesOfPhotos(Protocol):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refinement:
     """What SKELify made of N predictions: decision (N,) as in a label generation; kp2d errors (N,) in crop units,
-    before and after, each under the camera solved for it, NaN without usable keypoints; q_std (N, 46) rad, 0 where the
-    prediction was kept.
+    before and after, each under the camera solved for it, NaN without usable keypoints.
     """
 
     decision: Sequence[str]
     predicted_kp2d_error: Float[np.ndarray, "N"]
     kp2d_error: Float[np.ndarray, "N"]
-    q_std: Float[np.ndarray, "N 46"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PredictedPeople:
-    """N people, each with the photo; q (N, 46) rad, betas (N, 10), cam_t (N, 3) m in the camera of the crop."""
+    """N people, each with the photo; q (N, 46) rad, betas (N, 10), cam_t (N, 3) m in the camera of the crop.
+
+    q_std (N, 46) rad: how far q may be off, 0 where nothing tells.
+    """
 
     people: Sequence[Person]
     photos: Sequence[Photo]
     q: Float[np.ndarray, "N 46"]
     betas: Float[np.ndarray, "N 10"]
     cam_t: Float[np.ndarray, "N 3"]
+    q_std: Float[np.ndarray, "N 46"]
     refinement: Refinement | None = None
 
     def __len__(self) -> int:
@@ -64,10 +66,14 @@ class PlacedBodies:
 
 @dataclass(slots=True)
 class PredictionRun:
-    """One pass over photos. `rejections` and the counts grow as `batches` is read."""
+    """One pass over photos. `rejections` and the counts grow as `batches` is read.
+
+    q_std (46,) rad: how far any q of `poses` may be off, 0 where nothing tells.
+    """
 
     source: Iterable[Photo | Rejection]
     poses: PosesOfPhotos
+    q_std: Float[np.ndarray, "46"]
     people_at_once: int = 64
     photos: int = 0
     rejections: list[Rejection] = field(default_factory=list)
@@ -105,6 +111,7 @@ class PredictionRun:
                 q=_stacked([g.q for g in guesses], N_Q),
                 betas=_stacked([g.betas for g in guesses], N_BETAS),
                 cam_t=_stacked([g.cam_t for g in guesses], 3),
+                q_std=np.tile(self.q_std.astype(np.float32), (len(kept), 1)),
             )
 
 

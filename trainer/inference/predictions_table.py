@@ -35,17 +35,18 @@ PREDICTION_SCHEMA: Final = pa.schema(
         pa.field("q", _vector(N_Q), nullable=False),
         pa.field("betas", _vector(N_BETAS), nullable=False),
         pa.field("cam_t", _vector(3), nullable=False),
+        pa.field("q_std", _vector(N_Q), nullable=False),
         pa.field("pelvis", _vector(3), nullable=False),
         pa.field("photo_focal_px", pa.float64(), nullable=False),
         pa.field("photo_cam_t", _vector(3), nullable=False),
     ]
 )
-"""One row per person. q rad; center, side px: the square crop; cam_t m in its camera; pelvis m: joint 0 without
-translation; photo_focal_px, photo_cam_t m: `pipeline.export.photo_camera`. shard is "" for a folder of images.
+"""One row per person. q, q_std rad (q_std is 0 where nothing tells); center, side px: the square crop; cam_t m in its
+camera; pelvis m: joint 0 without translation; photo_focal_px, photo_cam_t m: `pipeline.export.photo_camera`. shard is
+"" for a folder of images.
 """
 
 REFINED_FIELDS: Final = (
-    pa.field("q_std", _vector(N_Q), nullable=False),
     pa.field("decision", pa.string(), nullable=False),
     pa.field("predicted_kp2d_error", pa.float64()),
     pa.field("kp2d_error", pa.float64()),
@@ -127,12 +128,13 @@ def _columns(batch: PredictedPeople, placed: PlacedBodies) -> dict[str, pa.Array
         "q": _vectors(batch.q),
         "betas": _vectors(batch.betas),
         "cam_t": _vectors(batch.cam_t),
+        "q_std": _vectors(batch.q_std),
         "pelvis": _vectors(placed.pelvis),
         "photo_cam_t": _vectors(placed.photo_cam_t),
     }
     if batch.refinement is not None:
         found = batch.refinement
-        columns |= {"q_std": _vectors(found.q_std), "decision": pa.array(found.decision, pa.string())}
+        columns["decision"] = pa.array(found.decision, pa.string())
         for name in ("predicted_kp2d_error", "kp2d_error"):
             values = getattr(found, name).astype(np.float64)
             columns[name] = pa.array(values, mask=~np.isfinite(values))

@@ -32,7 +32,6 @@ def refine_predictions(batch: PredictedPeople, skelify: Skelify, accept: AcceptC
         decision=[one.value for one in decision],
         predicted_kp2d_error=as_numpy(before.kp2d_error),
         kp2d_error=np.where(better, as_numpy(after.kp2d_error), as_numpy(before.kp2d_error)),
-        q_std=np.where(better[:, None], as_numpy(fit.q_std), 0.0),
     )
 
     def chosen(new: Tensor, old: np.ndarray) -> np.ndarray:
@@ -43,5 +42,6 @@ def refine_predictions(batch: PredictedPeople, skelify: Skelify, accept: AcceptC
         q=chosen(fit.q, batch.q),
         betas=chosen(fit.betas, batch.betas),
         cam_t=chosen(after.cam_t, batch.cam_t),
+        q_std=chosen(fit.q_std, batch.q_std),
         refinement=found,
     )
