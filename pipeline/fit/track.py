@@ -84,15 +84,15 @@ class TrackFit:
         """Fit the frames of one track together, from what `Skelify` found for each of them.
 
         times: s, ascending; what lies far apart hardly binds each other. Every frame is held to its own anchor, as
-        before (`first.anchor_q`); mean_pose: where that is the mean pose, which holds less.
-        The result has the same betas in every row; one frame alone is returned as it came. q_std is that of each frame
-        by itself, so it errs on the safe side.
+        before (`first.anchor_q`), and the shape to the mean of theirs; mean_pose: where the anchor is the mean pose,
+        which holds less. The result has the same betas in every row; one frame alone is returned as it came. q_std is
+        that of each frame by itself, so it errs on the safe side.
 
         Raises ValueError when times do not ascend or shapes disagree, and for the published objective.
         """
         seconds = self._times(times, len(first.q))
         loosely = torch.zeros(len(first.q), dtype=torch.bool) if mean_pose is None else mean_pose
-        anchor = Anchor(first.anchor_q, loosely)
+        anchor = Anchor(first.anchor_q, loosely, first.anchor_betas)
         problem = self.skelify.problem(keypoints, first.q, first.betas, first.cam_t, anchor, keypoints_3d)
         if len(first.q) < 2:
             return first
@@ -184,7 +184,7 @@ def _with_one_shape(problem: Problem, first: SkelifyResult) -> Tensor:
 
 
 def _with_shared_hold(problem: Problem) -> Problem:
-    """The hold on the betas divided among the frames, so that it counts once for the track."""
+    """The hold on the betas divided among the frames, so that it counts once for the track: to the mean of theirs."""
     precision = problem.terms.precision.clone()
     precision[:, _SHARED] /= len(precision)
     return problem._replace(terms=replace(problem.terms, precision=precision))
