@@ -39,7 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
         print("\n".join(valid_keys(RoundConfig)))
         return 0
     try:
-        return _refine(options.round, load_config(RoundConfig, options.overrides))
+        return _refine(options.round, load_config(RoundConfig, options.overrides), options.force_publish)
     except ConfigError as error:
         return _fail(2, error)
     except KeyboardInterrupt:
@@ -53,6 +53,13 @@ def _parser() -> argparse.ArgumentParser:
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--round", type=_round, metavar="K", help="the generation to make; K-1 must be published")
     what.add_argument("--keys", action="store_true", help="list the keys of all overrides and stop")
+    parser.add_argument(
+        "--force-publish",
+        type=_reason,
+        metavar="REASON",
+        help="publish although the audit doubts the quality; the reason and the failed checks become part of the "
+        "lineage. Broken files, identities or missing people are never published",
+    )
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="override of a setting, such as run.actors=2")
     return parser
 
@@ -63,7 +70,13 @@ def _round(text: str) -> int:
     return int(text)
 
 
-def _refine(round: int, config: "RoundConfig") -> int:
+def _reason(text: str) -> str:
+    if not text.strip():
+        raise argparse.ArgumentTypeError("a reason in words is expected: it becomes part of the lineage")
+    return text.strip()
+
+
+def _refine(round: int, config: "RoundConfig", force_publish: str | None) -> int:
     from rich.console import Console
 
     from jobs.environment import code_revision, ray_address
@@ -79,8 +92,14 @@ def _refine(round: int, config: "RoundConfig") -> int:
     refuse_lost_paths(config)
     address = ray_address()
     try:
-        predictor = chosen_predictor(round, config)
-        result = run_round(round, config, predictor=predictor, ray_address=address, code_revision=code_revision())
+        result = run_round(
+            round,
+            config,
+            predictor=chosen_predictor(round, config),
+            ray_address=address,
+            code_revision=code_revision(),
+            force_publish=force_publish,
+        )
     except (LabelStoreError, StagingError, ActorStartError, BodyFileError, CheckpointError, OSError) as error:
         return _fail(1, error)
     store = open_store(config)
@@ -90,6 +109,8 @@ def _refine(round: int, config: "RoundConfig") -> int:
     else:
         work = f"{result.computed} shards computed, {result.reused} reused"
         print(f"Round {round} is published under {store.storage.root} ({work}).")
+    if result.generation.forced is not None:
+        print(f"Published against the audit ({', '.join(result.generation.forced.checks)}): force is in the lineage.")
     print(f"Look at it: python jobs/inspect_labels.py show {round} storage.root={config.storage.root}")
     return 0
 

@@ -97,6 +97,12 @@ class LabelBatch:
     def __len__(self) -> int:
         return len(self.ids)
 
+    def take(self, rows: NDArray[np.intp]) -> Self:
+        """The labels at these positions, in this order."""
+        ids = tuple(self.ids[i] for i in rows)
+        arrays = {item.name: getattr(self, item.name)[rows] for item in fields(self) if item.name != "ids"}
+        return replace(self, ids=ids, **arrays)
+
     def to_table(self, round: int) -> pa.Table:
         """Rows of LABEL_SCHEMA, in the order of the batch."""
         columns: dict[str, pa.Array] = {

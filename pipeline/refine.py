@@ -1,5 +1,6 @@
 """Round k >= 1: SKELify each person from the parent label and from the network's prediction, keep the best of all."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -10,10 +11,12 @@ from pipeline.acceptance import AcceptConfig, Measured, judge, measure
 from pipeline.batch import LabelBatch, PersonBatch
 from pipeline.body import Smpl
 from pipeline.convert import as_numpy, stored
-from pipeline.fit import Anchor, Skelify
+from pipeline.fit import Anchor, Skelify, TrackFit
 from pipeline.fit.skelify import SkelifyResult
+from pipeline.fused_anchor import fused_anchor
 from pipeline.metrics import pve_mm
 from pipeline.prediction import PredictionBatch
+from pipeline.tracks import TrackPart
 from schemas.labels import Decision, StartSource
 
 
@@ -42,19 +45,28 @@ def refine_people(
     skelify: Skelify,
     smpl: Smpl,
     accept: AcceptConfig,
+    track_fit: TrackFit | None = None,
+    tracks: Sequence[TrackPart] = (),
 ) -> LabelBatch:
     """Labels of the next generation, one row per person of the batch, in its order.
 
     Everyone is fitted from the parent label, or from the mean pose where there is none, and once more from the
     prediction where there is one. The second fit replaces the first, and the better of them the parent label, only by
     the acceptance rule; errors are those of the float32 numbers that are stored.
+
+    tracks: rows of the batch that are one person's video. Their candidates are fitted once more, together; then each
+    frame is judged alone, as everyone is, so a track may end with frames that keep their parent's shape
+    (docs/decisions/0019-tracks.md).
     """
     with torch.no_grad():
         skel = skelify.model
         images = _Images(_own(skelify, batch.keypoints), _own(skelify, batch.keypoints_3d))
         candidate = _measured(*_fit_from_parents(images, parent, skelify), batch, images, skelify, smpl)
         if prediction is not None and prediction.available.any():
-            candidate = _with_rivals(candidate, prediction, batch, images, skelify, smpl, accept)
+            candidate = _with_rivals(candidate, prediction, parent, batch, images, skelify, smpl, accept)
+        if track_fit is not None:
+            for part in tracks:
+                candidate = _with_track(candidate, part, track_fit, batch, images, skelify, smpl)
         has_parent = torch.as_tensor(parent.has_label, device=skel.device)
         before = measure(skel, _own(skelify, parent.q), _own(skelify, parent.betas), images.keypoints)
         decisions = judge(before, candidate.measured, has_parent, images.keypoints, accept)
@@ -87,18 +99,29 @@ def _fit_from_parents(images: _Images, parent: LabelBatch, skelify: Skelify) -> 
 def _with_rivals(
     candidate: _Candidate,
     prediction: PredictionBatch,
+    parent: LabelBatch,
     batch: PersonBatch,
     images: _Images,
     skelify: Skelify,
     smpl: Smpl,
     accept: AcceptConfig,
 ) -> _Candidate:
-    """The candidates, each replaced by the fit from the person's prediction where the acceptance rule prefers that."""
+    """The candidates, each replaced by the fit from the person's prediction where the acceptance rule prefers that.
+
+    That fit is held to what the parent's anchor and the prediction say together, to the prediction for people without a
+    label (docs/decisions/0013-predictions.md).
+    """
     chosen = np.flatnonzero(prediction.available)
     rows = torch.as_tensor(chosen, device=images.keypoints.device)
     seen = _Images(images.keypoints[rows], images.keypoints_3d[rows])
     q, betas, cam_t = (_own(skelify, x[chosen]) for x in (prediction.q, prediction.betas, prediction.cam_t))
-    fit = skelify.fit(seen.keypoints, q, betas, cam_t, None, seen.keypoints_3d)
+    known = torch.as_tensor(parent.has_label[chosen], device=rows.device)
+    together = fused_anchor(
+        _own(skelify, parent.anchor_q[chosen]), q, skelify.anchor_std, _own(skelify, prediction.q_std)
+    )
+    shape = torch.where(known[:, None], _own(skelify, parent.anchor_betas[chosen]), betas)
+    anchor = Anchor(torch.where(known[:, None], together, q), torch.zeros_like(known), shape)
+    fit = skelify.fit(seen.keypoints, q, betas, cam_t, anchor, seen.keypoints_3d)
     source = np.full(len(chosen), StartSource.PREDICTION, dtype=object)
     rival = _measured(fit, source, batch.take(chosen), seen, skelify, smpl)
     incumbent = _taken(candidate, rows)
@@ -106,6 +129,29 @@ def _with_rivals(
     decisions = judge(incumbent.measured, rival.measured, everyone, seen.keypoints, accept)
     better = torch.tensor([decision == Decision.IMPROVED for decision in decisions], device=rows.device)
     return _replaced(candidate, rows[better], _taken(rival, torch.nonzero(better).squeeze(1)))
+
+
+def _with_track(
+    candidate: _Candidate,
+    part: TrackPart,
+    track_fit: TrackFit,
+    batch: PersonBatch,
+    images: _Images,
+    skelify: Skelify,
+    smpl: Smpl,
+) -> _Candidate:
+    """The candidates with those of one track replaced by its common fit. Frames that are not finite take no part."""
+    usable = as_numpy(candidate.measured.finite)[part.rows]
+    chosen = part.rows[usable]
+    if len(chosen) < 2:
+        return candidate
+    rows = torch.as_tensor(chosen, device=images.keypoints.device)
+    seen, first = _Images(images.keypoints[rows], images.keypoints_3d[rows]), _taken(candidate, rows)
+    mean_pose = torch.as_tensor(first.source == StartSource.MEAN_POSE)
+    fit = track_fit.fit(seen.keypoints, torch.as_tensor(part.times[usable]), first.fit, mean_pose, seen.keypoints_3d)
+    together = _measured(fit, first.source, batch.take(chosen), seen, skelify, smpl)
+    finite = torch.nonzero(together.measured.finite).squeeze(1)
+    return _replaced(candidate, rows[finite], _taken(together, finite))
 
 
 def _measured(

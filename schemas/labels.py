@@ -23,6 +23,7 @@ class Decision(StrEnum):
     KEPT_FAR_FROM_SMPL = "kept_far_from_smpl"
     KEPT_UNREADABLE = "kept_unreadable"
     NO_LABEL = "no_label"
+    IMPORTED = "imported"  # taken from the labels of somebody else, in a round 0
 
 
 class StartSource(StrEnum):
@@ -32,6 +33,7 @@ class StartSource(StrEnum):
     PARENT = "parent"  # the parent generation's label
     PREDICTION = "prediction"  # the network of the previous round
     MEAN_POSE = "mean_pose"
+    IMPORTED = "imported"
     NONE = "none"
 
 

@@ -9,6 +9,9 @@ from numpy.typing import NDArray
 
 Float32 = NDArray[np.float32]
 
+MIN_FPS, MAX_FPS = 1.0, 1000.0
+"""Frame rates that a video may have; what lies outside was never meant as one."""
+
 
 class PersonId(NamedTuple):
     """Identity of a label, for ever: `person` is the position in the original data.pyd list, never renumbered."""
@@ -33,7 +36,7 @@ class Person:
 
     keypoints_2d (44, 3) x px, y px, confidence; keypoints_3d (44, 4) m and confidence, camera axes, relative to mid
     hip, or all zero; center (2,) px and side px of the square person crop (SPEC section 1).
-    track: (track_id, frame) for video, from extra_info, else None.
+    track: (track_id, frame) for video, from extra_info, else None; fps: frames a second, where extra_info has it.
     """
 
     id: PersonId
@@ -43,12 +46,13 @@ class Person:
     side: float
     smpl: SmplLabel | None
     track: tuple[str, int] | None = None
+    fps: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Photo:
-    """One sample of a shard: the JPEG bytes (checked to decode, unless `read_shard` was told not to), its size in px, its
-    readable people (maybe none).
+    """One sample of a shard: the JPEG bytes (checked to decode, unless `read_shard` was told not to), its size in px,
+    its readable people (maybe none).
     """
 
     key: str
@@ -74,12 +78,24 @@ class RejectionReason(StrEnum):
     BAD_BOX = "bad_box"
     TOO_LARGE = "too_large"
     UNSAFE_NAME = "unsafe_name"
+    PREDICTION_UNUSABLE = "prediction_unusable"
     KEYPOINTS_NOT_FINITE = "keypoints_not_finite"
     SMPL_NOT_FINITE = "smpl_not_finite"
+    BAD_FRAME_RATE = "bad_frame_rate"
+    DUPLICATE_FRAME = "duplicate_frame"
 
 
-REPAIRS = frozenset({RejectionReason.KEYPOINTS_NOT_FINITE, RejectionReason.SMPL_NOT_FINITE})
-"""Reasons that only remove a part of a person (the points' confidence, the SMPL label); the person itself is kept."""
+REPAIRS = frozenset(
+    {
+        RejectionReason.KEYPOINTS_NOT_FINITE,
+        RejectionReason.SMPL_NOT_FINITE,
+        RejectionReason.BAD_FRAME_RATE,
+        RejectionReason.DUPLICATE_FRAME,
+    }
+)
+"""Reasons that only remove a part of a person (the points' confidence, the SMPL label, the place in a track); the
+person itself is kept.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

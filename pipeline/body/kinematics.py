@@ -5,7 +5,7 @@ d(R)/dp = skew(spin_p) R.
 """
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from math import pi
 
 import torch
@@ -41,13 +41,14 @@ LEVELS = _levels()
 """Joints by depth in the tree, so that one batched product does a whole level."""
 
 
-def subtree_table() -> list[list[bool]]:
+@cache
+def subtree_table() -> tuple[tuple[bool, ...], ...]:
     """table[j][b]: does bone b move with joint j?"""
     table = [[j == b for b in range(N_JOINTS)] for j in range(N_JOINTS)]
     for b in range(1, N_JOINTS):
         for j in range(N_JOINTS):
             table[j][b] = table[j][b] or table[j][PARENTS[b]]
-    return table
+    return tuple(tuple(row) for row in table)
 
 
 def _children() -> list[int]:

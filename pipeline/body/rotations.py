@@ -182,8 +182,8 @@ def euler_from_matrix(r: Float[Tensor, "... 3 3"], order: str) -> Float[Tensor, 
 
     The middle angle is atan2(sine, hypot) instead of asin(sine): the same value, but finite in float32 at +-90 degrees
     and with a bounded gradient. At the gimbal itself c = 0 is chosen, so the rotation is always reproduced.
-    Within 0.6 degrees of the gimbal, where the gradients of a and c grow without bound, both are scaled down alike;
-    a step against the gradient of any function of the rotation still goes down.
+    Within 0.6 degrees of the gimbal, where the gradients of a and c grow without bound, both are scaled down alike
+    (decision 0010).
     """
     i, j, k = ("XYZ".index(letter) for letter in order)
     sign = 1.0 if (j - i) % 3 == 1 else -1.0

@@ -21,6 +21,7 @@ from torch import Tensor
 from pipeline.body.skel import Skel
 from pipeline.camera import project, rough_camera
 from pipeline.fit import restarts
+from pipeline.fit.compiled_linearise import linearise_people
 from pipeline.fit.compiled_solver import Stage, solve
 from pipeline.fit.compiled_terms import Kernel
 from pipeline.fit.image_objective import CAM, ImageObjective, cam_t_of, linearise
@@ -116,6 +117,13 @@ class Skelify:
     def bounds(self) -> Bounds:
         """Where the search may go (59,): the joint limits and plausible shapes, or anywhere with the published one."""
         return self._bounds
+
+    @property
+    def anchor_std(self) -> Float[Tensor, "46"]:
+        """How far a labelled person's q may lie from the anchor, one standard deviation, rad; in the model's dtype."""
+        std = self.config.anchor_std * self._reach
+        std = torch.cat([torch.full_like(std[:N_UNLIMITED], self.config.orientation_std), std[N_UNLIMITED:]])
+        return std.to(self.model.dtype)
 
     def _search_range(self) -> Bounds:
         bounds = fit_bounds(self._solver.rig.sources)
@@ -259,10 +267,21 @@ class Skelify:
         """The objective of A people at x."""
         return linearise(self._solver, self.orientation, x, terms, kernel_scale)
 
+<<<<<<< HEAD
     def _objective(
         self, keypoints: Tensor, points_3d: Tensor, start: Tensor, held: Tensor, mean_pose: Tensor
     ) -> ImageObjective:
         """held (B, 56): the q and betas that the people are held to; mean_pose (B,): where that q is the mean pose."""
+=======
+    def evaluate(self, x: Float[Tensor, "A 59"], terms: ImageObjective) -> Linearised:
+        """`linearise` at the last pass's kernel scale; on the CPU in the compiled loop."""
+        if x.is_cuda:
+            return self.linearise(x, terms, self.config.kernel_scale)
+        kernel, threads = self._solver.keypoint_operator.kernel, torch.get_num_threads()
+        return linearise_people(x, terms.targets(), self.config.kernel_scale, self.orientation, kernel, threads)
+
+    def _objective(self, keypoints: Tensor, points_3d: Tensor, start: Tensor, anchor: Anchor) -> ImageObjective:
+>>>>>>> main
         if self.config.objective == "hsmr":
             return self._published(keypoints, start)
         config = self.config

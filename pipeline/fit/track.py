@@ -1,42 +1,56 @@
 """SKELify for video: one person over the frames of a track, with one shape and smooth motion.
 
-  sum over frames of the per-frame objective of `Skelify`
-+ sum_t h_t |a_t / acceleration_std|^2,  a_t the second derivative of q and camera over frame numbers, h_t the mean gap
+  sum over frames of the per-frame objective of `Skelify` + what `MotionPrior` asks of the accelerations of q and camera
 
-The pelvis accelerates by spin vectors. Unknowns: 49 a frame and 10 betas for all. The normal matrix is block
-pentadiagonal with a border: a banded Cholesky factorisation solves it in time linear in the number of frames.
+The pelvis accelerates by spin vectors. Unknowns: 49 a frame and 10 betas for all. The prior's scales are learned from
+the track between the first passes; `BandedNormal` solves each step in time linear in the number of frames.
 """
 
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from numpy.typing import NDArray
-from scipy.linalg import cho_solve_banded, cholesky_banded
 from torch import Tensor
 
+from pipeline.fit.banded_normal import BandedNormal
 from pipeline.fit.image_objective import CAM
+from pipeline.fit.motion_prior import MotionPrior
 from pipeline.fit.skelify import Anchor, Problem, Skelify, SkelifyResult
 from pipeline.levenberg_marquardt import Linearised, Minimum
-from schemas.skel import N_BETAS, N_Q, N_UNLIMITED
+from schemas.person import MAX_FPS, MIN_FPS
+from schemas.skel import N_Q, N_UNLIMITED
 
-Array = NDArray[np.float64]
-Mask = NDArray[np.bool_]
+Array = NDArray[np.floating]
 
-_OWN = [*range(N_Q), *range(CAM, CAM + 3)]
-_N = len(_OWN)
+_OWN = np.array([*range(N_Q), *range(CAM, CAM + 3)])
+_SHARED = slice(N_Q, CAM)
+_COARSE_ITERATIONS, _COARSE_TOLERANCE = 4, 1e-4
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrackConfig:
-    """Standard deviations of the acceleration, per frame of 1/60 s squared, and when to stop."""
+    """Frame rate where none is recorded, the guess that the motion's scales start from, and when to stop.
 
-    joint_acceleration_std: float = 0.02  # rad
-    orientation_acceleration_std: float = 0.02  # rad
-    camera_acceleration_std: float = 0.01  # m across the view, and of the log of the depth
+    The standard deviations are of the mean acceleration over 1/60 s. max_frames: a longer track is fitted in parts of
+    at most so many frames, since memory grows with them (docs/performance.md).
+    """
+
+    fps: float = 30.0
+    joint_acceleration_std: float = 72.0  # rad/s^2
+    orientation_acceleration_std: float = 72.0  # rad/s^2
+    camera_acceleration_std: float = 36.0  # m/s^2 across the view, and of the log of the depth
+    reestimates: int = 5  # how often the standard deviations are estimated anew from the track; 0 keeps the guess
     max_iterations: int = 20
     relative_tolerance: float = 1e-5
+    max_frames: int = 1000
+
+    def __post_init__(self) -> None:
+        if not MIN_FPS <= self.fps <= MAX_FPS:  # also refuses NaN
+            raise ValueError(f"fit.track.fps={self.fps}: frames a second, {MIN_FPS:g} to {MAX_FPS:g} expected.")
+        if self.max_frames < 3:
+            raise ValueError(f"fit.track.max_frames={self.max_frames}: at least 3 expected, below there is no motion.")
 
 
 @dataclass(frozen=True)
@@ -49,40 +63,11 @@ class _Point:
     acceleration: Array
 
 
-@dataclass(frozen=True)
-class _Smoothness:
-    """Second differences D (T - 2, T) as their three diagonals, row weights h (T - 2,), precision (49,)."""
-
-    frames: int
-    stencil: Array
-    weight: Array
-    precision: Array
-
-    def cost(self, acceleration: Array) -> float:
-        return float((self.weight[:, None] * acceleration**2 * self.precision).sum())
-
-    def gradient(self, acceleration: Array) -> Array:
-        """D^T h a / std^2 (T, 49)."""
-        pull = self.weight[:, None] * acceleration * self.precision
-        total = np.zeros((self.frames, _N))
-        for k in range(3):
-            total[k : k + len(pull)] += self.stencil[k, :, None] * pull
-        return total
-
-    def bands(self) -> Array:
-        """(3, T): main diagonal of D^T h D and the two beside it, padded with zeros at the end."""
-        rows = len(self.weight)
-        bands = np.zeros((3, self.frames))
-        for k in range(3):
-            for later in range(k, 3):
-                bands[later - k, k : k + rows] += self.weight * self.stencil[k] * self.stencil[later]
-        return bands
-
-
 class TrackFit:
     """Fits whole tracks; a track is the independent unit, as a person is for `Skelify`.
 
-    >>> result = TrackFit(Skelify(skel)).fit(keypoints, frames, q, betas, cam_t)   # T frames of one person
+    >>> first = skelify.fit(keypoints, q, betas, cam_t)                  # T frames of one person, each for itself
+    >>> result = TrackFit(skelify).fit(keypoints, frames / fps, first)   # together
     """
 
     def __init__(self, skelify: Skelify, config: TrackConfig | None = None):
@@ -91,57 +76,73 @@ class TrackFit:
     def fit(
         self,
         keypoints: Float[Tensor, "T 44 3"],
-        frames: Float[Tensor, "T"],
-        q: Float[Tensor, "T 46"],
-        betas: Float[Tensor, "T 10"],
-        cam_t: Float[Tensor, "T 3"],
-        anchor: Anchor | None = None,
+        times: Float[Tensor, "T"],
+        first: SkelifyResult,
+        mean_pose: Bool[Tensor, "T"] | None = None,
         keypoints_3d: Float[Tensor, "T 44 4"] | None = None,
     ) -> SkelifyResult:
-        """Refine a guess for the frames of one track, in their order; arguments as of `Skelify.fit`.
+        """Fit the frames of one track together, from what `Skelify` found for each of them.
 
-        frames: when each was taken, ascending, in 60ths of a second where the frame rate is known, else frame numbers;
-        what lies far apart hardly binds each other.
-        The result has the same betas in every row. q_std is that of each frame alone, so it errs on the safe side.
+        times: s, ascending; what lies far apart hardly binds each other. Every frame is held to its own anchor, as
+        before (`first.anchor_q`); mean_pose: where that is the mean pose, which holds less.
+        The result has the same betas in every row; one frame alone is returned as it came. q_std is that of each frame
+        by itself, so it errs on the safe side.
 
-        Raises ValueError when frames do not ascend or shapes disagree, and for the published objective.
+        Raises ValueError when times do not ascend or shapes disagree, and for the published objective.
         """
-        times = self._times(frames, len(q))
-        first = self.skelify.fit(keypoints, q, betas, cam_t, anchor, keypoints_3d)
-        if len(q) == 0:
+        seconds = self._times(times, len(first.q))
+        loosely = torch.zeros(len(first.q), dtype=torch.bool) if mean_pose is None else mean_pose
+        anchor = Anchor(first.anchor_q, loosely)
+        problem = self.skelify.problem(keypoints, first.q, first.betas, first.cam_t, anchor, keypoints_3d)
+        if len(first.q) < 2:
             return first
-        problem = _with_shared_hold(self.skelify.problem(keypoints, q, betas, cam_t, anchor, keypoints_3d))
-        start = self.skelify.problem(keypoints, first.q, first.betas, first.cam_t).start
-        x = self._with_one_shape(start, first.q_std)
-        found, spent = self._minimise(problem, x, _smoothness(times, self.config))
-        evaluations = first.iterations + spent
-        return self.skelify.result(Minimum(found.x, found.frames.cost, found.frames.normal, evaluations), problem)
+        found, spent = self._learn_and_minimise(_with_shared_hold(problem), _with_one_shape(problem, first), seconds)
+        minimum = Minimum(found.x, found.frames.cost, found.frames.normal, first.iterations + spent)
+        return self.skelify.result(minimum, problem)
 
-    def _times(self, frames: Tensor, count: int) -> Array:
+    def _times(self, times: Tensor, count: int) -> Array:
         if self.skelify.config.objective != "robust":
             raise ValueError("Tracks are fitted with objective=robust; the published objective knows no video.")
-        times = frames.detach().cpu().numpy().astype(np.float64)
-        if times.shape != (count,) or (np.diff(times) <= 0).any():
-            raise ValueError(f"frames must be {count} ascending numbers, one a row: got {times.tolist()[:10]} ...")
-        return times
+        seconds = times.detach().cpu().numpy().astype(np.float64)
+        if seconds.shape != (count,) or not (np.diff(seconds) > 0).all() or not np.isfinite(seconds).all():
+            raise ValueError(f"times must be {count} ascending numbers, one a row: got {seconds.tolist()[:10]} ...")
+        return seconds
 
-    def _with_one_shape(self, start: Tensor, q_std: Tensor) -> Tensor:
-        """Betas averaged over the frames, the well-known ones more."""
-        weight = 1 / q_std.to(start).square().mean(1, keepdim=True)
-        x = start.clone()
-        x[:, N_Q:CAM] = (weight * start[:, N_Q:CAM]).sum(0) / weight.sum()
-        return x
+    def _learn_and_minimise(self, problem: Problem, start: Tensor, seconds: Array) -> tuple[_Point, int]:
+        """Generalised EM: a few steps under each estimate of the motion's scales, then to the end under the last."""
+        config, spent = self.config, 0
+        prior, x = MotionPrior.guessed(seconds, self._guessed_std()), start
+        for _ in range(config.reestimates if prior.frames > 2 else 0):
+            at, used = self._minimise(problem, x, prior, _COARSE_ITERATIONS, _COARSE_TOLERANCE)
+            x, spent = at.x, spent + used
+            try:
+                covariance = self._normal(at, prior).covariance()
+            except np.linalg.LinAlgError:
+                break
+            prior = prior.reestimated(at.acceleration, prior.acceleration_variance(covariance))
+        at, used = self._minimise(problem, x, prior, config.max_iterations, config.relative_tolerance)
+        return at, spent + used
 
-    def _minimise(self, problem: Problem, start: Tensor, smooth: _Smoothness) -> tuple[_Point, int]:
-        """Levenberg-Marquardt with Nielsen's damping, as `minimise`, for one banded system."""
-        at, damping, growth, spent = self._at(start, problem, smooth), 1e-4, 2.0, 1
-        for _ in range(self.config.max_iterations):
-            step, predicted = _step(at, smooth, damping, self._held(at, smooth))
-            there = self._at(self._moved(at.x, step), problem, smooth)
+    def _guessed_std(self) -> Array:
+        std = np.full(len(_OWN), self.config.joint_acceleration_std)
+        std[:N_UNLIMITED] = self.config.orientation_acceleration_std
+        std[N_Q:] = self.config.camera_acceleration_std
+        return std
+
+    def _minimise(
+        self, problem: Problem, start: Tensor, prior: MotionPrior, iterations: int, tolerance: float
+    ) -> tuple[_Point, int]:
+        """Levenberg-Marquardt with Nielsen's damping, as `minimise`, for one banded system; evaluations used."""
+        at, damping, growth, spent = self._at(start, problem, prior), 1e-4, 2.0, 1
+        for _ in range(iterations):
+            gradient = at.frames.gradient.cpu().numpy()
+            own = gradient[:, _OWN] + prior.gradient(at.acceleration)
+            step, shared, predicted = self._normal(at, prior).step(own, gradient[:, _SHARED].sum(0), damping)
+            there = self._at(self._moved(at.x, step, shared), problem, prior)
             drop, spent = at.cost - there.cost, spent + 1
-            done = predicted <= self.config.relative_tolerance * at.cost * 1e-3
+            done = predicted <= tolerance * at.cost * 1e-3
             if drop > 0:
-                done |= drop <= self.config.relative_tolerance * at.cost
+                done |= drop <= tolerance * at.cost
                 ratio = min(max(drop / max(predicted, 1e-300), -1.0), 2.0)
                 at, damping, growth = there, damping * max(1 - (2 * ratio - 1) ** 3, 1 / 3), 2.0
             else:
@@ -150,94 +151,40 @@ class TrackFit:
                 break
         return at, spent
 
-    def _at(self, x: Tensor, problem: Problem, smooth: _Smoothness) -> _Point:
-        frames = self.skelify.linearise(x, problem.terms, self.skelify.config.kernel_scale)
-        acceleration = self._acceleration(x, smooth)
-        return _Point(x, float(frames.cost.sum()) + smooth.cost(acceleration), frames, acceleration)
-
-    def _acceleration(self, x: Tensor, smooth: _Smoothness) -> Array:
-        """Second derivative (T - 2, 49) of (pelvis spin, q[3:], camera)."""
+    def _at(self, x: Tensor, problem: Problem, prior: MotionPrior) -> _Point:
+        frames = self.skelify.evaluate(x, problem.terms)
         spin = self.skelify.orientation.between(x[1:, :N_Q], x[:-1, :N_Q])
-        rest = x[1:] - x[:-1]
-        move = torch.cat([spin, rest[:, N_UNLIMITED:]], 1)[:, _OWN].cpu().numpy()
-        return smooth.stencil[2][:, None] * move[1:] - smooth.stencil[0][:, None] * move[:-1]
+        moves = torch.cat([spin, (x[1:] - x[:-1])[:, N_UNLIMITED:]], 1)[:, _OWN].cpu().numpy()
+        acceleration = prior.acceleration(moves)
+        return _Point(x, float(frames.cost.sum()) + prior.cost(acceleration), frames, acceleration)
 
-    def _held(self, at: _Point, smooth: _Smoothness) -> Mask:
-        """(T, 49) unknowns that sit at a bound and would leave it."""
-        gradient = at.frames.gradient[:, _OWN].cpu().numpy() + smooth.gradient(at.acceleration)
+    def _normal(self, at: _Point, prior: MotionPrior) -> BandedNormal:
+        """Unknowns that sit at a bound and would leave it are held."""
+        normal = at.frames.normal.cpu().numpy()
+        gradient = at.frames.gradient[:, _OWN].cpu().numpy() + prior.gradient(at.acceleration)
         x = at.x[:, _OWN].cpu().numpy()
         low, high = (b[_OWN].cpu().numpy() for b in (self.skelify.bounds.low, self.skelify.bounds.high))
-        return ((x <= low) & (gradient > 0)) | ((x >= high) & (gradient < 0))
+        held = ((x <= low) & (gradient > 0)) | ((x >= high) & (gradient < 0))
+        blocks, border = normal[:, _OWN[:, None], _OWN], normal[:, _OWN, _SHARED]
+        return BandedNormal.assembled(blocks, border, normal[:, _SHARED, _SHARED].sum(0), prior.bands(), ~held)
 
-    def _moved(self, x: Tensor, step: tuple[Array, Array]) -> Tensor:
+    def _moved(self, x: Tensor, step: Array, shared: Array) -> Tensor:
         whole = torch.zeros_like(x)
-        whole[:, _OWN] = torch.as_tensor(step[0]).to(x)
-        whole[:, N_Q:CAM] = torch.as_tensor(step[1]).to(x)
+        whole[:, _OWN] = torch.as_tensor(step).to(x)
+        whole[:, _SHARED] = torch.as_tensor(shared).to(x)
         return self.skelify.bounds.clamp(self.skelify.orientation.retract(x, whole))
 
 
-def _smoothness(times: Array, config: TrackConfig) -> _Smoothness:
-    before, after = np.diff(times)[:-1], np.diff(times)[1:]
-    mean = (before + after) / 2
-    stencil = np.stack([1 / (before * mean), -(1 / before + 1 / after) / mean, 1 / (after * mean)])
-    std = np.full(_N, config.joint_acceleration_std)
-    std[:N_UNLIMITED], std[N_Q:] = config.orientation_acceleration_std, config.camera_acceleration_std
-    return _Smoothness(len(times), stencil, mean, std**-2)
+def _with_one_shape(problem: Problem, first: SkelifyResult) -> Tensor:
+    """Where the track starts: betas averaged over the frames, the well-known ones more."""
+    weight = 1 / first.q_std.to(problem.start).square().mean(1, keepdim=True)
+    x = problem.start.clone()
+    x[:, _SHARED] = (weight * x[:, _SHARED]).sum(0) / weight.sum()
+    return x
 
 
 def _with_shared_hold(problem: Problem) -> Problem:
     """The hold on the betas divided among the frames, so that it counts once for the track."""
     precision = problem.terms.precision.clone()
-    precision[:, N_Q:CAM] /= len(precision)
+    precision[:, _SHARED] /= len(precision)
     return problem._replace(terms=replace(problem.terms, precision=precision))
-
-
-def _step(at: _Point, smooth: _Smoothness, damping: float, held: Mask) -> tuple[tuple[Array, Array], float]:
-    """Damped step of (frames (T, 49), betas (10,)) and the drop in cost it predicts; zeros where nothing can be solved.
-
-    Block elimination: the band of the frames is factorised once, for the step and for the border of the betas.
-    """
-    normal, gradient = at.frames.normal.cpu().numpy(), at.frames.gradient.cpu().numpy()
-    own = gradient[:, _OWN] + smooth.gradient(at.acceleration)
-    own[held] = 0
-    shape_normal, shape_gradient = normal[:, N_Q:CAM, N_Q:CAM].sum(0), gradient[:, N_Q:CAM].sum(0)
-    border = (normal[:, _OWN, N_Q:CAM] * ~held[..., None]).reshape(-1, N_BETAS)
-    band = _band(normal, smooth, ~held)
-    damped = band.copy()
-    damped[0] *= 1 + damping
-    try:
-        factor = cholesky_banded(damped, lower=True, check_finite=False)
-        right = np.column_stack([own.reshape(-1), border])
-        solved = np.asarray(cho_solve_banded((factor, True), right, check_finite=False))
-        complement = shape_normal + damping * np.diag(np.diag(shape_normal)) - border.T @ solved[:, 1:]
-        betas = -np.linalg.solve(complement, shape_gradient - border.T @ solved[:, 0])
-    except np.linalg.LinAlgError:
-        return (np.zeros_like(own), np.zeros(N_BETAS)), 0.0
-    frames = -(solved[:, 0] + solved[:, 1:] @ betas)
-    curved = frames @ _banded_product(band, frames) + 2 * frames @ border @ betas + betas @ shape_normal @ betas
-    predicted = -2 * (own.reshape(-1) @ frames + shape_gradient @ betas) - curved
-    return (frames.reshape(own.shape), betas), float(predicted)
-
-
-def _band(normal: Array, smooth: _Smoothness, free: Mask) -> Array:
-    """Lower band (99, 49 T) of the frames' normal matrix; held unknowns keep only their diagonal.
-
-    Only equal unknowns of neighbouring frames couple, so those blocks are diagonal: 49 and 98 below the main diagonal.
-    """
-    frames = len(normal)
-    band = np.zeros((2 * _N + 1, frames, _N))
-    row, column = np.tril_indices(_N)
-    blocks = normal[:, _OWN][:, :, _OWN][:, row, column] * np.where(row == column, 1, free[:, row] & free[:, column])
-    band[row - column, :, column] = blocks.T
-    for apart, coupling in enumerate(smooth.bands()):
-        both = free[: frames - apart] & free[apart:] if apart else np.ones_like(free)
-        band[apart * _N, : frames - apart] += coupling[: frames - apart, None] * smooth.precision * both
-    return band.reshape(2 * _N + 1, -1)
-
-
-def _banded_product(band: Array, x: Array) -> Array:
-    total = band[0] * x
-    for k in range(1, len(band)):
-        total[k:] += band[k, :-k] * x[:-k]
-        total[:-k] += band[k, :-k] * x[k:]
-    return total

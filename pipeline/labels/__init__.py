@@ -10,6 +10,8 @@ from pipeline.labels.errors import (
     NoSuchGenerationError,
     ParentChangedError,
     PublishConflictError,
+    RoundBusyError,
+    RoundOrderError,
 )
 from pipeline.labels.files import StagedShard, Staging, read_labels
 from pipeline.labels.generation import Generation
@@ -36,6 +38,8 @@ __all__ = [
     "Publication",
     "PublishConflictError",
     "PublishStep",
+    "RoundBusyError",
+    "RoundOrderError",
     "StagedShard",
     "Staging",
     "Storage",

@@ -31,6 +31,7 @@ from pipeline.labels.columns import (
 from pipeline.labels.errors import LabelStoreError
 from pipeline.labels.files import StagedShard, corruption, decode, read_labels
 from pipeline.labels.lineage import InputShard, Quantiles
+from pipeline.labels.quantile_sketch import QuantileSketch
 from pipeline.labels.storage import Storage
 from schemas.labels import LABEL_SCHEMA, Decision, StartSource
 from schemas.person import REPAIRS, Rejection, RejectionReason
@@ -54,10 +55,17 @@ CHECKS: Final = {
     "parent_rows_present": "every row of the parent generation is present",
     "error_not_above_parent": "kp2d_error is not above parent_kp2d_error, and below it in improved rows",
     "error_not_above_generation": "kp2d_error is not above the one the parent generation recorded",
+    "error_quantiles": "p50 and p95 of kp2d_error are not above the parent's by more than audit.quantile_tolerance",
     "rejected_share": "the share of rejected people is within audit.max_rejected_share",
     "unreadable_share": "the share of unreadable shards is within audit.max_unreadable_share",
 }
 """Name and meaning of every check, in the order of the report."""
+
+FORCEABLE: Final = frozenset({"error_not_above_generation", "error_quantiles", "rejected_share", "unreadable_share"})
+"""Judgements of quality, which somebody may overrule with a reason. The others say that files, identities, values or
+completeness are broken: readers and later rounds rely on those, so nobody may."""
+
+JUDGED_QUANTILES: Final = ("p50", "p95")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,12 +73,14 @@ class AuditConfig:
     """What a generation may at most lack. Shares in [0, 1].
 
     error_tolerance: crop units by which kp2d_error may exceed the parent generation's record, as the parent's
-    camera is solved again (1e-4 = 0.026 px of the 256 px crop).
+    camera is solved again (1e-4 = 0.026 px of the 256 px crop). quantile_tolerance: share by which p50 and p95 of
+    kp2d_error may exceed the parent generation's: people with a first label may be harder ones.
     """
 
     max_rejected_share: float = 0.5
     max_unreadable_share: float = 0.5
     error_tolerance: float = 1e-4
+    quantile_tolerance: float = 0.05
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +116,11 @@ class AuditReport:
     def passed(self) -> bool:
         return not self.failed
 
+    @property
+    def forceable(self) -> bool:
+        """Whether everything that failed is a judgement that somebody may overrule."""
+        return all(check.name in FORCEABLE for check in self.failed)
+
 
 class AuditFailedError(LabelStoreError):
     """The generation failed its audit; nothing was published."""
@@ -116,7 +131,15 @@ class AuditFailedError(LabelStoreError):
         for check in report.failed:
             lines.append(f"  {check.name}: {check.figures or check.failures} (expected: {CHECKS[check.name]})")
             lines += [f"    {example}" for example in check.examples]
+        lines.append(_way_out(report))
         super().__init__("\n".join(lines))
+
+
+def _way_out(report: AuditReport) -> str:
+    if report.forceable:
+        return "If that is as it should be, publish it with a reason, which is recorded: --force-publish 'REASON'."
+    broken = ", ".join(check.name for check in report.failed if check.name not in FORCEABLE)
+    return f"No reason can publish it: {broken} must hold in every generation. Correct the cause and start again."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,20 +177,25 @@ def audit_generation(
     inputs: Sequence[InputShard],
     parent_files: Mapping[tuple[str, str], str],
     config: AuditConfig,
+    parent_metrics: Mapping[str, Quantiles] | None = None,
 ) -> AuditReport:
-    """Audit all staged shards of a run against its inputs and the files of the parent generation.
+    """Audit all staged shards of a run against its inputs, the files and the error quantiles of the parent generation.
 
     `unreadable`: one rejection per shard that could not be read; such a shard may still have been staged with the
-    parent's rows. Holds a few files in memory at a time, plus the error figures (8 bytes a row each).
+    parent's rows. Holds a few files in memory at a time and nothing per row, however many shards there are.
     """
     by_shard = {(item.dataset, item.shard): item for item in staged}
 
     def audit_one(item: StagedShard) -> ShardAudit:
         return _audit_file(storage, item, parent_files.get((item.dataset, item.shard)), config)
 
+    failures: dict[str, tuple[int, tuple[str, ...]]] = {}
+    sketches = {name: QuantileSketch() for name in QUANTILE_COLUMNS}
     with ThreadPoolExecutor(min(8, 2 * (os.cpu_count() or 1))) as pool:
-        audits = list(pool.map(audit_one, staged))
-    failures = _gather(audits)
+        for audit in pool.map(audit_one, staged):
+            _gather(failures, audit)
+            for name, values in audit.figures.items():
+                sketches[name].add(values)
     missing = [shard for shard in parent_files if shard not in by_shard]
     _add(failures, "parent_rows_present", [f"{dataset}/{shard}: the whole shard" for dataset, shard in missing])
     _add(failures, "inputs_accounted", _unaccounted(staged, unreadable, inputs, parent_files))
@@ -177,15 +205,17 @@ def audit_generation(
     rejections = [rejection for item in staged for rejection in item.rejections] + [
         rejection for rejection in unreadable if not _recorded(rejection, by_shard)
     ]
-    shares = _share_checks(staged, rejections, unreadable, inputs, config)
-    checks = [shares.get(name) or _check(name, *failures.get(name, (0, ()))) for name in CHECKS]
+    metrics = {name: found for name, sketch in sketches.items() if (found := sketch.quantiles())}
+    judged = _share_checks(staged, rejections, unreadable, inputs, config)
+    judged["error_quantiles"] = _quantile_check(metrics, parent_metrics or {}, config)
+    checks = [judged.get(name) or _check(name, *failures.get(name, (0, ()))) for name in CHECKS]
     return AuditReport(
         checks=tuple(checks),
         rows=rows,
         decisions=_total(item.decisions for item in staged),
         rejections=_total([Counter(str(rejection.reason) for rejection in rejections)]),
         unreadable_shards=tuple(sorted({f"{item.dataset}/{item.shard}" for item in unreadable})),
-        metrics={name: q for name in QUANTILE_COLUMNS if (q := _quantiles([a.figures.get(name) for a in audits]))},
+        metrics=metrics,
     )
 
 
@@ -306,6 +336,22 @@ def _share_checks(
     }
 
 
+def _quantile_check(now: Mapping[str, Quantiles], before: Mapping[str, Quantiles], config: AuditConfig) -> AuditCheck:
+    """The distribution as a whole: no row may rise, but new and carried-over rows have nothing to be held to."""
+    measure = "kp2d_error"
+    if measure not in now or measure not in before:
+        return AuditCheck(name="error_quantiles", failures=0, figures="nothing to compare with")
+    worse, compared = [], []
+    for quantile in JUDGED_QUANTILES:
+        found, parent = getattr(now[measure], quantile), getattr(before[measure], quantile)
+        compared.append(f"{quantile} {found:.4g} (parent {parent:.4g}, at most {config.quantile_tolerance:.0%} more)")
+        if found > parent * (1 + config.quantile_tolerance) + config.error_tolerance:
+            worse.append(f"{quantile} of {measure}: {found:.6g}, in the parent generation {parent:.6g}")
+    return AuditCheck(
+        name="error_quantiles", failures=len(worse), figures=f"{measure} {', '.join(compared)}", examples=tuple(worse)
+    )
+
+
 def _share(name: str, refused: Sequence[str], total: int, limit: float) -> AuditCheck:
     share = len(refused) / total if total else 0.0
     figures = f"{len(refused)} of {total} = {share:.1%}, at most {limit:.1%}"
@@ -336,13 +382,10 @@ def _recorded(rejection: Rejection, staged: Mapping[tuple[str, str], StagedShard
     return item is not None and rejection in item.rejections
 
 
-def _gather(audits: Iterable[ShardAudit]) -> dict[str, tuple[int, tuple[str, ...]]]:
-    failures: dict[str, tuple[int, tuple[str, ...]]] = {}
-    for audit in audits:
-        for name, (count, examples) in audit.failures.items():
-            total, seen = failures.get(name, (0, ()))
-            failures[name] = (total + count, (seen + examples)[:EXAMPLES])
-    return failures
+def _gather(failures: dict[str, tuple[int, tuple[str, ...]]], audit: ShardAudit) -> None:
+    for name, (count, examples) in audit.failures.items():
+        total, seen = failures.get(name, (0, ()))
+        failures[name] = (total + count, (seen + examples)[:EXAMPLES])
 
 
 def _add(failures: dict[str, tuple[int, tuple[str, ...]]], name: str, problems: Sequence[str]) -> None:
@@ -360,14 +403,6 @@ def _total(parts: Iterable[Mapping[str, int]]) -> dict[str, int]:
     for part in parts:
         total.update(part)
     return dict(sorted(total.items()))
-
-
-def _quantiles(parts: Sequence[NDArray[np.float64] | None]) -> Quantiles | None:
-    values = np.concatenate([part for part in parts if part is not None] or [np.empty(0)])
-    if not len(values):
-        return None
-    p05, p50, p95 = (float(value) for value in np.quantile(values, [0.05, 0.5, 0.95]))
-    return Quantiles(count=len(values), mean=float(values.mean()), p05=p05, p50=p50, p95=p95, max=float(values.max()))
 
 
 def _not_finite(column: pa.ChunkedArray) -> Mask:

@@ -2,12 +2,15 @@
 
 import contextlib
 import hashlib
+import json
 import logging
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
+import pyarrow as pa
 from pyiceberg.catalog import Catalog
+from pyiceberg.catalog.sql import IcebergTables, SqlCatalog
 from pyiceberg.exceptions import (
     CommitFailedException,
     NamespaceAlreadyExistsError,
@@ -17,11 +20,13 @@ from pyiceberg.exceptions import (
 )
 from pyiceberg.table import Table
 from pyiceberg.transforms import IdentityTransform
+from sqlalchemy import Delete, Update, delete, update
 from sqlalchemy.exc import SQLAlchemyError
 
-from pipeline.labels.errors import CatalogError
-from pipeline.labels.layout import CATALOG_FILE, TABLE_FOLDER
-from pipeline.labels.storage import Storage
+from pipeline.labels.errors import CatalogError, PublishConflictError
+from pipeline.labels.layout import CATALOG_FILE, MOVED_FILE, TABLE_FOLDER
+from pipeline.labels.storage import Storage, explained
+from pipeline.labels.table_clock import SteadySqlCatalog
 from schemas.labels import LABEL_SCHEMA
 
 logger = logging.getLogger(__name__)
@@ -29,6 +34,8 @@ logger = logging.getLogger(__name__)
 NAMESPACE: Final = "skel"
 TABLE: Final = f"{NAMESPACE}.labels"
 _CREATE_ATTEMPTS: Final = 5
+TABLE_IO: Final = "pipeline.labels.table_io.LabelTableIO"
+_OPEN_ATTEMPTS: Final = 3
 
 _TABLE_PROPERTIES: Final = {
     # pyiceberg's own retry would rebase a late publisher onto the winner: both succeed and every row doubles.
@@ -58,7 +65,8 @@ class LabelCatalog:
             self._refuse_foreign_table()
             return None
         try:
-            return self._open().load_table(TABLE)
+            with explained(self.storage.root):
+                return self._own(self._open().load_table(TABLE))
         except (NoSuchTableError, NoSuchNamespaceError):
             self._refuse_foreign_table()
             return None
@@ -71,18 +79,35 @@ class LabelCatalog:
             raise CatalogError(f"The catalog {self.uri} does not answer: {error}. Check storage.catalog.") from error
 
     def load_or_create(self) -> Table:
-        """The table as of now; the first caller creates it, with one empty snapshot for branches to start from."""
+        """The table as of now, with all columns of LABEL_SCHEMA.
+
+        The first caller creates it, with one empty snapshot for branches to start from.
+        """
         for attempt in range(_CREATE_ATTEMPTS):
             table = self.load()
-            if table is not None:
+            if table is not None and not _new_columns(table):
                 return table
             try:
-                self._create()
+                if table is None:
+                    self._create()
+                else:
+                    _add_columns(table)
             except (TableAlreadyExistsError, CommitFailedException, SQLAlchemyError) as error:
                 # Another process creates it at the same moment; the next load sees its table.
                 if attempt == _CREATE_ATTEMPTS - 1:
                     raise CatalogError(f"Cannot create the label table in {self.uri}: {error}") from error
         raise CatalogError(f"Cannot create the label table in {self.uri}: it keeps disappearing.")
+
+    def _own(self, table: Table) -> Table:
+        """Raises CatalogError when the catalog's table is that of another root: a catalog serves one."""
+        if table.location() != f"{self.storage.uri}/{TABLE_FOLDER}":
+            other = table.location().removesuffix("/" + TABLE_FOLDER)
+            raise CatalogError(
+                f"The catalog {self.uri} holds the labels of {other}, not of "
+                f"{self.storage.uri}. Give each root a database of its own, or move the labels: "
+                "python jobs/manage_labels.py relocate"
+            )
+        return table
 
     def _open(self) -> Catalog:
         if self._catalog is None:
@@ -107,19 +132,88 @@ class LabelCatalog:
         create.update_snapshot().fast_append().commit()
         create.commit_transaction()
 
+    def knows_table(self) -> bool:
+        """Whether the catalog has a label table, of whatever root."""
+        path = _sqlite_file(self.uri)
+        return (path is None or path.is_file()) and self._open().table_exists(TABLE)
+
+    def refuse_other_tables(self, source: Storage) -> None:
+        """Raises CatalogError unless this catalog is empty, or holds the table that is about to leave `source`."""
+        if self.knows_table():
+            location = self._open().load_table(TABLE).location()
+            if location != f"{source.uri}/{TABLE_FOLDER}":
+                raise CatalogError(
+                    f"{self.uri} already holds the labels of {location.removesuffix('/' + TABLE_FOLDER)}. "
+                    "Relocate to an empty root, with a catalog of its own."
+                )
+
+    def register(self, metadata: str) -> None:
+        """Take over a table by the location of its metadata. Raises CatalogError if there is one already."""
+        path = _sqlite_file(self.uri)
+        if path is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        catalog = self._open()
+        with contextlib.suppress(NamespaceAlreadyExistsError):
+            catalog.create_namespace(NAMESPACE)
+        try:
+            catalog.register_table(TABLE, metadata)
+        except TableAlreadyExistsError as error:
+            raise CatalogError(
+                f"{self.uri} already holds a label table: give each root a catalog of its own."
+            ) from error
+
+    def repoint(self, before: str, after: str) -> None:
+        """Make `after` the current metadata if `before` is. Raises PublishConflictError if another commit came."""
+        self._compare_and_swap(update(IcebergTables).values(metadata_location=after), before)
+
+    def drop(self, metadata: str) -> None:
+        """Forget the table, if `metadata` is its current one. Raises PublishConflictError if another commit came."""
+        self._compare_and_swap(delete(IcebergTables), metadata)
+
+    def _compare_and_swap(self, statement: Update | Delete, expected: str) -> None:
+        """pyiceberg has no condition for these: both are one statement in the catalog's database."""
+        catalog = self._open()
+        if not isinstance(catalog, SqlCatalog):
+            raise CatalogError(f"{self.uri} is no SQL catalog: moving is possible with SQLite and PostgreSQL.")
+        row = statement.where(
+            IcebergTables.catalog_name == catalog.name,
+            IcebergTables.table_namespace == NAMESPACE,
+            IcebergTables.table_name == TABLE.rpartition(".")[2],
+            IcebergTables.metadata_location == expected,
+        )
+        with catalog.engine.begin() as connection:
+            changed = connection.execute(row).rowcount
+        if changed != 1:
+            raise PublishConflictError("somebody published while the labels were being moved")
+
     def _refuse_foreign_table(self) -> None:
         """A root that holds published metadata this catalog does not know must not get a second, forked history."""
+        with contextlib.suppress(FileNotFoundError):
+            word = json.loads(self.storage.read(MOVED_FILE))
+            raise CatalogError(
+                f"The labels of {self.storage.root} were moved: use storage.root={word['root']} "
+                f"storage.catalog={word['catalog']}"
+            )
         metadata = self.storage.names(f"{TABLE_FOLDER}/metadata")
         committed = [name for name in metadata if name.endswith(".metadata.json") and not name.startswith("00000-")]
-        if committed and not self._knows_table():
+        if committed and not self.knows_table():
             raise CatalogError(
                 f"{self.storage.root} holds published labels, but the catalog {self.uri} does not know them. "
                 "Set storage.catalog to the catalog they were published with."
             )
 
-    def _knows_table(self) -> bool:
-        path = _sqlite_file(self.uri)
-        return (path is None or path.is_file()) and self._open().table_exists(TABLE)
+
+def _new_columns(table: Table) -> list[str]:
+    known = table.schema().column_names
+    return [name for name in LABEL_SCHEMA.names if name not in known]
+
+
+def _add_columns(table: Table) -> None:
+    """Columns that LABEL_SCHEMA got since the table was made; in older generations they read as null."""
+    new = pa.schema([LABEL_SCHEMA.field(name).with_nullable(True) for name in _new_columns(table)])
+    logger.info("the label table gets the columns %s", ", ".join(new.names))
+    with table.update_schema() as change:
+        change.union_by_name(new)
 
 
 def default_uri(storage: Storage) -> str:
@@ -138,21 +232,22 @@ def default_uri(storage: Storage) -> str:
 
 
 def _open(uri: str, storage: Storage) -> Catalog:
-    properties = {"uri": uri, "warehouse": f"{storage.uri}/iceberg", "py-io-impl": "pyiceberg.io.fsspec.FsspecFileIO"}
+    properties = {"uri": uri, "warehouse": f"{storage.uri}/iceberg", "py-io-impl": TABLE_IO}
     if uri.startswith(("http://", "https://")):
         from pyiceberg.catalog.rest import RestCatalog
 
         return RestCatalog("labels", **properties)
-    from pyiceberg.catalog.sql import SqlCatalog
-
     if uri.startswith("sqlite:") and "timeout=" not in uri:
         properties["uri"] += ("&" if "?" in uri else "?") + "timeout=60"  # wait for other writers, do not fail
-    try:
-        return SqlCatalog("labels", **properties)
-    except ModuleNotFoundError as error:
-        raise CatalogError(f"storage.catalog={uri} needs the package {error.name}: pip install it.") from error
-    except SQLAlchemyError as error:
-        raise CatalogError(f"The catalog {uri} cannot be opened: {error}. Check storage.catalog.") from error
+    failure: SQLAlchemyError | None = None
+    for _ in range(_OPEN_ATTEMPTS):
+        try:
+            return SteadySqlCatalog("labels", **properties)
+        except ModuleNotFoundError as error:
+            raise CatalogError(f"storage.catalog={uri} needs the package {error.name}: pip install it.") from error
+        except SQLAlchemyError as error:
+            failure = error  # perhaps another process created a table between pyiceberg's look and its own creation
+    raise CatalogError(f"The catalog {uri} cannot be opened: {failure}. Check storage.catalog.") from failure
 
 
 def _sqlite_file(uri: str) -> Path | None:

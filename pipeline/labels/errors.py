@@ -17,12 +17,24 @@ class AlreadyPublishedError(LabelStoreError):
     """Another run has published this round; nothing was changed."""
 
 
+class RoundOrderError(LabelStoreError):
+    """A round cannot be published, withdrawn or expired while a later one, made from it, is published."""
+
+
+class RoundBusyError(LabelStoreError):
+    """Another process works on the same round; nothing was changed."""
+
+
 class ParentChangedError(LabelStoreError):
     """The parent generation is missing or no longer the one this run was computed from; nothing was published."""
 
 
 class PublishConflictError(LabelStoreError):
     """Others kept changing the table; nothing was published, and starting again is safe."""
+
+
+class StoreFailedError(LabelStoreError):
+    """The disk or S3 failed while a round was being published; readers see nothing of the round."""
 
 
 class CatalogError(LabelStoreError):

@@ -14,8 +14,8 @@ from pyiceberg.table.refs import SnapshotRefType
 from pyiceberg.table.snapshots import Snapshot
 from pyiceberg.types import StringType
 
-from pipeline.labels.lineage import PROPERTY_PREFIX, Quantiles
-from pipeline.labels.storage import Storage
+from pipeline.labels.lineage import PROPERTY_PREFIX, Forced, Quantiles
+from pipeline.labels.storage import Storage, explained
 
 _TAG: Final = re.compile(r"round-(\d+)")
 
@@ -42,6 +42,20 @@ class Generation:
     body_source: str
     lineage_file: str
     lineage_sha256: str
+    content_digest: str | None
+    forced: Forced | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LineageFile:
+    """Where a lineage lies below the root, and the checksum by which it was published."""
+
+    file: str
+    sha256: str
+
+
+EXPIRED_PREFIX: Final = "labels.expired."
+"""First part of the table properties that keep the lineage of expired generations, by snapshot."""
 
 
 def round_tag(round: int) -> str:
@@ -58,6 +72,21 @@ def published_rounds(table: Table) -> dict[int, Snapshot]:
             if snapshot is not None:
                 found[int(match[1])] = snapshot
     return dict(sorted(found.items()))
+
+
+def lineage_files(table: Table) -> dict[int, LineageFile]:
+    """Snapshot -> lineage of every generation, published, withdrawn or expired."""
+    found = {
+        int(name.removeprefix(EXPIRED_PREFIX)): LineageFile(**json.loads(value))
+        for name, value in table.metadata.properties.items()
+        if name.startswith(EXPIRED_PREFIX)
+    }
+    for snapshot in table.metadata.snapshots:
+        summary = _summary(snapshot)
+        if file := summary.get(PROPERTY_PREFIX + "lineage-file"):
+            sha256 = summary[PROPERTY_PREFIX + "lineage-sha256"]
+            found[snapshot.snapshot_id] = LineageFile(file=file, sha256=sha256)
+    return found
 
 
 def describe(round: int, snapshot: Snapshot) -> Generation:
@@ -87,13 +116,16 @@ def describe(round: int, snapshot: Snapshot) -> Generation:
         body_source=fact("body-source") or "",
         lineage_file=fact("lineage-file") or "",
         lineage_sha256=fact("lineage-sha256") or "",
+        content_digest=fact("content-digest"),
+        forced=Forced(**json.loads(forced)) if (forced := fact("forced")) else None,
     )
 
 
 def added_files(table: Table, snapshot: Snapshot) -> list[DataFile]:
     """The files a snapshot added: a generation is one append, so these are all of its files and no others."""
-    manifests = [m for m in snapshot.manifests(table.io) if m.added_snapshot_id == snapshot.snapshot_id]
-    return [entry.data_file for m in manifests for entry in m.fetch_manifest_entry(table.io)]
+    with explained(table.location()):
+        manifests = [m for m in snapshot.manifests(table.io) if m.added_snapshot_id == snapshot.snapshot_id]
+        return [entry.data_file for m in manifests for entry in m.fetch_manifest_entry(table.io)]
 
 
 def planned_files(table: Table, snapshot: Snapshot, storage: Storage) -> dict[tuple[str, str], str]:

@@ -1,21 +1,46 @@
 """Where the files of a generation lie below the storage root (SPEC section 7)."""
 
+import re
+from typing import Final
 from urllib.parse import quote
 
 TABLE_FOLDER = "iceberg/labels"
 CATALOG_FILE = "iceberg/catalog.db"
+MOVED_FILE = "iceberg/moved-to.json"
+LOCK_NAME = "driver.json"
+_RUN: Final = re.compile(r"data/round=(\d+)/run=([^/]+)/")
 
 
 def run_folder(round: int, run_id: str) -> str:
-    return f"data/round={round:05d}/run={run_id}"
+    return f"{round_folder(round)}/run={run_id}"
+
+
+def round_folder(round: int) -> str:
+    return f"data/round={round:05d}"
+
+
+def lock_file(round: int) -> str:
+    """Held by the one driver that works on the round."""
+    return f"{round_folder(round)}/{LOCK_NAME}"
 
 
 def data_file(round: int, run_id: str, dataset: str, shard: str) -> str:
-    return f"{run_folder(round, run_id)}/dataset={_quoted(dataset)}/{_quoted(shard)}.parquet"
+    return f"{run_folder(round, run_id)}/{shard_file(dataset, shard)}"
+
+
+def shard_file(dataset: str, shard: str) -> str:
+    """The label file of a shard below the folder of a run, or of an export."""
+    return f"dataset={_quoted(dataset)}/{_quoted(shard)}.parquet"
 
 
 def sidecar_file(round: int, run_id: str, dataset: str, shard: str) -> str:
     return f"{run_folder(round, run_id)}/dataset={_quoted(dataset)}/{_quoted(shard)}.json"
+
+
+def run_of(name: str) -> tuple[int, str] | None:
+    """(round, run_id) of the run that a file below the root belongs to, or None."""
+    match = _RUN.match(name)
+    return None if match is None else (int(match[1]), match[2])
 
 
 def lineage_file(round: int, run_id: str, sha256: str) -> str:

@@ -33,10 +33,19 @@ class Quantiles:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Forced:
+    """A publication against the verdict of the audit: why, and what each failed check had found."""
+
+    reason: str
+    checks: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Lineage:
     """Everything a generation was made from, and what came out. Times are ISO 8601 in UTC.
 
-    The driver fills the first part; `rows` and below are filled by `publish` from the audited files.
+    The driver fills the first part; `rows` and below are filled by `publish` from the audited files. content_digest:
+    SHA-256 over the checksums of all label files: equal digests mean equal generations, byte for byte.
     """
 
     round: int
@@ -53,12 +62,15 @@ class Lineage:
     inputs: tuple[InputShard, ...]
     started: str
     ray_job_id: str | None = None
+    imported_from: str | None = None  # where the labels of an imported generation came from
     finished: str | None = None
     rows: int = 0
+    content_digest: str | None = None
     decisions: Mapping[str, int] = field(default_factory=dict)
     rejections: Mapping[str, int] = field(default_factory=dict)
     unreadable_shards: tuple[str, ...] = ()
     metrics: Mapping[str, Quantiles] = field(default_factory=dict)
+    forced: Forced | None = None
 
     def to_json(self) -> bytes:
         return json.dumps(asdict(self), indent=1, allow_nan=False).encode()
@@ -69,6 +81,8 @@ class Lineage:
         values["inputs"] = tuple(InputShard(**item) for item in values["inputs"])
         values["unreadable_shards"] = tuple(values["unreadable_shards"])
         values["metrics"] = {name: Quantiles(**item) for name, item in values["metrics"].items()}
+        if values.get("forced") is not None:
+            values["forced"] = Forced(**values["forced"])
         return cls(**values)
 
     def properties(self, file: str, sha256: str) -> dict[str, str]:
@@ -77,7 +91,8 @@ class Lineage:
         for large in ("config", "inputs", "unreadable_shards"):
             del values[large]
         facts = {name: value for name, value in values.items() if value is not None}
-        facts |= {name: json.dumps(values[name]) for name in ("decisions", "rejections", "metrics")}
+        as_json = ("decisions", "rejections", "metrics") + (("forced",) if self.forced else ())
+        facts |= {name: json.dumps(values[name]) for name in as_json}
         facts |= {"input_shards": len(self.inputs), "lineage_file": file, "lineage_sha256": sha256}
         return {PROPERTY_PREFIX + name.replace("_", "-"): str(value) for name, value in facts.items()}
 

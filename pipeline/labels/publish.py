@@ -4,10 +4,12 @@ Whenever a publisher dies, readers see either no trace of the round or all of it
 exactly one wins. See docs/decisions/0001-iceberg.md for the protocol and why each step is as it is.
 """
 
+import contextlib
 import hashlib
+import json
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -19,14 +21,6 @@ from pyiceberg.manifest import DataFile, DataFileContent, FileFormat
 from pyiceberg.table import Table
 from pyiceberg.table.refs import MAIN_BRANCH, SnapshotRefType
 from pyiceberg.table.snapshots import Snapshot
-from pyiceberg.table.update import (
-    AssertRefSnapshotId,
-    AssertTableUUID,
-    RemoveSnapshotRefUpdate,
-    SetSnapshotRefUpdate,
-    TableRequirement,
-    TableUpdate,
-)
 from pyiceberg.table.update.snapshot import ManageSnapshots
 from pyiceberg.typedef import Record
 from sqlalchemy.exc import OperationalError
@@ -34,7 +28,13 @@ from sqlalchemy.exc import OperationalError
 from pipeline.labels import layout
 from pipeline.labels.audit import AuditConfig, AuditFailedError, AuditReport, audit_generation
 from pipeline.labels.catalog import TABLE, LabelCatalog
-from pipeline.labels.errors import AlreadyPublishedError, ParentChangedError, PublishConflictError
+from pipeline.labels.errors import (
+    AlreadyPublishedError,
+    ParentChangedError,
+    PublishConflictError,
+    RoundOrderError,
+    StoreFailedError,
+)
 from pipeline.labels.files import StagedShard
 from pipeline.labels.generation import (
     Generation,
@@ -44,10 +44,13 @@ from pipeline.labels.generation import (
     published_rounds,
     round_tag,
 )
-from pipeline.labels.lineage import Lineage
-from pipeline.labels.storage import Storage
+from pipeline.labels.lineage import Forced, Lineage
+from pipeline.labels.refs import RefChange, change_refs, main_tip
+from pipeline.labels.storage import Storage, explained
+from pipeline.labels.withdrawn import RECORD_PREFIX, Withdrawal, withdrawn_generations, withdrawn_tag
 from schemas.person import Rejection
 
+AUDIT_BRANCH: Final = "audit-round-"  # first part of the names of branches that wait to be published
 _ATTEMPTS: Final = 12
 
 
@@ -80,31 +83,60 @@ def publish(
     unreadable: Sequence[Rejection] = (),
     config: AuditConfig | None = None,
     on_step: StepHook = lambda step: None,
+    force: str | None = None,
 ) -> Publication:
     """Audit the staged shards of a run and make them generation `lineage.round`.
 
-    `unreadable`: one rejection per input shard that could not be read. Raises AuditFailedError (nothing published, the
-    report says why), AlreadyPublishedError, ParentChangedError or PublishConflictError.
+    `unreadable`: one rejection per input shard that could not be read. `force`: the reason to publish although checks
+    in `audit.FORCEABLE` fail; it becomes part of the lineage. Raises AuditFailedError (nothing published, the report
+    says why), AlreadyPublishedError, ParentChangedError or PublishConflictError.
     """
+    if force is not None and not force.strip():
+        raise ValueError("force needs a reason in words: it becomes part of the lineage")
+    with _failures_explained(lineage.round, catalog.storage):
+        return _publish(catalog, lineage, staged, unreadable, config or AuditConfig(), on_step, force)
+
+
+def _publish(
+    catalog: LabelCatalog,
+    lineage: Lineage,
+    staged: Sequence[StagedShard],
+    unreadable: Sequence[Rejection],
+    config: AuditConfig,
+    on_step: StepHook,
+    force: str | None,
+) -> Publication:
     table = catalog.load_or_create()
     if earlier := _published_before(table, lineage):
         return earlier
     parent = _parent(table, lineage)
     parent_files = planned_files(table, parent, catalog.storage) if parent is not None else {}
-    report = audit_generation(
-        catalog.storage, staged, unreadable, lineage.inputs, parent_files, config or AuditConfig()
-    )
-    if not report.passed:
+    parent_metrics = describe(lineage.round - 1, parent).metrics if parent is not None else {}
+    report = audit_generation(catalog.storage, staged, unreadable, lineage.inputs, parent_files, config, parent_metrics)
+    if not report.passed and not (force and report.forceable):
         raise AuditFailedError(lineage.round, report)
     on_step(PublishStep.AUDITED)
-    properties = _write_lineage(catalog.storage, _completed(lineage, report))
+    properties = _write_lineage(catalog.storage, _completed(lineage, report, staged, force))
     on_step(PublishStep.LINEAGE_WRITTEN)
     return _register(catalog, lineage, staged, properties, report, on_step)
 
 
+@contextlib.contextmanager
+def _failures_explained(round: int, storage: Storage) -> Iterator[None]:
+    """Raises StoreFailedError where the disk is full or read-only, or S3 does not answer."""
+    try:
+        with explained(storage.root):
+            yield
+    except OSError as error:
+        raise StoreFailedError(
+            f"Round {round} could not be published under {storage.root}: {error}. Readers see nothing of it. "
+            "When that is mended, start the round again: finished shards are reused."
+        ) from error
+
+
 def audit_branch(round: int, run_id: str) -> str:
     """The branch on which a run waits to be published; no reader looks at it."""
-    return f"audit-round-{round}-{run_id}"
+    return f"{AUDIT_BRANCH}{round}-{run_id}"
 
 
 def _register(
@@ -116,6 +148,7 @@ def _register(
     on_step: StepHook,
 ) -> Publication:
     """Branch, audit the branch, publish; again from the start when another commit came between."""
+    reason = ""
     for attempt in range(_ATTEMPTS):
         table = catalog.load_or_create()
         try:
@@ -128,7 +161,10 @@ def _register(
             snapshot = _audit_branch(table, lineage, catalog.storage, staged, snapshot_id)
             on_step(PublishStep.BRANCH_AUDITED)
             _publish_branch(table, lineage, snapshot)
-        except (CommitFailedException, OperationalError):
+        except (CommitFailedException, OperationalError) as error:
+            reason = "the table kept changing"
+            if isinstance(error, OperationalError):
+                reason = f"the catalog {catalog.uri} refuses: {error.orig}"
             time.sleep(random.uniform(0.02, 0.1) * (attempt + 1))
             continue
         except AlreadyPublishedError:
@@ -138,24 +174,49 @@ def _register(
         generation = describe(lineage.round, snapshot)
         return Publication(generation=generation, already_published=False, report=report)
     raise PublishConflictError(
-        f"Round {lineage.round} could not be published: the table kept changing during {_ATTEMPTS} attempts. "
+        f"Round {lineage.round} could not be published in {_ATTEMPTS} attempts: {reason}. Readers see nothing of it. "
         "Start the round again; its finished shards are reused."
     )
 
 
-def _published_before(table: Table, lineage: Lineage) -> Publication | None:
-    """The generation, if this very run has published it. Raises AlreadyPublishedError if another run has."""
-    snapshot = published_rounds(table).get(lineage.round)
-    if snapshot is None:
+def published_by(table: Table, round: int, run_id: str) -> Generation | None:
+    """The generation, if this very run has published it; None if the round is free.
+
+    Raises AlreadyPublishedError if another run has, RoundOrderError for a forgotten run, or if a later round is there.
+    """
+    published = published_rounds(table)
+    if round not in published:
+        _refuse_withdrawn(table, round, run_id, max(published, default=-1))
         return None
-    generation = describe(lineage.round, snapshot)
-    if generation.run_id == lineage.run_id:
-        return Publication(generation=generation, already_published=True, report=None)
+    generation = describe(round, published[round])
+    if generation.run_id == run_id:
+        return generation
     raise AlreadyPublishedError(
-        f"Round {lineage.round} was published on {generation.published:%Y-%m-%d %H:%M} UTC by run {generation.run_id}; "
-        f"run {lineage.run_id} changes nothing. A generation never changes: continue with round {lineage.round + 1}, "
-        "or use another storage.root."
+        f"Round {round} was published on {generation.published:%Y-%m-%d %H:%M} UTC by run {generation.run_id}, from "
+        f"other inputs, settings or bodies; run {run_id} changes nothing. A generation never changes. Continue with "
+        f"round {round + 1}, or use another storage.root."
     )
+
+
+def _published_before(table: Table, lineage: Lineage) -> Publication | None:
+    generation = published_by(table, lineage.round, lineage.run_id)
+    return None if generation is None else Publication(generation=generation, already_published=True, report=None)
+
+
+def _refuse_withdrawn(table: Table, round: int, run_id: str, latest: int) -> None:
+    for item in withdrawn_generations(table):
+        same_run = item.generation.round == round and item.generation.run_id == run_id
+        if item.how is Withdrawal.FORGOTTEN and same_run:
+            raise RoundOrderError(
+                f"Run {run_id} of round {round} was forgotten on {item.when}: {item.reason}. The same inputs and "
+                "settings give the same labels: change them."
+            )
+    if latest > round:
+        raise RoundOrderError(
+            f"Round {round} is not there any more (forgotten or expired), and round {latest} was made after it. "
+            f"Continue with round {latest + 1}, or roll back first: "
+            f"python jobs/manage_labels.py rollback {max(round - 1, 0)}"
+        )
 
 
 def _parent(table: Table, lineage: Lineage) -> Snapshot | None:
@@ -172,7 +233,14 @@ def _parent(table: Table, lineage: Lineage) -> Snapshot | None:
     return parent
 
 
-def _completed(lineage: Lineage, report: AuditReport) -> Lineage:
+def content_digest(staged: Sequence[StagedShard]) -> str:
+    """SHA-256 (hex) over the checksums of all label files of a generation, whatever their order."""
+    content = sorted((item.dataset, item.shard, item.sha256) for item in staged)
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+
+
+def _completed(lineage: Lineage, report: AuditReport, staged: Sequence[StagedShard], force: str | None) -> Lineage:
+    overruled = {check.name: "; ".join((check.figures, *check.examples)) for check in report.failed}
     return replace(
         lineage,
         finished=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -181,6 +249,8 @@ def _completed(lineage: Lineage, report: AuditReport) -> Lineage:
         rejections=report.rejections,
         unreadable_shards=report.unreadable_shards,
         metrics=report.metrics,
+        content_digest=content_digest(staged),
+        forced=Forced(reason=force, checks=overruled) if force and overruled else None,
     )
 
 
@@ -204,7 +274,7 @@ def _branch(
     transaction = table.transaction()
     if name in table.metadata.refs:
         ManageSnapshots(transaction).remove_branch(name).commit()
-    ManageSnapshots(transaction).create_branch(_main(table), name).commit()
+    ManageSnapshots(transaction).create_branch(main_tip(table), name).commit()
     append = transaction.update_snapshot(snapshot_properties=properties, branch=name).fast_append()
     for item in staged:
         if item.rows:
@@ -249,7 +319,7 @@ def _audit_branch(
     ref = table.metadata.refs.get(branch)
     if snapshot is None or ref is None or ref.snapshot_id != snapshot_id:
         raise CommitFailedException(f"{branch} was replaced by another publisher of the same run")
-    if snapshot.parent_snapshot_id != _main(table):
+    if snapshot.parent_snapshot_id != main_tip(table):
         raise CommitFailedException(f"main has moved since {branch} was created")
     expected = {(f"{storage.uri}/{item.data_file}", item.rows, item.file_bytes) for item in staged if item.rows}
     files = added_files(table, snapshot)
@@ -262,29 +332,28 @@ def _audit_branch(
 def _publish_branch(table: Table, lineage: Lineage, snapshot: Snapshot) -> None:
     """Tag the snapshot, move main to it and drop the audit branches of the round, in one compare-and-swap.
 
-    The conditions are stated in full rather than left to a pyiceberg transaction, which keeps only the first
-    condition of a kind (so main would go unchecked) and, on a reloaded handle, would accept and move an existing tag.
+    A pyiceberg transaction would, on a reloaded handle, accept and move an existing tag.
     """
-    branch = audit_branch(lineage.round, lineage.run_id)
-    requirements: list[TableRequirement] = [
-        AssertTableUUID(uuid=table.metadata.table_uuid),
-        AssertRefSnapshotId(ref=round_tag(lineage.round), snapshot_id=None),
-        AssertRefSnapshotId(ref=branch, snapshot_id=snapshot.snapshot_id),
-        AssertRefSnapshotId(ref=MAIN_BRANCH, snapshot_id=snapshot.parent_snapshot_id),
+    branch, tag = audit_branch(lineage.round, lineage.run_id), round_tag(lineage.round)
+    main, parent = snapshot.parent_snapshot_id, lineage.parent_snapshot_id
+    changes = [
+        RefChange(name=tag, before=None, after=snapshot.snapshot_id),
+        RefChange(name=MAIN_BRANCH, before=main, after=snapshot.snapshot_id, kind=SnapshotRefType.BRANCH),
+        RefChange(name=branch, before=snapshot.snapshot_id, after=None),
     ]
-    if lineage.parent_snapshot_id is not None:
-        parent = AssertRefSnapshotId(ref=round_tag(lineage.round - 1), snapshot_id=lineage.parent_snapshot_id)
-        requirements.append(parent)
-    updates: list[TableUpdate] = [
-        SetSnapshotRefUpdate(
-            ref_name=round_tag(lineage.round), snapshot_id=snapshot.snapshot_id, type=SnapshotRefType.TAG
-        ),
-        SetSnapshotRefUpdate(ref_name=MAIN_BRANCH, snapshot_id=snapshot.snapshot_id, type=SnapshotRefType.BRANCH),
+    if parent is not None:
+        changes.append(RefChange(name=round_tag(lineage.round - 1), before=parent, after=parent))
+    # Branches of other runs of this round can never be published any more; and the same run, retired by a rollback,
+    # is no longer retired: its files are those of the new generation.
+    retired = withdrawn_tag(Withdrawal.RETIRED, lineage.round, lineage.run_id)
+    others = [name for name in table.metadata.refs if name.startswith(audit_branch(lineage.round, ""))]
+    others += [retired] if retired in table.metadata.refs else []
+    changes += [
+        RefChange(name=name, before=table.metadata.refs[name].snapshot_id, after=None)
+        for name in others
+        if name != branch
     ]
-    # Branches of other runs of this round can never be published any more.
-    waiting = [name for name in table.metadata.refs if name.startswith(audit_branch(lineage.round, ""))]
-    updates += [RemoveSnapshotRefUpdate(ref_name=name) for name in waiting]
-    table.catalog.commit_table(table, tuple(requirements), tuple(updates))
+    change_refs(table, changes, removed_properties=[RECORD_PREFIX + retired] if retired in others else [])
 
 
 def _drop_branch(catalog: LabelCatalog, lineage: Lineage) -> None:
@@ -294,13 +363,5 @@ def _drop_branch(catalog: LabelCatalog, lineage: Lineage) -> None:
     ref = table.metadata.refs.get(name)
     if ref is None:
         return
-    requirement = AssertRefSnapshotId(ref=name, snapshot_id=ref.snapshot_id)
-    try:
-        table.catalog.commit_table(table, (requirement,), (RemoveSnapshotRefUpdate(ref_name=name),))
-    except CommitFailedException:
-        return
-
-
-def _main(table: Table) -> int:
-    """The tip of main; the table was created with a first, empty snapshot."""
-    return table.metadata.refs[MAIN_BRANCH].snapshot_id
+    with contextlib.suppress(CommitFailedException):
+        change_refs(table, [RefChange(name=name, before=ref.snapshot_id, after=None)])

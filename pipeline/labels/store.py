@@ -6,16 +6,24 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
+from pipeline.labels import layout, query
 from pipeline.labels import publish as publishing
-from pipeline.labels import query
 from pipeline.labels.audit import AuditConfig
 from pipeline.labels.catalog import LabelCatalog
 from pipeline.labels.errors import LabelStoreError, NoSuchGenerationError
-from pipeline.labels.files import StagedShard, Staging, read_labels
-from pipeline.labels.generation import Generation, describe, planned_files, published_rounds
+from pipeline.labels.files import StagedShard, Staging, person_rows, read_labels
+from pipeline.labels.generation import (
+    Generation,
+    LineageFile,
+    describe,
+    lineage_files,
+    planned_files,
+    published_rounds,
+)
 from pipeline.labels.lineage import Lineage
 from pipeline.labels.publish import Publication, StepHook
 from pipeline.labels.storage import Storage
+from pipeline.labels.withdrawn import WithdrawnGeneration, withdrawn_generations
 from schemas.person import Rejection
 
 if TYPE_CHECKING:
@@ -33,10 +41,20 @@ class LabelStore:
         self.storage = Storage.at(root)
         self._catalog = LabelCatalog(self.storage, catalog)
 
+    @property
+    def catalog(self) -> LabelCatalog:
+        """The catalog of the label table, for those who change it."""
+        return self._catalog
+
     def rounds(self) -> list[Generation]:
         """The published generations, oldest first."""
         table = self._catalog.load()
         return [] if table is None else [describe(k, snapshot) for k, snapshot in published_rounds(table).items()]
+
+    def withdrawn(self) -> list[WithdrawnGeneration]:
+        """Generations that a rollback or `forget` took from the readers, and whose files are still there."""
+        table = self._catalog.load()
+        return [] if table is None else withdrawn_generations(table)
 
     def generation(self, round: int) -> Generation:
         """Raises NoSuchGenerationError, naming the rounds there are."""
@@ -64,6 +82,24 @@ class LabelStore:
             raise NoSuchGenerationError(f"Round {round} has no labels of {dataset}/{shard}. It has {known}, ...")
         return read_labels(files[dataset, shard])
 
+    def history(self, dataset: str, shard: str, key: str, person: int) -> pa.Table:
+        """The rows of one person, one per round that has them, oldest first.
+
+        Opens one file a round and no file list: where a run puts a shard is known (`layout`). Raises
+        NoSuchGenerationError when nothing is published, or no round knows the person.
+        """
+        generations = self.rounds()
+        if not generations:
+            raise NoSuchGenerationError(self.nothing_published())
+        files = [layout.data_file(item.round, item.run_id, dataset, shard) for item in generations]
+        found = [rows for file in files if len(rows := person_rows(self.storage, file, key, person))]
+        if not found:
+            raise NoSuchGenerationError(
+                f"No published round has a row of {dataset}/{shard}/{key} #{person}. How people are named: "
+                'python jobs/inspect_labels.py sql "SELECT dataset, shard, key, person FROM labels LIMIT 5"'
+            )
+        return pa.concat_tables(found, promote_options="default")
+
     def read_all(self, round: int) -> pa.Table:
         """All labels of a generation in memory; for millions of rows prefer `query`."""
         return pa.concat_tables([read_labels(url) for url in self.files(round).values()])
@@ -71,10 +107,20 @@ class LabelStore:
     def lineage(self, round: int) -> Lineage:
         """The full lineage. Raises NoSuchGenerationError, or LabelStoreError if the file is not the one published."""
         generation = self.generation(round)
-        data = self.storage.read(generation.lineage_file)
-        if hashlib.sha256(data).hexdigest() != generation.lineage_sha256:
-            path = self.storage.url(generation.lineage_file)
-            raise LabelStoreError(f"{path} was changed after round {round} was published. Restore it from a backup.")
+        return self.read_lineage(LineageFile(file=generation.lineage_file, sha256=generation.lineage_sha256))
+
+    def lineages(self) -> dict[int, LineageFile]:
+        """Snapshot -> lineage of every generation there ever was: published, withdrawn, or expired."""
+        table = self._catalog.load()
+        return {} if table is None else lineage_files(table)
+
+    def read_lineage(self, source: LineageFile) -> Lineage:
+        """Raises LabelStoreError if the file is not the one that was published."""
+        data = self.storage.read(source.file)
+        if hashlib.sha256(data).hexdigest() != source.sha256:
+            raise LabelStoreError(
+                f"{self.storage.url(source.file)} was changed after it was published. Restore it from a backup."
+            )
         return Lineage.from_json(data)
 
     def query(self, round: int | None = None) -> "duckdb.DuckDBPyConnection":
@@ -85,6 +131,14 @@ class LabelStore:
         """Where the actors of a run write; a few strings, to be handed to them."""
         return Staging(storage=self.storage, round=round, run_id=run_id, config_digest=config_digest)
 
+    def published_by(self, round: int, run_id: str) -> Generation | None:
+        """The generation if this very run has published the round, None if the round is free for it.
+
+        Raises AlreadyPublishedError or RoundOrderError for a round that the run cannot publish.
+        """
+        table = self._catalog.load()
+        return None if table is None else publishing.published_by(table, round, run_id)
+
     def publish(
         self,
         lineage: Lineage,
@@ -92,9 +146,10 @@ class LabelStore:
         unreadable: Sequence[Rejection] = (),
         config: AuditConfig | None = None,
         on_step: StepHook = lambda step: None,
+        force: str | None = None,
     ) -> Publication:
         """Audit and publish a run as generation `lineage.round`; see `pipeline.labels.publish.publish`."""
-        return publishing.publish(self._catalog, lineage, staged, unreadable, config, on_step)
+        return publishing.publish(self._catalog, lineage, staged, unreadable, config, on_step, force)
 
     def nothing_published(self) -> str:
         return (
@@ -106,4 +161,6 @@ class LabelStore:
         if not published:
             return self.nothing_published()
         rounds = ", ".join(str(k) for k in published)
-        return f"Round {round} is not published under {self.storage.root}; published: {rounds}."
+        gone = [item for item in self.withdrawn() if item.generation.round == round]
+        why = f" It was {gone[-1].how} on {gone[-1].when}: {gone[-1].reason}." if gone else ""
+        return f"Round {round} is not published under {self.storage.root}; published: {rounds}.{why}"

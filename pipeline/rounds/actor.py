@@ -69,4 +69,7 @@ class ShardActor:
                 task.dataset, task.shard, labels.table, readable=labels.readable, rejections=labels.rejections
             )
         except Exception as error:  # whatever the file system or S3 raises
-            raise StagingError(f"cannot stage {task.dataset}/{task.shard}: {error}") from error
+            raise StagingError(
+                f"cannot stage {task.dataset}/{task.shard} under {brief.staging.storage.root}: {error}. "
+                "When that is mended, start the round again: finished shards are reused."
+            ) from error

@@ -1,5 +1,6 @@
 """The driver of a round: reuse what is staged, let actors do the rest, audit, publish."""
 
+import contextlib
 import hashlib
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +13,8 @@ import ray
 
 from pipeline.body import load_skel, load_smpl
 from pipeline.config import BodyConfig, ConfigError, to_yaml
-from pipeline.labels import AlreadyPublishedError, Generation, LabelStore, Lineage, StagedShard, Staging, read_labels
+from pipeline.labels import Generation, LabelStore, Lineage, StagedShard, Staging, read_labels
+from pipeline.labels.round_lock import RoundLock
 from pipeline.prediction import PredictorSource
 from pipeline.rounds.actor import ActorBrief, ShardActor, StagingError
 from pipeline.rounds.cluster import Placement, place, ray_session, resolve_device, shipped_packages
@@ -45,6 +47,7 @@ def run_round(
     predictor: PredictorSource | None = None,
     ray_address: str | None = None,
     code_revision: str = "unknown",
+    force_publish: str | None = None,
 ) -> RoundResult:
     """Compute, audit and publish generation `round`; killed at any moment, it is simply called again.
 
@@ -55,11 +58,11 @@ def run_round(
     started = datetime.now(UTC)
     store = open_store(config)
     if ray_address is None:
-        plan = _plan(round, config, store, None, predictor)
-        return _run(plan, store, None, started, code_revision)
+        plan = resolved_plan(round, config, store, None, predictor)
+        return _run(plan, store, None, started, code_revision, force_publish)
     with ray_session(ray_address, config.run.actors, shipped_packages(predictor)):
-        plan = _plan(round, config, store, ray_address, predictor)
-        return _run(plan, store, ray_address, started, code_revision)
+        plan = resolved_plan(round, config, store, ray_address, predictor)
+        return _run(plan, store, ray_address, started, code_revision, force_publish)
 
 
 def open_store(config: RoundConfig) -> LabelStore:
@@ -70,9 +73,10 @@ def open_store(config: RoundConfig) -> LabelStore:
         raise ConfigError(str(error)) from error
 
 
-def _plan(
+def resolved_plan(
     round: int, config: RoundConfig, store: LabelStore, ray_address: str | None, predictor: PredictorSource | None
 ) -> RoundPlan:
+    """The plan of a round with the device resolved. Raises as `plan_round`, and BodyFileError."""
     device = resolve_device(config, ray_address)
     body = config.body if config.body.source == "open" else replace(config.body, source=_absolute(config.body.source))
     resolved = replace(config, fit=replace(config.fit, device=device), body=body)
@@ -91,24 +95,27 @@ def _absolute(folder: str) -> str:
 
 
 def _run(
-    plan: RoundPlan, store: LabelStore, ray_address: str | None, started: datetime, code_revision: str
+    plan: RoundPlan,
+    store: LabelStore,
+    ray_address: str | None,
+    started: datetime,
+    code_revision: str,
+    force_publish: str | None,
 ) -> RoundResult:
-    if earlier := _published(plan, store):
-        return RoundResult(generation=earlier, run_id=plan.run_id, already_published=True, reused=0, computed=0)
-    staging = store.staging(plan.round, plan.run_id, plan.config_digest)
-    staged = find_staged(plan, staging)
-    missing = [task for task in plan.tasks if (task.dataset, task.shard) not in staged]
-    job_id: str | None = None
-    if missing:
-        with ray_session(ray_address, plan.config.run.actors, shipped_packages(plan.predictor)):
-            job_id = ray.get_runtime_context().get_job_id()
-            computed = {(item.dataset, item.shard): item for item in compute(plan, staging, missing)}
-    else:
-        computed = {}
-    every = staged | computed
-    shards = [every[task.dataset, task.shard] for task in plan.tasks]
-    lineage = _lineage(plan, started, code_revision, job_id)
-    publication = store.publish(lineage, shards, unreadable_shards(shards), plan.config.audit)
+    if earlier := store.published_by(plan.round, plan.run_id):
+        return _found(plan, earlier)
+    with driver_lock(plan, store) as lock:
+        if earlier := store.published_by(plan.round, plan.run_id):  # by the process that held the lock
+            return _found(plan, earlier)
+        staging = store.staging(plan.round, plan.run_id, plan.config_digest)
+        staged = find_staged(plan, staging)
+        missing = [task for task in plan.tasks if (task.dataset, task.shard) not in staged]
+        computed, job_id = _compute_missing(plan, staging, missing, ray_address)
+        every = staged | computed
+        shards = [every[task.dataset, task.shard] for task in plan.tasks]
+        lineage = round_lineage(plan, started, code_revision, job_id)
+        lock.check()
+        publication = store.publish(lineage, shards, unreadable_shards(shards), plan.config.audit, force=force_publish)
     return RoundResult(
         generation=publication.generation,
         run_id=plan.run_id,
@@ -118,20 +125,30 @@ def _run(
     )
 
 
-def _published(plan: RoundPlan, store: LabelStore) -> Generation | None:
-    """The generation if this very run has published it: asked before the work rather than after it.
+def _found(plan: RoundPlan, earlier: Generation) -> RoundResult:
+    return RoundResult(generation=earlier, run_id=plan.run_id, already_published=True, reused=0, computed=0)
 
-    Raises AlreadyPublishedError if another run has.
-    """
-    for generation in store.rounds():
-        if generation.round == plan.round and generation.run_id != plan.run_id:
-            raise AlreadyPublishedError(
-                f"Round {plan.round} was published by run {generation.run_id} from other inputs, settings or bodies; "
-                f"run {plan.run_id} changes nothing. Continue with round {plan.round + 1}, or use another storage.root."
-            )
-        if generation.round == plan.round:
-            return generation
-    return None
+
+@contextlib.contextmanager
+def driver_lock(plan: RoundPlan, store: LabelStore) -> Iterator[RoundLock]:
+    """The lock of the round. Raises RoundBusyError, or StagingError where nothing can be written."""
+    with contextlib.ExitStack() as stack:
+        try:
+            lock = stack.enter_context(RoundLock(store.storage, plan.round, f"a driver of run {plan.run_id}"))
+        except OSError as error:
+            raise StagingError(f"cannot write to {store.storage.root}: {error}. Check storage.root.") from error
+        yield lock
+
+
+def _compute_missing(
+    plan: RoundPlan, staging: Staging, missing: list[ShardTask], ray_address: str | None
+) -> tuple[dict[tuple[str, str], StagedShard], str | None]:
+    """The missing shards, and the Ray job that computed them."""
+    if not missing:
+        return {}, None
+    with ray_session(ray_address, plan.config.run.actors, shipped_packages(plan.predictor)):
+        job_id = ray.get_runtime_context().get_job_id()
+        return {(item.dataset, item.shard): item for item in compute(plan, staging, missing)}, job_id
 
 
 def find_staged(plan: RoundPlan, staging: Staging) -> dict[tuple[str, str], StagedShard]:
@@ -197,7 +214,8 @@ def _quarantine(plan: RoundPlan, staging: Staging, failure: GivenUp[ShardTask]) 
     return staging.write(task.dataset, task.shard, labels.table, readable=labels.readable, rejections=labels.rejections)
 
 
-def _lineage(plan: RoundPlan, started: datetime, code_revision: str, ray_job_id: str | None) -> Lineage:
+def round_lineage(plan: RoundPlan, started: datetime, code_revision: str, ray_job_id: str | None) -> Lineage:
+    """What is known of a generation before its audit."""
     parent = plan.parent
     return Lineage(
         round=plan.round,

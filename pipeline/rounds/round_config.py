@@ -7,7 +7,7 @@ from typing import Literal
 
 from pipeline.acceptance import AcceptConfig
 from pipeline.config import BodyConfig, DataConfig, StorageConfig
-from pipeline.fit import SkelifyConfig, SmplToSkelConfig
+from pipeline.fit import SkelifyConfig, SmplToSkelConfig, TrackConfig
 from pipeline.labels import AuditConfig
 
 Device = Literal["auto", "cpu", "cuda"]
@@ -17,6 +17,7 @@ Device = Literal["auto", "cpu", "cuda"]
 class FitConfig:
     """How labels are computed. `auto` takes a GPU where the cluster has one; `batch_size` is in people.
 
+    temporal: people with a track_id and a frame are fitted as whole tracks from round 1 on.
     dtype: in float32 the rounding of another batch size moved q by up to 5e-3 rad; in float64 by nothing, at 1.3 times
     the time (48 people, 2 cores).
     """
@@ -24,12 +25,16 @@ class FitConfig:
     device: Device = "auto"
     dtype: Literal["float32", "float64"] = "float64"
     batch_size: int = 512
+    temporal: bool = False
     skelify: SkelifyConfig = field(default_factory=SkelifyConfig)
     convert: SmplToSkelConfig = field(default_factory=SmplToSkelConfig)
+    track: TrackConfig = field(default_factory=TrackConfig)
 
     def __post_init__(self) -> None:
         if self.batch_size < 1:
             raise ValueError(f"fit.batch_size={self.batch_size}: at least 1 person expected.")
+        if self.temporal and self.skelify.objective != "robust":
+            raise ValueError("fit.temporal=true needs fit.skelify.objective=robust: the published one knows no video.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

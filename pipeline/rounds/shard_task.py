@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -11,15 +10,15 @@ import pyarrow.compute as pc
 from pipeline.batch import LabelBatch, PersonBatch
 from pipeline.body import Smpl
 from pipeline.convert import convert_people
-from pipeline.fit import Skelify, SmplToSkel
+from pipeline.fit import Skelify, SmplToSkel, TrackFit
 from pipeline.prediction import Guess, PredictionBatch, Predictor
 from pipeline.refine import refine_people
 from pipeline.rounds.round_config import RoundConfig
+from pipeline.rounds.shard_batches import ShardBatch, single_batches, track_batches
 from pipeline.shards import ShardInfo, read_shard
 from schemas.labels import LABEL_SCHEMA, Decision
 from schemas.person import Person, Photo, Rejection, RejectionReason
 
-Seen = TypeVar("Seen")
 PREDICTED_TOGETHER = 64  # people whose photos are held for one call of the network
 
 
@@ -66,26 +65,40 @@ def process_shard(task: ShardTask, round: int, parent: pa.Table, models: Models,
     rejections: list[Rejection] = []
     tables: list[pa.Table] = []
     predictor = None if round == 0 else models.predictor
-    guessed = with_guesses(_photos(read_shard(task.source), rejections), predictor)
-    for seen in in_batches(guessed, config.fit.batch_size):
-        batch = PersonBatch.from_people([person for person, _ in seen])
+    guessed = with_guesses(photos_of(read_shard(task.source), rejections), predictor)
+    if round > 0 and config.fit.temporal:
+        batches = track_batches(guessed, config.fit.batch_size, config.fit.track, rejections)
+    else:
+        batches = single_batches(guessed, config.fit.batch_size)
+    for seen in batches:
+        batch = PersonBatch.from_people([person for person, _ in seen.people])
         if round == 0:
             labels = convert_people(batch, models.converter)
         else:
-            known = LabelBatch.from_table(parent, batch.ids)
-            prediction = PredictionBatch.from_guesses([guess for _, guess in seen])
-            labels = refine_people(batch, known, prediction, models.skelify, models.smpl, config.accept)
-        tables.append(labels.to_table(round))
+            labels = _refined(seen, batch, LabelBatch.from_table(parent, batch.ids), models, config)
+        tables.append(labels.take(seen.wanted).to_table(round))
     for rejection in rejections:
         if rejection.reason is RejectionReason.SHARD_UNREADABLE:
             raise UnreadableShardError(rejection.detail)
     labelled = pa.concat_tables([LABEL_SCHEMA.empty_table(), *tables])
-    carried = _carried_rows(parent, labelled, round)
+    carried = carried_rows(parent, labelled, round)
     return ShardLabels(
         table=pa.concat_tables([labelled, carried]).combine_chunks(),
         readable=labelled.num_rows,
         rejections=tuple(rejections),
     )
+
+
+def _refined(
+    seen: ShardBatch, batch: PersonBatch, known: LabelBatch, models: Models, config: RoundConfig
+) -> LabelBatch:
+    prediction = None
+    if models.predictor is not None:
+        prediction = PredictionBatch.from_guesses([guess for _, guess in seen.people], models.predictor.q_std)
+    track_fit = TrackFit(models.skelify, config.fit.track) if seen.tracks else None
+    return refine_people(
+        batch, known, prediction, models.skelify, models.smpl, config.accept, track_fit, seen.tracks
+    )  # fmt: skip
 
 
 def carry_over(task: ShardTask, round: int, parent: pa.Table, reason: str) -> ShardLabels:
@@ -98,7 +111,7 @@ def carry_over(task: ShardTask, round: int, parent: pa.Table, reason: str) -> Sh
         reason=RejectionReason.SHARD_UNREADABLE,
         detail=reason,
     )
-    table = _carried_rows(parent, LABEL_SCHEMA.empty_table(), round)
+    table = carried_rows(parent, LABEL_SCHEMA.empty_table(), round)
     return ShardLabels(table=table, readable=0, rejections=(rejection,))
 
 
@@ -121,19 +134,7 @@ def _guessed(photos: list[Photo], predictor: Predictor) -> Iterator[tuple[Person
     yield from zip(people, predictor.predict(photos) if people else (), strict=True)
 
 
-def in_batches(people: Iterable[Seen], size: int) -> Iterator[list[Seen]]:
-    """Lists of exactly `size` people, the last one shorter: a photo with many people never makes a larger batch."""
-    batch: list[Seen] = []
-    for person in people:
-        batch.append(person)
-        if len(batch) == size:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
-
-
-def _photos(samples: Iterable[Photo | Rejection], rejections: list[Rejection]) -> Iterator[Photo]:
+def photos_of(samples: Iterable[Photo | Rejection], rejections: list[Rejection]) -> Iterator[Photo]:
     """The photos of a shard as a stream, its rejections gathered on the way."""
     for sample in samples:
         if isinstance(sample, Rejection):
@@ -142,7 +143,7 @@ def _photos(samples: Iterable[Photo | Rejection], rejections: list[Rejection]) -
             yield sample
 
 
-def _carried_rows(parent: pa.Table, labelled: pa.Table, round: int) -> pa.Table:
+def carried_rows(parent: pa.Table, labelled: pa.Table, round: int) -> pa.Table:
     """The parent's rows whose (key, person) is not in `labelled`, as rows of this round, `kept_unreadable`."""
     present = set(_identities(labelled))
     missing = np.array([identity not in present for identity in _identities(parent)], dtype=bool)

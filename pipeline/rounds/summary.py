@@ -28,6 +28,7 @@ _MEANING = {
     Decision.KEPT_FAR_FROM_SMPL: "kept: the new label is far from SMPL",
     Decision.KEPT_UNREADABLE: "kept: the person cannot be read",
     Decision.NO_LABEL: "no label",
+    Decision.IMPORTED: "imported as it was",
 }
 
 

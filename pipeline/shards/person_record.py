@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from schemas.keypoints import N_KEYPOINTS
-from schemas.person import Float32, Person, PersonId, RejectionReason, SmplLabel
+from schemas.person import MAX_FPS, MIN_FPS, Float32, Person, PersonId, RejectionReason, SmplLabel
 
 MIN_SIDE_PX = 4.0
 MAX_SIDE_PER_PHOTO = 20.0
@@ -25,17 +25,20 @@ def person_record(
     keypoints_3d: ArrayLike | None = None,
     smpl: SmplLabel | None = None,
     track: tuple[str, int] | None = None,
+    fps: float | None = None,
     extra_info: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """The dict of a person as HMR2 and HSMR loaders read it, from the same values as in `schemas.person.Person`.
 
     keypoints_2d (44, 3) px, px, confidence; center (2,) px; scale (2,) box width and height in px / 200; keypoints_3d
-    (44, 4) m and confidence, default zeros. extra_info: plain values and arrays to keep beside. Raises ValueError for
-    other shapes.
+    (44, 4) m and confidence, default zeros. track: (track_id, frame) of a video, and its frame rate fps. extra_info:
+    plain values and arrays to keep beside. Raises ValueError for other shapes.
     """
     extra = dict(extra_info or {})
     if track is not None:
         extra |= {"track_id": track[0], "frame": track[1]}
+    if fps is not None:
+        extra["fps"] = float(fps)
     keypoints_3d = np.zeros((N_KEYPOINTS, 4)) if keypoints_3d is None else keypoints_3d
     pose = np.zeros(_N_POSE) if smpl is None else smpl.pose.reshape(-1)
     betas = np.zeros(_N_BETAS) if smpl is None else smpl.betas
@@ -79,6 +82,7 @@ def check_person(record: object, id: PersonId, photo_size: tuple[int, int]) -> C
         )
     center, side = _box(record, max(photo_size))
     repairs: list[tuple[RejectionReason, str]] = []
+    track, fps = _video(record, repairs)
     person = Person(
         id=id,
         keypoints_2d=_keypoints(record, "keypoints_2d", 3, repairs),
@@ -86,7 +90,8 @@ def check_person(record: object, id: PersonId, photo_size: tuple[int, int]) -> C
         center=center,
         side=side,
         smpl=_smpl(record, repairs),
-        track=_track(record),
+        track=track,
+        fps=fps,
     )
     return CheckedPerson(person=person, repairs=repairs)
 
@@ -97,7 +102,9 @@ def _box(record: dict[Any, Any], photo_side: int) -> tuple[Float32, float]:
         if record.get(name) is None:
             raise RefusedPersonError(RejectionReason.BAD_BOX, f"{name} is missing")
     center = _floats(record, "center", ((2,),))
-    side = float(200.0 * np.max(_numbers(record, "scale", ((2,), (1,), ())).astype(np.float64)))
+    side = 200.0 * float(
+        np.max(_numbers(record, "scale", ((2,), (1,), ())).astype(np.float64))
+    )  # floats overflow in silence
     largest = MAX_SIDE_PER_PHOTO * photo_side
     if not MIN_SIDE_PX <= side <= largest:  # also refuses NaN
         detail = f"crop side 200*scale is {side:.4g} px, expected {MIN_SIDE_PX:g} to {largest:g} (20x the photo)"
@@ -140,12 +147,26 @@ def _smpl(record: dict[Any, Any], repairs: list[tuple[RejectionReason, str]]) ->
     return SmplLabel(pose=pose, betas=betas)
 
 
-def _track(record: dict[Any, Any]) -> tuple[str, int] | None:
+def _video(
+    record: dict[Any, Any], repairs: list[tuple[RejectionReason, str]]
+) -> tuple[tuple[str, int] | None, float | None]:
+    """(track_id, frame) and fps of extra_info. Without a usable frame rate a person belongs to no track."""
     extra = record.get("extra_info")
     if extra is None:
-        return None
+        return None, None
     if not isinstance(extra, dict):
         raise RefusedPersonError(RejectionReason.MALFORMED_LABELS, f"extra_info is {_describe(extra)}, expected a dict")
+    track, fps = _track(extra), _plain(extra.get("fps"))
+    if fps is None:
+        return track, None
+    if isinstance(fps, (int, float)) and not isinstance(fps, bool) and MIN_FPS <= fps <= MAX_FPS:  # refuses NaN too
+        return track, float(fps)
+    detail = f"extra_info has fps {_describe(fps)}, expected {MIN_FPS:g} to {MAX_FPS:g}: taken out of its track"
+    repairs.append((RejectionReason.BAD_FRAME_RATE, detail))
+    return None, None
+
+
+def _track(extra: dict[Any, Any]) -> tuple[str, int] | None:
     track_id, frame = (_plain(extra.get(name)) for name in ("track_id", "frame"))
     if track_id is None or frame is None:
         return None

@@ -1,7 +1,7 @@
 """Reading a shard: every sample becomes a checked Photo or recorded Rejections, never an exception or a silence."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 
@@ -17,7 +17,7 @@ MAX_LABEL_BYTES = 16 * 2**20
 MAX_PEOPLE = 1000
 _MAX_KEY_CHARACTERS = 1024
 _PHOTO_PARTS = frozenset({"jpg", "jpeg"})
-_LABEL_PART = "data.pyd"
+LABEL_PART = "data.pyd"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -35,20 +35,22 @@ class _Sample:
 
     @property
     def labels(self) -> bytes | None:
-        return self.data.get(_LABEL_PART)
+        return self.data.get(LABEL_PART)
 
 
-def read_shard(info: ShardInfo, *, check_photos: bool = True) -> Iterator[Photo | Rejection]:
+def read_shard(
+    info: ShardInfo, *, check_photos: bool = True, keys: Container[str] | None = None
+) -> Iterator[Photo | Rejection]:
     """Photos of a shard in file order, each preceded by the rejections of its people. Memory: one sample.
 
     check_photos=False spares the trial decode of each JPEG (its header is still checked), for a caller that decodes the
-    photos anyway and has to handle a damaged one itself.
+    photos anyway and has to handle a damaged one itself. keys: samples of other keys are passed over unread.
 
     Raises nothing for bad content. SHARD_UNREADABLE: reading failed, perhaps midway and perhaps only this time (network
     down, file changed): a label file made from what came before would be incomplete. SHARD_TRUNCATED: the shard itself
     is short or damaged; all whole samples before the damage were given.
     """
-    shard = _ShardReader(info, check_jpeg if check_photos else check_jpeg_header)
+    shard = _ShardReader(info, check_jpeg if check_photos else check_jpeg_header, keys)
     try:
         source = open_shard(info)
     except Exception as error:  # fsspec passes on errors of botocore and aiohttp, which share no base class
@@ -62,11 +64,15 @@ def read_shard(info: ShardInfo, *, check_photos: bool = True) -> Iterator[Photo 
 class _ShardReader:
     """State of one pass over a shard: the sample being gathered and the keys seen."""
 
-    def __init__(self, info: ShardInfo, photo_size: Callable[[bytes], tuple[int, int]]) -> None:
+    def __init__(
+        self, info: ShardInfo, photo_size: Callable[[bytes], tuple[int, int]], keys: Container[str] | None
+    ) -> None:
         self._info = info
         self._photo_size = photo_size
+        self._keys = keys
         self._sample: _Sample | None = None
         self._seen: set[bytes] = set()
+        self._passed_over = False
         self._n_nameless = 0
         self._first_nameless = ""
 
@@ -112,11 +118,14 @@ class _ShardReader:
             return
         if self._sample is None or self._sample.key != key or part in self._sample.parts:
             yield from self._finish()
+            if self._keys is not None and key not in self._keys:
+                self._passed_over = True
+                return
             self._sample = self._begin(key)
         self._gather(self._sample, part, member, tar)
 
     def _begin(self, key: str) -> _Sample:
-        if problem := _key_problem(key):
+        if problem := key_problem(key):
             return _Sample(key=key, problem=(RejectionReason.UNSAFE_NAME, problem))
         digest = hashlib.blake2b(key.encode(), digest_size=16).digest()
         if digest in self._seen:
@@ -127,7 +136,7 @@ class _ShardReader:
 
     def _gather(self, sample: _Sample, part: str, member: TarMember, tar: TarStream) -> None:
         sample.parts.add(part)
-        limit = MAX_LABEL_BYTES if part == _LABEL_PART else MAX_JPEG_BYTES if part in _PHOTO_PARTS else None
+        limit = MAX_LABEL_BYTES if part == LABEL_PART else MAX_JPEG_BYTES if part in _PHOTO_PARTS else None
         if sample.problem is not None or limit is None:
             return
         if member.size > limit:
@@ -200,7 +209,7 @@ class _ShardReader:
         if self._n_nameless:
             detail = f"{self._n_nameless} members not named KEY.PART were left out, the first: {self._first_nameless}"
             yield self.rejection(RejectionReason.UNSAFE_NAME, detail)
-        if whole and not self._seen:
+        if whole and not self._seen and not self._passed_over:
             yield self.rejection(RejectionReason.SHARD_EMPTY, f"{self._info.url} holds no samples")
 
 
@@ -211,7 +220,7 @@ def split_name(name: str) -> tuple[str, str]:
     return (folder + slash + stem, part.lower()) if stem else (name, "")
 
 
-def _key_problem(key: str) -> str | None:
+def key_problem(key: str) -> str | None:
     """Why a key is refused: keys become file names of overlays and rows of tables."""
     if len(key) > _MAX_KEY_CHARACTERS:
         return f"a name of {len(key)} characters, at most {_MAX_KEY_CHARACTERS}: {_printable(key)}"
@@ -223,7 +232,7 @@ def _key_problem(key: str) -> str | None:
 
 
 def _recorded_key(key: str) -> str:
-    return key if _key_problem(key) is None else _printable(key)
+    return key if key_problem(key) is None else _printable(key)
 
 
 def _printable(name: str) -> str:

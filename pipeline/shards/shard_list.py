@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, Final, cast
 
-import fsspec
 from braceexpand import braceexpand
+
+from pipeline.s3 import s3_filesystem
 
 _MAX_SHARDS = 100_000
 _S3_BLOCK_BYTES: Final = 8 * 2**20  # read-ahead: tens of photos a request
@@ -72,11 +73,6 @@ def open_shard(info: ShardInfo) -> BinaryIO:
         file.close()
         raise OSError(f"the shard changed since it was listed as {info.etag}, now {etag}: start the round again")
     return cast(BinaryIO, file)
-
-
-def s3_filesystem() -> Any:
-    """The s3fs file system of this process. Listings are not cached: a file put by another process must be seen."""
-    return fsspec.filesystem("s3", use_listings_cache=False)
 
 
 def parse_url(url: str) -> str:

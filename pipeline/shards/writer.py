@@ -5,13 +5,14 @@ import os
 import pickle
 import tarfile
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from pipeline.shards.shard_list import parse_url, s3_filesystem
+from pipeline.s3 import s3_filesystem
+from pipeline.shards.shard_list import parse_url
 
 _PICKLE_PROTOCOL = 4  # that of the published shards
 
@@ -45,16 +46,20 @@ class ShardWriter:
 
     def write(self, sample: RawSample) -> None:
         """Append a sample. Raises ValueError for a key that a reader would split elsewhere or has met before."""
+        self.write_parts(sample.key, {"jpg": sample.jpeg, "data.pyd": pickle_people(sample.people)})
+
+    def write_parts(self, key: str, parts: Mapping[str, bytes]) -> None:
+        """Append a sample as its parts, `jpg`, `data.pyd`, `detection.npz`, ...: bytes by name. Raises ValueError."""
         if self._tar is None:
             raise RuntimeError("ShardWriter.write outside of its with block")
-        base = sample.key.rpartition("/")[2]
-        if not base or "." in base or sample.key.startswith("/") or ".." in sample.key.split("/"):
-            raise ValueError(f"Sample key {sample.key!r}: expected a relative name whose last part has no dot")
-        if sample.key in self._keys:
-            raise ValueError(f"Sample key {sample.key!r} was already written to {self.url}: keys are unique in a shard")
-        self._keys.add(sample.key)
-        for part, data in (("jpg", sample.jpeg), ("data.pyd", _pickle_people(sample.people))):
-            member = tarfile.TarInfo(f"{sample.key}.{part}")
+        base = key.rpartition("/")[2]
+        if not base or "." in base or key.startswith("/") or ".." in key.split("/"):
+            raise ValueError(f"Sample key {key!r}: expected a relative name whose last part has no dot")
+        if key in self._keys:
+            raise ValueError(f"Sample key {key!r} was already written to {self.url}: keys are unique in a shard")
+        self._keys.add(key)
+        for part, data in parts.items():
+            member = tarfile.TarInfo(f"{key}.{part}")
             member.size = len(data)
             self._tar.addfile(member, io.BytesIO(data))
 
@@ -81,8 +86,8 @@ def write_shard(url: str, samples: Iterable[RawSample]) -> None:
             writer.write(sample)
 
 
-def _pickle_people(people: Sequence[dict[str, Any]]) -> bytes:
-    """Pickled list. `fast` switches the memo off: whether two equal strings are one object must not change a byte."""
+def pickle_people(people: Sequence[dict[str, Any]]) -> bytes:
+    """Bytes of data.pyd. `fast` switches the memo off: whether two equal strings are one object must change no byte."""
     file = io.BytesIO()
     pickler = pickle.Pickler(file, protocol=_PICKLE_PROTOCOL)
     pickler.fast = True

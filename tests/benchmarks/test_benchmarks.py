@@ -30,9 +30,21 @@ def bench(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_the_cheap_ones_print_their_tables() -> None:
-    done = bench("--quick", "store", "keypoints", "gpu")
+    done = bench("--quick", "store", "keypoints", "network", "data", "gpu", "track")
     assert done.returncode == 0, done.stderr
-    for expected in ("threads", "audit and publish", "full mesh, autograd", "KB/person", "GFLOP/s", "GPU"):
+    for expected in (
+        "threads",
+        "audit and publish",
+        "full mesh, autograd",
+        "KB/person",
+        "GFLOP/s",
+        "tiny step",
+        "share of peak",
+        "GPU",
+        "dense Cholesky",
+        "open_epoch",
+        "join (",
+    ):
         assert expected in done.stdout, done.stdout
 
 
@@ -45,7 +57,7 @@ def test_the_command_explains_itself(
         main()
     assert stopped.value.code == status
     printed = "".join(capsys.readouterr())
-    for name in ("skelify", "objective", "truth", "convert", "keypoints", "store", "gpu"):
+    for name in ("skelify", "objective", "truth", "convert", "keypoints", "store", "network", "data", "gpu", "track"):
         assert name in printed
 
 

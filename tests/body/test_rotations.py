@@ -8,7 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from pipeline.body.representation import q_to_representation, q_to_rotations, representation_to_q, rotations_to_q
+from pipeline.body.representation import (
+    Q_OF_JOINT,
+    q_to_representation,
+    q_to_rotations,
+    representation_to_q,
+    rotations_to_q,
+)
 from pipeline.body.rotations import (
     axis_angle_to_matrix,
     cosc,
@@ -24,6 +30,7 @@ from pipeline.body.rotations import (
 )
 from tests.body.poses import poses_anywhere, poses_within_limits
 
+THREE_DOF = [joint for joint, ids in enumerate(Q_OF_JOINT) if len(ids) == 3]
 ORDERS = ["".join(order) for order in permutations("XYZ")]
 angles = st.floats(-4, 4, allow_subnormal=False)
 vectors = st.tuples(angles, angles, angles)
@@ -145,3 +152,53 @@ def test_any_q_gives_the_same_rotations_after_the_representation(seed: int) -> N
 def test_every_network_output_gives_finite_q(values: list[float], dtype: torch.dtype) -> None:
     rep = torch.tensor(values, dtype=dtype).reshape(1, 24, 6)
     assert torch.isfinite(representation_to_q(rep)).all()
+
+
+@given(st.integers(0, 2**31), st.sampled_from([torch.float32, torch.float64]))
+@settings(max_examples=25)
+def test_gradients_of_the_representation_are_bounded(seed: int, dtype: torch.dtype) -> None:
+    """6D vectors of zero length, parallel, tiny, huge; middle angles at and near the gimbal; hinges at (0, 0)."""
+    generator = torch.Generator().manual_seed(seed)
+    rep = torch.randn(16, 24, 6, generator=generator, dtype=dtype)
+    rep[0] = 0
+    rep[1, :, 3:] = rep[1, :, :3]
+    rep[2, :, :3] = 0
+    rep[3] *= 1e-6
+    rep[4] *= 1e6
+    rep[5, :, 3:] = -2 * rep[5, :, :3] + 1e-7 * rep[6, :, 3:]
+    at_gimbal = poses_within_limits(9, seed)
+    for joint in (0, 1, 6, 11, 12, 13, 14, 15, 19, 20):
+        at_gimbal[:, Q_OF_JOINT[joint][1]] = torch.pi / 2 - torch.tensor(
+            [0, 1e-9, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1]
+        )
+    rep[7:] = q_to_representation(at_gimbal).to(dtype)
+    rep.requires_grad_()
+    q = representation_to_q(rep)
+    for value in (q.sum(), q.sin().square().sum(), q_to_rotations(q).sum()):
+        (gradient,) = torch.autograd.grad(value, rep, retain_graph=True)
+        assert torch.isfinite(gradient).all()
+        size = rep.detach().abs().amax((1, 2)).clamp_min(1)
+        assert (gradient.abs().amax((1, 2)) <= 1e6 * size).all()
+
+
+@given(st.integers(0, 2**31))
+@settings(max_examples=25)
+def test_the_bounded_gradient_goes_down(seed: int) -> None:
+    """Near the gimbal it is not the gradient, but for functions of the rotations never uphill."""
+    q = poses_within_limits(8, seed)
+    for joint in THREE_DOF:
+        q[:, Q_OF_JOINT[joint][1]] = torch.pi / 2 - torch.tensor([1e-7, 1e-5, 1e-4, 1e-3, 3e-3, 9e-3, 2e-2, 1])
+    rep = q_to_representation(q).requires_grad_()
+    slope = torch.randn(24, 3, 3, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+    def value(x: Tensor) -> Tensor:
+        return (q_to_rotations(representation_to_q(x)) * slope).sum((2, 3))
+
+    (gradient,) = torch.autograd.grad(value(rep).sum(), rep)
+    step = 1e-7
+    with torch.no_grad():
+        rise = (value(rep + step * gradient) - value(rep - step * gradient))[:, THREE_DOF] / (2 * step)
+    assert (rise >= -1e-6 * gradient[:, THREE_DOF].square().sum(-1) - 1e-6).all()
+    away = torch.tensor([False] * 6 + [True] * 2)
+    expected = gradient[:, THREE_DOF].square().sum(-1)[away]
+    torch.testing.assert_close(rise[away], expected, rtol=1e-4, atol=1e-6)

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.labels import AuditConfig, AuditFailedError, LabelStore, StagedShard
-from pipeline.labels.audit import CHECKS, audit_shard
+from pipeline.labels import AuditConfig, AuditFailedError, LabelStore, Lineage, StagedShard
+from pipeline.labels.audit import CHECKS, FORCEABLE, audit_shard
 from pipeline.labels.columns import counts
 from schemas.person import Rejection, RejectionReason
 from tests.labels.label_tables import CONFIG_DIGEST, SHARDS, label_table, lineage, publish_rounds, replace_column, stage
@@ -180,6 +180,67 @@ def test_errors_must_not_exceed_the_parent_generation(store: LabelStore) -> None
     with pytest.raises(AuditFailedError, match="error_not_above_generation: 18 failed"):
         store.publish(record, [bad, *staged[1:]])
     assert store.publish(record, [bad, *staged[1:]], config=AuditConfig(error_tolerance=0.02)).generation.round == 1
+
+
+def harder_people(store: LabelStore) -> tuple[Lineage, list[StagedShard]]:
+    """A round 1 in which nobody got worse, but a new shard of people with large errors joined."""
+    publish_rounds(store, 1)
+    new = ("photos", "000009")
+    table = label_table(*new, round=1, rows=40)
+    hard = replace_column(table, "kp2d_error", raised(table, 0.2))
+    hard = replace_column(hard, "parent_kp2d_error", [None] * 40)
+    hard = replace_column(
+        hard, "decision", ["first_label" if d == "improved" else d for d in table["decision"].to_pylist()]
+    )
+    staged = [*stage(store, 1, "run-b"), store.staging(1, "run-b", CONFIG_DIGEST).write(*new, hard, readable=40)]
+    parent = store.generation(0).snapshot_id
+    return lineage(1, "run-b", parent_snapshot_id=parent, shards=(*SHARDS, new)), staged
+
+
+def test_error_quantiles_must_not_exceed_the_parents(store: LabelStore) -> None:
+    record, staged = harder_people(store)
+    with pytest.raises(
+        AuditFailedError, match=r"error_quantiles: kp2d_error p50 .* p95 0.2\d+ \(parent 0.0\d+"
+    ) as caught:
+        store.publish(record, staged)
+    (check,) = caught.value.report.failed
+    assert check.examples[-1].startswith("p95 of kp2d_error")
+    assert "--force-publish 'REASON'" in str(caught.value)
+    assert store.publish(record, staged, config=AuditConfig(quantile_tolerance=20)).generation.round == 1
+
+
+def test_a_forced_publication_records_why_and_what_failed(store: LabelStore) -> None:
+    record, staged = harder_people(store)
+    with pytest.raises(ValueError, match="needs a reason"):
+        store.publish(record, staged, force=" ")
+    generation = store.publish(record, staged, force="crowd photos joined").generation
+    forced = store.lineage(1).forced
+    assert forced is not None
+    assert forced == generation.forced == store.generation(1).forced
+    assert forced.reason == "crowd photos joined"
+    assert list(forced.checks) == ["error_quantiles"]
+    assert "p95 0.2" in forced.checks["error_quantiles"]
+
+
+def test_a_reason_given_in_vain_is_not_recorded(store: LabelStore) -> None:
+    assert store.publish(lineage(), stage(store), force="just in case").generation.forced is None
+
+
+@pytest.mark.parametrize("name", ["q is NaN", "a person twice", "a row lost", "improved to worse", "another shard"])
+def test_broken_generations_cannot_be_forced(store: LabelStore, name: str) -> None:
+    check, damage = DAMAGES[name]
+    assert check not in FORCEABLE
+    staging = store.staging(0, "run-a", CONFIG_DIGEST)
+    bad = [staging.write(d, s, damage(label_table(d, s)), readable=20) for d, s in SHARDS]
+    if name == "improved to worse":
+        bad = [staging.write(d, s, damage(raise_parent(label_table(d, s))), readable=20) for d, s in SHARDS]
+    with pytest.raises(AuditFailedError, match=f"No reason can publish it: .*{check}"):
+        store.publish(lineage(), bad, force="I insist")
+    assert store.rounds() == []
+
+
+def raise_parent(table: pa.Table) -> pa.Table:
+    return replace_column(table, "parent_kp2d_error", table["kp2d_error"].to_pylist())
 
 
 SIDECAR = StagedShard(

@@ -50,6 +50,9 @@ def test_optional_settings_can_be_unset() -> None:
         ("storage.root=${oc.env:HOME}", r"interpolation is not supported"),
         ("fit.batch_size=0", r"fit\.batch_size=0.*at least 1"),
         ("run.actors=-1", r"run\.actors=-1"),
+        ("fit.track.fps=0", r"fit\.track\.fps=0.*1 to 1000"),
+        ("fit.track.fps=.nan", r"fit\.track\.fps=nan"),
+        ("fit.track.max_frames=2", r"fit\.track\.max_frames=2.*at least 3"),
     ],
 )
 def test_refusals_say_what_to_write(override: str, message: str) -> None:
@@ -72,9 +75,14 @@ def test_every_key_can_be_named() -> None:
 def test_digest_changes_with_labels_only() -> None:
     same = ["run.actors=7", "storage.root=/elsewhere", "run.progress=false", "data.shards=x.tar", "run.attempts=5"]
     assert {config_digest(load(override)) for override in same} == {config_digest(load())}
-    other = ["fit.batch_size=7", "fit.device=cpu", "fit.dtype=float32"]
+    other = ["fit.batch_size=7", "fit.device=cpu", "fit.dtype=float32", "fit.temporal=true", "fit.track.fps=25"]
     digests = {config_digest(load(override)) for override in other} | {config_digest(load())}
     assert len(digests) == len(other) + 1
+
+
+def test_video_needs_our_objective() -> None:
+    with pytest.raises(ConfigError, match=r"fit\.temporal=true needs fit\.skelify\.objective=robust"):
+        load("fit.temporal=true", "fit.skelify.objective=hsmr")
 
 
 def test_yaml_names_every_setting() -> None:

@@ -36,6 +36,7 @@ people = st.fixed_dictionaries(
         "smpl": st.none() | smpl_labels,
         "track": st.none()
         | st.tuples(st.text(st.characters(categories=["L", "N"]), max_size=9), st.integers(0, 10**6)),
+        "fps": st.none() | st.floats(1, 1000),
     }
 )
 
@@ -57,7 +58,7 @@ def assert_person(back: Person, given_: dict[str, Any]) -> None:
     for name in ("keypoints_2d", "keypoints_3d", "center"):
         np.testing.assert_array_equal(getattr(back, name), given_[name])
     assert back.side == 200 * float(np.max(given_["scale"]))
-    assert back.track == given_["track"]
+    assert (back.track, back.fps) == (given_["track"], given_["fps"])
     assert (back.smpl is None) == (given_["smpl"] is None)
     if back.smpl is not None:
         np.testing.assert_array_equal(back.smpl.pose, given_["smpl"].pose)

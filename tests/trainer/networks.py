@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from tests.body.standin import Golden
+from trainer.checkpoint import CheckpointInfo
 from trainer.network.decoder import DecoderConfig
 from trainer.network.variants import NetworkConfig
 from trainer.network.vit import VitConfig
@@ -30,6 +31,17 @@ SMALL = NetworkConfig(
     decoder=DecoderConfig(dim=32, depth=2, heads=2, dim_head=8, mlp_dim=32),
 )
 """Fast enough for property tests."""
+
+
+INFO = CheckpointInfo(
+    variant="tiny",
+    generation_snapshot_id=2**62 + 1,
+    round=3,
+    step=1200,
+    body_digest="b" * 64,
+    config="optim:\n  lr: 1e-4\n",
+    code_revision="abc123",
+)
 
 
 def crops(count: int, seed: int) -> Tensor:

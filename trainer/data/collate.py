@@ -18,6 +18,8 @@ from trainer.data.shard_walk import JoinedPerson
 from trainer.data.weights import LabelWeightConfig, betas_weights, joint_weights, within_limits
 
 _FLIPPED: Final = list(FLIP_PERMUTATION)
+_FARTHEST_CROP_UNITS: Final = 100.0
+_FARTHEST_M: Final = 100.0
 _TENSORS: Final = tuple(name for name in TrainBatch.__dataclass_fields__ if name != "ids")
 
 
@@ -69,18 +71,15 @@ def concatenate(parts: Sequence[TrainBatch]) -> TrainBatch:
 def keypoints_in_crop(keypoints: NDArray[np.float32], crop: CropTransform) -> NDArray[np.float32]:
     """(44, 3) photo px and confidence to crop units; left and right exchanged in a mirrored crop.
 
-    A place too far away for float32 loses its confidence.
+    A point absurdly far away becomes absent.
     """
-    out = np.empty(keypoints.shape, np.float32)
-    with np.errstate(over="ignore"):
-        out[:, :2] = crop(keypoints[:, :2])
-    out[:, 2] = keypoints[:, 2]
-    out[~np.isfinite(out).all(1)] = 0
-    return out[_FLIPPED] if crop.mirrored else out
+    out = np.column_stack([crop(keypoints[:, :2]), keypoints[:, 2]])
+    out = _near(out[_FLIPPED] if crop.mirrored else out, _FARTHEST_CROP_UNITS)
+    return out.astype(np.float32)
 
 
 def keypoints_3d_in_crop(keypoints_3d: NDArray[np.float32], augmentation: Augmentation) -> NDArray[np.float32]:
-    """(44, 4) m and confidence, mirrored and turned about the z axis as the crop is."""
+    """(44, 4) m and confidence, mirrored and turned about the z axis as the crop is; absurdly far points are absent."""
     out = keypoints_3d.astype(np.float64)
     if augmentation.flip:
         out[:, 0] *= -1
@@ -88,13 +87,19 @@ def keypoints_3d_in_crop(keypoints_3d: NDArray[np.float32], augmentation: Augmen
     angle = np.deg2rad(augmentation.rotation_deg)
     c, s = np.cos(angle), np.sin(angle)
     out[:, :2] = out[:, :2] @ np.array([[c, s], [-s, c]]).T
-    return out.astype(np.float32)
+    return _near(out, _FARTHEST_M).astype(np.float32)
+
+
+def _near(points: NDArray[Any], farthest: float) -> NDArray[Any]:
+    """One hostile point must not outweigh all others in a loss: beyond `farthest` it loses place and confidence."""
+    near = (np.abs(points[:, :-1]) <= farthest).all(1, keepdims=True)
+    return np.where(near, points, 0.0)
 
 
 def q_in_crop(q: NDArray[np.float32], flip: NDArray[np.bool_], rotation: NDArray[np.float64]) -> NDArray[np.float32]:
     """q (B, 46) of the person as the crop shows it: mirrored where flip (B,), turned by rotation (B,) rad.
 
-    Mirrored angles are kept where they leave the joint limits (decision 0012): the pose is the true one of the mirror
+    Mirrored angles are kept where they leave the joint limits (decision 0017): the pose is the true one of the mirror
     image; `within_limits` finds the joints.
     """
     exact = torch.from_numpy(q.astype(np.float64))

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from pipeline.crop import CROP_PX
 from trainer.data.decode import Picture
 
-_ONE: Final = 256  # fixed-point unit of the weights between two pixels
+_FIXED: Final = 1 << 16
+_HALF_WEIGHT: Final = 128  # rounds a place to the 1/256 that weights have
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,31 +73,50 @@ def _patch_px_to_pixels(picture: Picture, transform: CropTransform) -> NDArray[n
 
 @numba.njit(cache=True, nogil=True)
 def _warp(pixels: NDArray[np.uint8], inverse: NDArray[np.float64], patch: NDArray[np.uint8]) -> None:
-    """patch[c, v, u] = pixels at inverse @ (u, v, 1), between the four nearest, those outside counting as 0."""
+    """patch[c, v, u] = pixels at inverse @ (u, v, 1), between the four nearest, those outside counting as 0.
+
+    Places are fixed-point numbers of 16 binary digits, of which a weight takes the upper 8, rounded. Unsigned indices
+    spare numba its test for negative ones: half of the time.
+    """
     height, width, _ = pixels.shape
+    flat = pixels.reshape(-1)
+    line = np.uint64(3 * width)
+    step_x, step_y = round(inverse[0, 0] * _FIXED), round(inverse[1, 0] * _FIXED)
     for v in range(patch.shape[1]):
+        x = int(np.floor((inverse[0, 1] * v + inverse[0, 2]) * _FIXED + 0.5)) + _HALF_WEIGHT
+        y = int(np.floor((inverse[1, 1] * v + inverse[1, 2]) * _FIXED + 0.5)) + _HALF_WEIGHT
         for u in range(patch.shape[2]):
-            x = inverse[0, 0] * u + inverse[0, 1] * v + inverse[0, 2]
-            y = inverse[1, 0] * u + inverse[1, 1] * v + inverse[1, 2]
-            if not (-1 < x < width and -1 < y < height):
+            left, top = x >> 16, y >> 16
+            right, low = np.int32((x >> 8) & 255), np.int32((y >> 8) & 255)
+            x += step_x
+            y += step_y
+            if left >= 0 and left + 1 < width and top >= 0 and top + 1 < height:
+                upper_at = np.uint64(top) * line + np.uint64(3 * left)
+                for c in range(3):
+                    a = upper_at + np.uint64(c)
+                    b, d = a + np.uint64(3), a + line
+                    e = d + np.uint64(3)
+                    patch[c, v, u] = _between(flat[a], flat[b], flat[d], flat[e], right, low)
+            elif left < -1 or top < -1 or left >= width or top >= height:
                 patch[0, v, u] = patch[1, v, u] = patch[2, v, u] = 0
-                continue
-            left, top = int(np.floor(x)), int(np.floor(y))
-            right, low = int((x - left) * _ONE + 0.5), int((y - top) * _ONE + 0.5)
-            inside = left >= 0 and left + 1 < width and top >= 0 and top + 1 < height
-            for c in range(3):
-                if inside:
-                    upper = pixels[top, left, c] * (_ONE - right) + pixels[top, left + 1, c] * right
-                    lower = pixels[top + 1, left, c] * (_ONE - right) + pixels[top + 1, left + 1, c] * right
-                else:
-                    upper = _at(pixels, top, left, c) * (_ONE - right) + _at(pixels, top, left + 1, c) * right
-                    lower = _at(pixels, top + 1, left, c) * (_ONE - right) + _at(pixels, top + 1, left + 1, c) * right
-                patch[c, v, u] = (upper * (_ONE - low) + lower * low + _ONE * _ONE // 2) >> 16
+            else:
+                for c in range(3):
+                    a, b = _at(pixels, top, left, c), _at(pixels, top, left + 1, c)
+                    d, e = _at(pixels, top + 1, left, c), _at(pixels, top + 1, left + 1, c)
+                    patch[c, v, u] = _between(a, b, d, e, right, low)
 
 
 @numba.njit(cache=True, nogil=True)
-def _at(pixels: NDArray[np.uint8], y: int, x: int, channel: int) -> int:
+def _between(top_left: Any, top_right: Any, low_left: Any, low_right: Any, right: Any, low: Any) -> Any:
+    """Of four uint8 neighbours, with the int32 weights `right` and `low` in 1/256."""
+    upper = np.int32(top_left) * (np.int32(256) - right) + np.int32(top_right) * right
+    lower = np.int32(low_left) * (np.int32(256) - right) + np.int32(low_right) * right
+    return (upper * (np.int32(256) - low) + lower * low + np.int32(_FIXED // 2)) >> np.int32(16)
+
+
+@numba.njit(cache=True, nogil=True)
+def _at(pixels: NDArray[np.uint8], y: int, x: int, channel: int) -> np.uint8:
     """A pixel's value, 0 outside."""
     if 0 <= y < pixels.shape[0] and 0 <= x < pixels.shape[1]:
-        return int(pixels[y, x, channel])
-    return 0
+        return pixels[y, x, channel]
+    return np.uint8(0)

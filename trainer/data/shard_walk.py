@@ -59,7 +59,8 @@ class ShardWalk:
         labels = ShardLabels(self._shard.label_file)
         wanted = {int(row) for row in self._rows}
         refused = _Refusals()
-        for item in read_shard(self._shard.source, check_photos=False):
+        keys = None if self._count_strangers else {labels.identity(row)[0] for row in wanted}
+        for item in read_shard(self._shard.source, check_photos=False, keys=keys):
             if isinstance(item, Rejection):
                 refused.add(item)
             else:

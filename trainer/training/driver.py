@@ -15,10 +15,10 @@ from trainer.checkpoint import checkpoint_digest
 from trainer.checkpoint_choice import best_source
 from trainer.data import index_generation
 from trainer.predictor import CheckpointSource
+from trainer.training.job import Outcome, TrainingJob
 from trainer.training.ray_stage import place_workers, train_on_ray
 from trainer.training.record import TrainingRecord, best_record, read_record, write_record
 from trainer.training.train_config import TrainConfig, config_digest, derive_training_id
-from trainer.training.worker import Outcome, TrainingJob
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +69,8 @@ def _plan(
     generation = store.generation(round)
     init = _initial_checkpoint(config, store, generation)
     body_digest = load_skel(config.body.source, gender=config.body.gender).digest
-    digests = [source for source in (init and init.digest, _backbone_digest(config, init)) if source]
+    started_from = (None if init is None else init.digest, _backbone_digest(config, init))
+    digests = [digest for digest in started_from if digest is not None]
     training_id = derive_training_id(
         round=round,
         snapshot_id=generation.snapshot_id,

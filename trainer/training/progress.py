@@ -7,7 +7,7 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from trainer.training.worker import Progress as Step
+from trainer.training.job import Progress as Step
 
 LOG_INTERVAL = 10.0  # s between lines where there is no terminal
 

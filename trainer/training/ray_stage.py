@@ -7,9 +7,12 @@ from typing import Any
 
 import ray
 import torch
+from ray.train import FailureConfig, RunConfig, ScalingConfig
+from ray.train.torch import TorchConfig, TorchTrainer
 
+from trainer.training.job import Outcome, Place, Progress, TrainingJob
 from trainer.training.progress import TrainingProgress
-from trainer.training.worker import Outcome, Place, Progress, TrainingJob, TrainingWorker
+from trainer.training.worker import TrainingWorker
 
 _POLL = 1.0  # s between looks at the progress
 
@@ -69,20 +72,19 @@ def train_on_ray(job: TrainingJob, placement: TrainingPlacement, attempts: int, 
 
     Call it within a Ray session. Raises TrainingFailedError.
     """
-    from ray.train import FailureConfig, RunConfig, ScalingConfig
-    from ray.train.torch import TorchConfig, TorchTrainer
-
-    board = ray.remote(num_cpus=0)(Board).remote()
+    board: Any = ray.remote(num_cpus=0)(Board).remote()  # Any: Ray's types cannot name an actor's methods
     cuda = placement.device == "cuda"
     resources = {"CPU": placement.cpus_per_worker} | ({"GPU": 1} if cuda else {})
     with tempfile.TemporaryDirectory(prefix="skel-train-") as scratch:  # Ray's own bookkeeping; ours is in the storage
+        # Ray names two classes for each of these, one for its old API.
+        scaling: Any = ScalingConfig(num_workers=placement.workers, use_gpu=cuda, resources_per_worker=resources)
+        failures: Any = FailureConfig(max_failures=attempts)
+        run: Any = RunConfig(name=job.training_id, storage_path=scratch, failure_config=failures)
         trainer = TorchTrainer(
             _worker_main,
             train_loop_config={"job": job, "board": board, "threads": placement.cpus_per_worker},
-            scaling_config=ScalingConfig(num_workers=placement.workers, use_gpu=cuda, resources_per_worker=resources),
-            run_config=RunConfig(
-                name=job.training_id, storage_path=scratch, failure_config=FailureConfig(max_failures=attempts)
-            ),
+            scaling_config=scaling,
+            run_config=run,
             torch_config=TorchConfig(backend="nccl" if cuda else "gloo"),
         )
         with TrainingProgress(title=f"train on round {job.round}", shown=shown) as bar:

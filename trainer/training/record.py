@@ -5,11 +5,12 @@
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from pipeline.labels import Storage
+from trainer.data import JoinCounts, PlannedRows, total
 
 Status = Literal["running", "finished"]
 
@@ -54,6 +55,15 @@ class TrainingRecord:
         values: dict[str, Any] = json.loads(data)
         values["history"] = tuple(values["history"])
         return cls(**values)
+
+
+def row_counts(rows: PlannedRows, counts: Iterable[JoinCounts]) -> dict[str, int]:
+    """What became of every label row in an epoch: of the plan, and of the streams of all ranks."""
+    done = total(counts)
+    planned = {name: getattr(rows, name) for name in ("rows", "drawn", "not_drawn", "held_out")}
+    left_out = {f"left_out_{reason}": count for reason, count in rows.left_out.items()}
+    lost = {f"lost_{reason}": count for reason, count in done.lost.items()}
+    return planned | left_out | {"used": done.used, "repeated": done.repeated} | lost
 
 
 def records_folder(round: int) -> str:

@@ -3,11 +3,9 @@
 Knows torch.distributed but not Ray: a test, a laptop and a cluster run this same loop.
 """
 
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
-from typing import Final, NamedTuple
+from typing import Any, Final
 
 import torch
 import torch.distributed as dist
@@ -16,18 +14,18 @@ from torch.nn.parallel import DistributedDataParallel
 
 from pipeline.body import load_skel
 from pipeline.config import to_yaml
-from pipeline.labels import Storage
 from trainer.checkpoint import CheckpointInfo, save_checkpoint
-from trainer.data import BatchStream, LabelIndex, TrainBatch, open_epoch, open_validation
+from trainer.data import JoinCounts, TrainBatch, open_epoch, open_validation
 from trainer.losses import loss_terms, pose_keypoints
 from trainer.network.crop_input import normalise
-from trainer.network.hsmr import Hsmr
+from trainer.network.hsmr import Hsmr, HsmrOutput
+from trainer.prior import AdversarialPrior, load_mocap
 from trainer.training.initial_network import initial_network
+from trainer.training.job import Outcome, Place, Progress, TrainingJob
 from trainer.training.metrics_files import write_metrics
 from trainer.training.optimisation import WeightAverage, make_optimizer, set_learning_rate
-from trainer.training.record import run_folder
+from trainer.training.record import row_counts
 from trainer.training.state import TrainingState
-from trainer.training.train_config import TrainConfig
 from trainer.training.validation import HeldOut, validate
 
 LOSS_INTERVAL: Final = 20  # steps between readings of the loss: each one waits for the device
@@ -36,59 +34,6 @@ STATE: Final = "state.pt"
 
 class TrainingDivergedError(RuntimeError):
     """The loss is no longer finite; the message says since when and what to change."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrainingJob:
-    """What every worker of a run is told; picklable. init_uri: the checkpoint its weights start from, if any."""
-
-    config: TrainConfig
-    storage: Storage
-    index: LabelIndex
-    round: int
-    training_id: str
-    snapshot_id: int
-    body_digest: str
-    code_revision: str
-    init_uri: str | None
-
-    def file(self, name: str) -> str:
-        """Name below the storage root of one of the run's files."""
-        return f"{run_folder(self.round, self.training_id)}/{name}"
-
-
-class Place(NamedTuple):
-    """Which of how many workers this is, and where it computes."""
-
-    rank: int
-    world: int
-    device: torch.device
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Progress:
-    """What rank 0 tells the driver now and then: steps done and planned, people seen, the mean loss of the last step
-    that was read (None before), and at a validation its row of the history."""
-
-    step: int
-    steps: int
-    people: int
-    loss: float | None
-    validation: Mapping[str, float] | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """How a run ended: what goes into its record."""
-
-    steps: int
-    epochs: int
-    stopped_because: str
-    history: list[dict[str, float]]
-    losses: list[float]
-    best: dict[str, float]
-    best_checkpoint: str
-    data_counts: Mapping[str, int]
 
 
 StepHook = Callable[[int, nn.Module], None]
@@ -106,6 +51,7 @@ class TrainingWorker:
         self.optimizer = make_optimizer(self.network, config.optimizer)
         decay = config.optimizer.ema_decay
         self.average = WeightAverage(self.network, decay) if decay else None
+        self.prior = _adversarial_prior(job, place) if config.prior.weight else None
         self.step, self.epoch, self.batches = 0, 0, 0
         self.history: list[dict[str, float]] = []
         self.losses: list[float] = []
@@ -148,7 +94,7 @@ class TrainingWorker:
                 self._save()
             if self._ended() is not None:
                 return
-        self._counts = self._counted(stream)
+        self._counts = row_counts(stream.rows, self._gathered(stream.counts))
         self.epoch, self.batches = self.epoch + 1, 0
 
     def _train_on(self, batch: TrainBatch, on_gradients: StepHook) -> None:
@@ -156,7 +102,7 @@ class TrainingWorker:
         set_learning_rate(self.optimizer, config, self.step)
         self.network.train()
         self.optimizer.zero_grad(set_to_none=True)
-        loss = self._loss(batch.to(self.place.device))
+        loss, predicted = self._loss(batch.to(self.place.device))
         loss.backward()
         on_gradients(self.step, self.network)
         if config.gradient_clip:
@@ -164,18 +110,23 @@ class TrainingWorker:
         self.optimizer.step()
         if self.average is not None:
             self.average.update(self.network)
+        if self.prior is not None:
+            self.prior.learn(predicted, self.step)
         self.step, self.batches = self.step + 1, self.batches + 1
         self._unread.append(loss.detach())
         if len(self._unread) >= LOSS_INTERVAL:
             self._read_losses()
             self._tell()
 
-    def _loss(self, batch: TrainBatch) -> Tensor:
+    def _loss(self, batch: TrainBatch) -> tuple[Tensor, HsmrOutput]:
         """Mean over this worker's people: as every worker has as many, the mean of the workers' is the global one."""
         mixed = self.job.config.optimizer.precision == "bfloat16"
         with torch.autocast(self.place.device.type, dtype=torch.bfloat16, enabled=mixed):
             predicted = self._parallel(normalise(batch.patches, batch.color_scale))
-        return loss_terms(predicted, pose_keypoints(self.skel, predicted), batch).total(self.job.config.loss)
+        loss = loss_terms(predicted, pose_keypoints(self.skel, predicted), batch).total(self.job.config.loss)
+        if self.prior is not None:
+            loss = loss + self.prior.config.weight * self.prior.implausibility(predicted)
+        return loss, predicted
 
     def _made_parallel(self) -> nn.Module:
         """The network as it is called in training: compiled and shared between ranks, as the settings say."""
@@ -276,6 +227,7 @@ class TrainingWorker:
             body_digest=job.body_digest,
             config=to_yaml(job.config),
             code_revision=job.code_revision,
+            q_std=held_out.q_std(),
         )
         save_checkpoint(job.storage, _checkpoint_name(job, self.history[-1]), network, info)
 
@@ -303,6 +255,7 @@ class TrainingWorker:
             optimizer=self.optimizer.state_dict(),
             average=None if average is None else average.weights,
             average_updates=0 if average is None else average.updates,
+            prior=None if self.prior is None else self.prior.state_dict(),
             history=self.history,
             losses=self.losses,
         )
@@ -318,6 +271,8 @@ class TrainingWorker:
         if self.average is not None and state.average is not None:
             weights = {name: value.to(self.place.device) for name, value in state.average.items()}
             self.average.weights, self.average.updates = weights, state.average_updates
+        if self.prior is not None and state.prior is not None:
+            self.prior.load_state_dict(state.prior)
         self.step, self.epoch, self.batches = state.step, state.epoch, state.batches
         self.history, self.losses = state.history, state.losses
 
@@ -327,21 +282,22 @@ class TrainingWorker:
             dist.all_reduce(values)
         return values
 
-    def _counted(self, stream: BatchStream) -> dict[str, int]:
-        """What became of every label row in the epoch, over all ranks."""
-        counts = [stream.counts]
-        if self.place.world > 1:
-            gathered: list = [None] * self.place.world
-            dist.all_gather_object(gathered, stream.counts)
-            counts = gathered
-        lost = Counter()
-        for item in counts:
-            lost.update(item.lost)
-        planned = asdict(stream.rows)
-        left_out = {f"left_out_{reason}": count for reason, count in planned.pop("left_out").items()}
-        used = sum(item.used for item in counts)
-        repeated = sum(item.repeated for item in counts)
-        return planned | left_out | {"used": used, "repeated": repeated} | {f"lost_{r}": n for r, n in lost.items()}
+    def _gathered(self, counts: JoinCounts) -> list[JoinCounts]:
+        """Those of all ranks."""
+        if self.place.world == 1:
+            return [counts]
+        gathered: list[Any] = [None] * self.place.world
+        dist.all_gather_object(gathered, counts)
+        return gathered
+
+
+def _adversarial_prior(job: TrainingJob, place: Place) -> AdversarialPrior:
+    """Raises MocapError or FileNotFoundError for motions that cannot be used."""
+    config = job.config.prior
+    mocap = load_mocap(config.mocap)
+    return AdversarialPrior(
+        config, mocap, seed=job.config.data.seed, device=place.device, rank=place.rank, world=place.world
+    )
 
 
 def _checkpoint_name(job: TrainingJob, row: Mapping[str, float]) -> str:

@@ -1,0 +1,324 @@
+"""Operate a label store: rollback, forget, expire, verify, export, import, relocate. Looking is inspect_labels.py.
+
+Errors go to stderr with what to do next. Exit code: 0 done, 1 not done or (verify) something is wrong, 2 bad usage.
+"""
+
+import argparse
+import logging
+import re
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from pipeline.labels import LabelStore
+    from pipeline.labels.expire import Expired
+
+EXAMPLES: Final = """examples:
+  python jobs/manage_labels.py rollback 1 --reason "wrong body files in round 2" storage.root=/data/labels
+  python jobs/manage_labels.py forget 2 --reason "keypoints of the wrong camera" --keep-children
+  python jobs/manage_labels.py withdrawn
+  python jobs/manage_labels.py expire --older-than 30d --dry-run
+  python jobs/manage_labels.py verify 3
+  python jobs/manage_labels.py export 3 --as tars --to /data/hsmr_tars
+  python jobs/manage_labels.py import --round 0 --tars '/data/hsmr_tars/aic/{000000..000412}.tar' storage.root=./labels
+  python jobs/manage_labels.py relocate --to s3://bucket/labels --to-catalog postgresql+psycopg://HOST/DB --move
+
+settings, anywhere on the line:
+  storage.root=DIR_or_s3://bucket/prefix   where the labels are (default ./labels)
+  storage.catalog=URI                      their catalog, if it is not the default one
+`import` takes those of refine_round.py (data.shards, body.source, fit.device, audit.*, ...)."""
+
+_OVERRIDE: Final = re.compile(r"[A-Za-z_]+(\.[A-Za-z_0-9]+)+=.*", re.DOTALL)
+_AGE: Final = re.compile(r"(\d+)([smhd])")
+_UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+_SHOWN: Final = 20
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    overrides = [word for word in words if _OVERRIDE.fullmatch(word)]
+    options = _parser().parse_args([word for word in words if word not in overrides])
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    # Imported here, so that --help answers at once.
+    from pipeline.config import ConfigError
+    from pipeline.labels import LabelStoreError
+
+    try:
+        if options.command == "import":
+            return _import(options, overrides)
+        return options.run(_open_store(overrides), options)
+    except ConfigError as error:
+        print(f"manage_labels: {error}", file=sys.stderr)
+        return 2
+    except (LabelStoreError, ValueError, OSError) as error:
+        print(f"manage_labels: {error}", file=sys.stderr)
+        return 1
+
+
+def _rollback(store: "LabelStore", options: argparse.Namespace) -> int:
+    from pipeline.labels.rollback import rollback
+
+    later = [generation.round for generation in store.rounds() if generation.round > options.round]
+    if options.dry_run:
+        store.generation(options.round)
+        print(f"Would retire rounds {_listed(later)}; round {options.round} would be the latest.")
+        return 0
+    retired = rollback(store, options.round, options.reason)
+    print(
+        f"Retired rounds {_listed(retired)}; round {options.round} is the latest. Their files stay until they expire."
+    )
+    return 0
+
+
+def _forget(store: "LabelStore", options: argparse.Namespace) -> int:
+    from pipeline.labels.forget import forget
+
+    if options.dry_run:
+        children = [generation.round for generation in store.rounds() if generation.round > options.round]
+        store.generation(options.round)
+        print(f"Would forget round {options.round}. Made after it: {_listed(children) or 'nothing'}.")
+        return 0
+    forgotten = forget(
+        store,
+        options.round,
+        options.reason,
+        with_children=options.with_children,
+        keep_children=options.keep_children,
+    )
+    print(f"Forgot rounds {_listed(forgotten)}: no reader sees them. Their files stay until they expire.")
+    return 0
+
+
+def _withdrawn(store: "LabelStore", options: argparse.Namespace) -> int:
+    items = store.withdrawn()
+    for item in items:
+        generation = item.generation
+        size = f"{generation.rows} people, {generation.file_bytes} bytes"
+        print(f"round {generation.round} run {generation.run_id}: {item.how} {item.when}, {size}: {item.reason}")
+    if not items:
+        print("No generation is withdrawn.")
+    return 0
+
+
+def _expire(store: "LabelStore", options: argparse.Namespace) -> int:
+    from pipeline.labels.expire import expire
+
+    done = expire(store, older_than=options.older_than, before_round=options.before_round, dry_run=options.dry_run)
+    _show_expired(done, dry_run=options.dry_run)
+    return 0
+
+
+def _show_expired(done: "Expired", *, dry_run: bool) -> None:
+    would = "Would delete" if dry_run else "Deleted"
+    for title, names in (
+        ("generations", done.generations),
+        ("runs", done.runs),
+        ("unfinished uploads", [upload.key for upload in done.uploads]),
+    ):
+        print(f"{title}: {_listed(names[:_SHOWN]) or 'none'}{' ...' if len(names) > _SHOWN else ''}")
+    for reason in done.skipped:
+        print(f"skipped: {reason}")
+    print(f"{would} {len(done.files)} files, {sum(file.size for file in done.files)} bytes.")
+
+
+def _verify(store: "LabelStore", options: argparse.Namespace) -> int:
+    from pipeline.labels.verify import Fault, verify
+
+    damaged = 0
+    for item in verify(store, options.rounds or None):
+        wrong = [fault for fault in item.faults if fault.fault is not Fault.EXTRA]
+        damaged += len(wrong)
+        verdict = "as published" if not wrong else f"{len(wrong)} NOT as published"
+        print(f"round {item.generation.round}: {item.files} files, {item.file_bytes} bytes, {verdict}")
+        for fault in item.faults[:_SHOWN]:
+            print(f"  {fault.fault}: {fault.file}: {fault.detail}")
+        if len(item.faults) > _SHOWN:
+            print(f"  ... {len(item.faults) - _SHOWN} more")
+    if damaged:
+        print(
+            "manage_labels: restore the files from a backup, or forget the generation and run the round again.",
+            file=sys.stderr,
+        )
+    return 1 if damaged else 0
+
+
+def _export(store: "LabelStore", options: argparse.Namespace) -> int:
+    k, to = options.round, options.to
+    match options.form:
+        case "parquet":
+            from pipeline.labels.export_parquet import export_file
+
+            print(f"Wrote {export_file(store, k, to)} rows to {to}.")
+        case "shards":
+            from pipeline.labels.export_parquet import export_shards
+
+            print(f"Wrote {export_shards(store, k, to)} files under {to}.")
+        case "npz":
+            from pipeline.labels.hsmr_npz import export_npz
+
+            print(f"Wrote {export_npz(store, k, to)} labelled people to {to}.")
+        case _:
+            from pipeline.labels.hsmr_tars import export_tars
+
+            for tar in export_tars(store, k, to):
+                print(
+                    f"{tar.url}: {tar.labelled} people labelled, {tar.unlabelled} not, {tar.left_out} samples left out"
+                )
+    return 0
+
+
+def _import(options: argparse.Namespace, overrides: list[str]) -> int:
+    from jobs.environment import code_revision
+    from pipeline.config import ConfigError, load_config
+    from pipeline.labels import LabelStore
+    from pipeline.rounds.import_round import NpzSource, TarLabels, import_round
+    from pipeline.rounds.round_config import RoundConfig
+
+    if options.tars and not any(word.startswith("data.shards=") for word in overrides) and options.round == 0:
+        overrides = [*overrides, f"data.shards={options.tars}"]
+    config = load_config(RoundConfig, overrides)
+    try:
+        source = TarLabels(options.tars, config.data.dataset) if options.tars else NpzSource(options.npz)
+        store = LabelStore(config.storage.root, config.storage.catalog)
+    except FileNotFoundError as error:
+        raise ConfigError(str(error)) from error
+    done = import_round(
+        options.round,
+        config,
+        source,
+        store,
+        code_revision=code_revision(),
+        force_publish=options.force_publish,
+    )
+    if done.already_published:
+        print(f"Round {options.round} was already imported from the same labels; nothing was changed.")
+    else:
+        decisions = ", ".join(f"{name} {count}" for name, count in done.generation.decisions.items())
+        print(f"Round {options.round} is published: {done.matched} of {done.people} people matched; {decisions}.")
+    return 0
+
+
+def _relocate(store: "LabelStore", options: argparse.Namespace) -> int:
+    from pipeline.labels import LabelStore
+    from pipeline.labels.relocate import relocate
+
+    destination = LabelStore(options.to, options.to_catalog)
+    generations = store.rounds()
+    if options.dry_run:
+        size = sum(generation.file_bytes for generation in generations)
+        print(f"Would {'move' if options.move else 'copy'} {len(generations)} generations, {size} bytes.")
+        return 0
+    done = relocate(store, destination, move=options.move, progress=_progress)
+    print(
+        f"{'Moved' if options.move else 'Copied'} {done.generations} generations to {destination.storage.root}: "
+        f"{done.copied} files copied ({done.copied_bytes} bytes), {done.found} were there; all verified."
+    )
+    if options.move:
+        print(f"{store.storage.root} is not read any more: delete it when you like.")
+    return 0
+
+
+def _progress(what: str, done: int, total: int) -> None:
+    if sys.stderr.isatty():
+        print(f"\r{what}: {done} of {total}", end="\n" if done == total else "", file=sys.stderr, flush=True)
+
+
+def _open_store(overrides: list[str]) -> "LabelStore":
+    from pipeline.config import StorageConfig, load_config
+    from pipeline.labels import LabelStore
+
+    @dataclass(frozen=True, kw_only=True)
+    class ManageConfig:
+        """What this command can be told besides its arguments."""
+
+        storage: StorageConfig = field(default_factory=StorageConfig)
+
+    storage = load_config(ManageConfig, overrides).storage
+    return LabelStore(storage.root, storage.catalog)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="manage_labels.py",
+        description="Operate a label store.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    dry = argparse.ArgumentParser(add_help=False)
+    dry.add_argument("--dry-run", action="store_true", help="say what would be done, and change nothing")
+    why = argparse.ArgumentParser(add_help=False)
+    why.add_argument("--reason", required=True, type=_reason, help="recorded with the generations that go")
+
+    rollback = commands.add_parser(
+        "rollback", parents=[dry, why], help="back to the state after round K; later rounds may be made again"
+    )
+    rollback.add_argument("round", type=int, metavar="K")
+    rollback.set_defaults(run=_rollback)
+    forget = commands.add_parser("forget", parents=[dry, why], help="hide a bad generation; its run may not come back")
+    forget.add_argument("round", type=int, metavar="K")
+    children = forget.add_mutually_exclusive_group()
+    children.add_argument("--with-children", action="store_true", help="also those made from it")
+    children.add_argument("--keep-children", action="store_true", help="those made from it stay")
+    forget.set_defaults(run=_forget)
+    commands.add_parser("withdrawn", help="what was rolled back or forgotten, and why").set_defaults(run=_withdrawn)
+    expire = commands.add_parser(
+        "expire", parents=[dry], help="delete withdrawn generations, dead runs and other leftovers, with their files"
+    )
+    expire.add_argument(
+        "--older-than", type=_age, default=timedelta(days=7), metavar="AGE", help="7d (default), 12h ..."
+    )
+    expire.add_argument("--before-round", type=int, metavar="K", help="published generations before round K go too")
+    expire.set_defaults(run=_expire)
+    verify = commands.add_parser("verify", help="read every file and compare it with what was published")
+    verify.add_argument("rounds", type=int, nargs="*", metavar="K", help="default: all")
+    verify.set_defaults(run=_verify)
+    export = commands.add_parser("export", help="a generation for others: Parquet, npz, or HSMR's tars")
+    export.add_argument("round", type=int, metavar="K")
+    export.add_argument("--as", dest="form", choices=("parquet", "shards", "npz", "tars"), required=True)
+    export.add_argument("--to", required=True, metavar="PATH", help="file (parquet, npz) or folder (shards, tars)")
+    export.set_defaults(run=_export)
+    _add_import(commands.add_parser("import", help="publish labels that somebody else made, as a generation"))
+    relocate = commands.add_parser("relocate", parents=[dry], help="copy or move the whole store to another root")
+    relocate.add_argument("--to", required=True, metavar="ROOT", help="DIR or s3://bucket/prefix")
+    relocate.add_argument(
+        "--to-catalog", metavar="URI", help="catalog of the new place (default: as for storage.catalog)"
+    )
+    way = relocate.add_mutually_exclusive_group(required=True)
+    way.add_argument("--copy", action="store_true", help="both stay usable, and go their own ways")
+    way.add_argument("--move", action="store_true", help="the old place refers to the new one")
+    relocate.set_defaults(run=_relocate)
+    return parser
+
+
+def _add_import(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--round", type=int, required=True, metavar="K")
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--tars", metavar="PATTERN", help="HSMR's converted tars, as data.shards is written")
+    source.add_argument("--npz", metavar="FILE", help="poses, betas, key, person; dataset and shard where needed")
+    parser.add_argument("--force-publish", type=_reason, metavar="REASON", help="as in refine_round.py")
+
+
+def _reason(text: str) -> str:
+    if not text.strip():
+        raise argparse.ArgumentTypeError("a reason in words is expected")
+    return text.strip()
+
+
+def _age(text: str) -> timedelta:
+    match = _AGE.fullmatch(text)
+    if match is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is no age: 30d, 12h, 45m or 0s expected")
+    return timedelta(**{_UNITS[match[2]]: int(match[1])})
+
+
+def _listed(items: Sequence[object]) -> str:
+    return ", ".join(str(item) for item in items)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,72 @@
+"""The fields by which HSMR's converted tars carry a SKEL label in the dict of a person: orig_poses, flip_poses, ..."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from schemas.person import Float32
+from schemas.skel import N_BETAS, N_Q, mirror_table
+
+MM_PER_M = 1000.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HsmrLabel:
+    """A label as HSMR stores it: q (46,) rad, betas (10,), pve_max m and kp2d_err crop units, NaN where unknown."""
+
+    q: Float32
+    betas: Float32
+    pve_max: float
+    kp2d_err: float
+
+
+def label_fields(label: HsmrLabel | None) -> dict[str, Any]:
+    """The fields of a person, for the photo (`orig_`) and for its mirror image (`flip_`); without a label flags are 0.
+
+    The mirror of a pose within HSMR's joint limits may leave them: their left and right are no mirror images.
+    """
+    fields: dict[str, Any] = {}
+    for prefix, mirrored in (("orig", False), ("flip", True)):
+        has = np.float32(label is not None)
+        q = np.zeros(N_Q, np.float32) if label is None else mirror(label.q) if mirrored else label.q
+        fields |= {
+            f"{prefix}_poses": np.array(q, np.float32),
+            f"{prefix}_betas": np.zeros(N_BETAS, np.float32) if label is None else np.array(label.betas, np.float32),
+            f"{prefix}_pve_max": np.float32(np.nan if label is None else label.pve_max),
+            f"{prefix}_kp2d_err": np.float32(np.nan if label is None else label.kp2d_err),
+            f"{prefix}_has_poses": has,
+            f"{prefix}_has_betas": has,
+        }
+    return fields
+
+
+def label_of(person: Mapping[str, Any]) -> HsmrLabel | None:
+    """The label in the dict of a person; None where there is none, it is switched off, or it is no finite 46 and 10."""
+    flags = [person.get(f"orig_has_{name}", 1) for name in ("poses", "betas")]
+    q, betas = _vector(person.get("orig_poses"), N_Q), _vector(person.get("orig_betas"), N_BETAS)
+    if q is None or betas is None or not all(_scalar(flag) > 0 for flag in flags):
+        return None
+    pve_max, kp2d_err = (_scalar(person.get(f"orig_{name}")) for name in ("pve_max", "kp2d_err"))
+    return HsmrLabel(q=q, betas=betas, pve_max=pve_max, kp2d_err=kp2d_err)
+
+
+def mirror(q: Float32) -> Float32:
+    """The pose in the mirrored photo, (..., 46) (SKEL_MATHS section 5)."""
+    source, sign = mirror_table()
+    return (sign * q[..., source]).astype(np.float32)
+
+
+def _vector(value: object, size: int) -> Float32 | None:
+    if not isinstance(value, np.ndarray) or value.dtype.kind != "f" or value.size != size:
+        return None
+    vector = value.reshape(size).astype(np.float32)
+    return vector if np.isfinite(vector).all() else None
+
+
+def _scalar(value: object) -> float:
+    """A number in any of the forms met in published tars; NaN where there is none."""
+    if isinstance(value, np.ndarray | np.generic) and value.size == 1 and value.dtype.kind in "biuf":
+        return float(value.reshape(-1)[0])
+    return float(value) if isinstance(value, int | float) else float("nan")

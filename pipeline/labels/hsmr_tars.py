@@ -1,0 +1,102 @@
+"""Labels in HSMR's converted tars: the input shards, with the label of a generation added to every person."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from pipeline.labels.columns import vectors
+from pipeline.labels.errors import LabelStoreError
+from pipeline.labels.files import read_labels
+from pipeline.labels.hsmr_fields import MM_PER_M, HsmrLabel, label_fields, label_of
+from pipeline.labels.lineage import InputShard
+from pipeline.labels.storage import Storage
+from pipeline.labels.store import LabelStore
+from pipeline.shards import ShardInfo, ShardWriter
+from pipeline.shards.raw_samples import raw_samples
+from pipeline.shards.writer import pickle_people
+
+_COLUMNS = ("key", "person", "has_label", "q", "betas", "pve_max_mm", "kp2d_error")
+_LABEL_PART = "data.pyd"
+
+Place = tuple[str, int]
+"""(key, person): who it is within a shard."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WrittenTar:
+    """One exported shard: how many people got a label or none, and samples left out because they cannot be read."""
+
+    url: str
+    labelled: int
+    unlabelled: int
+    left_out: int
+
+
+def export_tars(store: LabelStore, round: int, destination: str) -> Iterator[WrittenTar]:
+    """Write DESTINATION/DATASET/SHARD.tar for every input shard of generation `round` that is still there.
+
+    Everything in a sample stays as it was; `data.pyd` gets the fields of `label_fields`, people keep their position.
+    Raises NoSuchGenerationError, and LabelStoreError naming a shard that has changed since or cannot be read.
+    """
+    files, target = store.files(round), Storage.at(destination)
+    for item in store.lineage(round).inputs:
+        labels = read_file_labels(files.get((item.dataset, item.shard)))
+        try:
+            yield _write(item, labels, target.url(f"{item.dataset}/{item.shard}.tar"))
+        except (OSError, ValueError) as error:
+            raise LabelStoreError(f"{item.url} cannot be exported: {error}. Is data.shards where it was?") from error
+
+
+def read_tar_labels(info: ShardInfo) -> dict[Place, HsmrLabel]:
+    """The labels in a converted tar. Raises OSError or ValueError when it cannot be read at all."""
+    found: dict[Place, HsmrLabel] = {}
+    for sample in raw_samples(info, _LABEL_PART):
+        for number, person in enumerate(sample.people or []):
+            label = label_of(person)
+            if label is not None:
+                found.setdefault((sample.key, number), label)
+    return found
+
+
+def read_file_labels(url: str | None) -> dict[Place, HsmrLabel]:
+    """The labelled rows of a label file; none for a shard without a file."""
+    if url is None:
+        return {}
+    table = read_labels(url, _COLUMNS)
+    return {place: label for place, label in zip(_places(table), _labels(table), strict=True) if label is not None}
+
+
+def _places(table: pa.Table) -> list[Place]:
+    return list(zip(table["key"].to_pylist(), table["person"].to_pylist(), strict=True))
+
+
+def _labels(table: pa.Table) -> Iterator[HsmrLabel | None]:
+    rows = zip(
+        vectors(table["q"]),
+        vectors(table["betas"]),
+        *(table[name].to_pylist() for name in ("has_label", "pve_max_mm", "kp2d_error")),
+        strict=True,
+    )
+    for q, betas, has_label, pve_max_mm, error in rows:
+        pve_max = float("nan") if pve_max_mm is None else pve_max_mm / MM_PER_M
+        kp2d_err = float("nan") if error is None else error
+        yield HsmrLabel(q=q, betas=betas, pve_max=pve_max, kp2d_err=kp2d_err) if has_label else None
+
+
+def _write(item: InputShard, labels: Mapping[Place, HsmrLabel], url: str) -> WrittenTar:
+    source = ShardInfo(url=item.url, dataset=item.dataset, shard=item.shard, size=item.size, etag=item.etag)
+    labelled = people = left_out = 0
+    written: set[str] = set()
+    with ShardWriter(url) as writer:
+        for sample in raw_samples(source):
+            persons = sample.people
+            if persons is None or "jpg" not in sample.parts or sample.key in written:
+                left_out += 1  # HSMR would unpickle it without asking what it names
+                continue
+            written.add(sample.key)
+            found = [labels.get((sample.key, number)) for number in range(len(persons))]
+            extended = [person | label_fields(label) for person, label in zip(persons, found, strict=True)]
+            writer.write_parts(sample.key, sample.parts | {_LABEL_PART: pickle_people(extended)})
+            labelled, people = labelled + sum(label is not None for label in found), people + len(persons)
+    return WrittenTar(url=url, labelled=labelled, unlabelled=people - labelled, left_out=left_out)

@@ -1,0 +1,74 @@
+"""Video: who of a shard's people is the same person in successive frames, as parts that are fitted together.
+
+A track is (dataset, shard, track_id, fps): what another shard holds of the same track_id is another track, so that a
+shard stays a unit of work whose labels nobody else's can change.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from schemas.person import Person, Rejection, RejectionReason
+
+MARGIN = 15
+"""Frames that a part of a long track sees beyond either end of what it is asked for: motion binds no further."""
+
+
+class TrackPart(NamedTuple):
+    """Frames of one track in their order: their rows in a list of people, times (s), and whose labels are asked for."""
+
+    rows: NDArray[np.intp]
+    times: NDArray[np.float64]
+    wanted: NDArray[np.bool_]
+
+
+def find_tracks(people: Sequence[Person], fps: float, max_frames: int) -> tuple[list[TrackPart], list[Rejection]]:
+    """The tracks of at least two frames among `people`, in parts of at most max_frames; `fps` where none is recorded.
+
+    People who claim the same frame of a track are taken out of it, all of them, and recorded: nothing tells which of
+    them is right, and the order of a file must not. A gap in the frame numbers is a gap in time.
+    """
+    frames: dict[tuple[str, float], dict[int, list[int]]] = {}
+    for row, person in enumerate(people):
+        if person.track is not None:
+            track_id, frame = person.track
+            frames.setdefault((track_id, person.fps or fps), {}).setdefault(frame, []).append(row)
+    parts: list[TrackPart] = []
+    rejections: list[Rejection] = []
+    for (track_id, rate), claims in frames.items():
+        rejections += [
+            _duplicate(people[row], track_id, len(rows)) for rows in claims.values() if len(rows) > 1 for row in rows
+        ]
+        alone = sorted((frame, rows[0]) for frame, rows in claims.items() if len(rows) == 1)
+        if len(alone) > 1:
+            numbers, rows = np.array(alone, dtype=np.int64).T
+            parts += _parts(rows, (numbers - numbers[0]) / rate, max_frames)
+    return parts, rejections
+
+
+def _parts(rows: NDArray[np.intp], times: NDArray[np.float64], max_frames: int) -> list[TrackPart]:
+    """One part where the track fits into it, else equal parts, each seen with the margins around it."""
+    count = len(rows)
+    if count <= max_frames:
+        return [TrackPart(rows, times, np.ones(count, dtype=bool))]
+    margin = min(MARGIN, (max_frames - 1) // 4)
+    parts = []
+    for wanted in np.array_split(np.arange(count), -(-count // (max_frames - 2 * margin))):
+        seen = np.arange(max(0, wanted[0] - margin), min(count, wanted[-1] + 1 + margin))
+        parts.append(TrackPart(rows[seen], times[seen], np.isin(seen, wanted)))
+    return parts
+
+
+def _duplicate(person: Person, track_id: str, claims: int) -> Rejection:
+    frame = 0 if person.track is None else person.track[1]
+    detail = f"{claims} people are frame {frame} of track {track_id!r}: each is fitted alone"
+    return Rejection(
+        dataset=person.id.dataset,
+        shard=person.id.shard,
+        key=person.id.key,
+        person=person.id.person,
+        reason=RejectionReason.DUPLICATE_FRAME,
+        detail=detail,
+    )

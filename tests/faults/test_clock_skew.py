@@ -1,0 +1,115 @@
+"""Drivers on machines whose clocks are days apart: order, resume, locks and expire do not depend on who is right."""
+
+import itertools
+import os
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from pipeline.labels.expire import expire
+from tests.faults.conftest import Uninterrupted
+from tests.faults.driver import Halt
+from tests.faults.invariants import check_equal, check_store
+from tests.faults.small_round import PATIENCE, SmallRound
+from tests.faults.tally import Tally
+
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(3600)]
+
+ROOT = Path(__file__).parents[2]
+DAY = 86_400
+AHEAD, BEHIND = 10 * DAY, -10 * DAY
+ICEBERG_TOLERANCE_MS = 60_000  # other readers (Java) refuse a snapshot log that goes back by more
+
+
+@pytest.fixture(scope="session")
+def shifting_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A few lines of C, preloaded into a process, that move its wall clock."""
+    library = tmp_path_factory.mktemp("clock") / "clock.so"
+    source = Path(__file__).with_name("clock.c")
+    subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-o", str(library), str(source), "-ldl"], check=True)
+    return library
+
+
+@pytest.fixture
+def small(uninterrupted: Uninterrupted, tmp_path: Path) -> SmallRound:
+    return replace(uninterrupted.small, folder=tmp_path, root=str(tmp_path / "labels"))
+
+
+def shifted(library: Path, seconds: int, small: SmallRound) -> dict[str, str]:
+    return os.environ | dict(small.environment) | {"LD_PRELOAD": str(library), "CLOCK_SHIFT_S": str(seconds)}
+
+
+def test_the_clock_is_moved(shifting_library: Path, small: SmallRound) -> None:
+    code = "import time, datetime; print(int(time.time()), int(datetime.datetime.now().timestamp()))"
+    environment = shifted(shifting_library, AHEAD, small)
+    said = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    for text in said.stdout.split():
+        assert abs(int(text) - time.time() - AHEAD) < 60
+
+
+@pytest.mark.parametrize(("first", "then"), [(AHEAD, BEHIND), (BEHIND, AHEAD)])
+def test_generations_follow_each_other_and_killed_rounds_resume(
+    small: SmallRound, uninterrupted: Uninterrupted, shifting_library: Path, tally: Tally, first: int, then: int
+) -> None:
+    """Killed on a machine with one clock, resumed on a machine with another, three rounds in a row."""
+    with tally.run("clocks 20 days apart") as count:
+        killed = small.command(0, shifted(shifting_library, first, small))
+        while killed.poll() is None and len(small.staged(0)) < 2:
+            time.sleep(0.02)
+        killed.kill()
+        killed.communicate()
+        staged = len(small.staged(0))
+        assert staged >= 2
+        seen = check_store(small.store)
+        for round, shift in enumerate([then, first, then]):
+            driver = small.command(round, shifted(shifting_library, shift, small))
+            said, _ = driver.communicate(timeout=PATIENCE)
+            count.injected += 1
+            assert driver.returncode == 0, said
+            if round == 0:
+                assert "0 reused" not in said, said
+            seen = check_store(small.store, seen)
+            count.rows += sum(item.rows for item in seen.values())
+        for round in (0, 1):
+            check_equal(small.store, uninterrupted.small.store, round)
+        assert list(seen) == [0, 1, 2]
+        check_iceberg_times(small)
+
+
+def test_expire_by_another_clock_spares_a_round_that_runs(
+    small: SmallRound, uninterrupted: Uninterrupted, shifting_library: Path, tally: Tally
+) -> None:
+    """Expire deletes what is older than a week; a clock ten days ahead must not make fresh files that old."""
+    with tally.run("expire by a clock 10 days ahead") as count:
+        driver = small.driver(0, Halt(audit=True, pause=True))
+        driver.wait_stopped(PATIENCE)
+        files = small.run_files(0)
+        code = (
+            "import sys; from datetime import timedelta; from pipeline.labels import LabelStore;"
+            "from pipeline.labels.expire import expire;"
+            "expire(LabelStore(sys.argv[1]), older_than=timedelta(days=7))"
+        )
+        environment = shifted(shifting_library, AHEAD, small)
+        subprocess.run([sys.executable, "-c", code, small.root], env=environment, cwd=ROOT, check=True)
+        count.injected = 1
+        assert small.run_files(0) == files
+        driver.resume()
+        assert driver.wait(PATIENCE) == 0, driver.said
+        expire(small.store, older_than=timedelta(days=7))
+        seen = check_store(small.store)
+        check_equal(small.store, uninterrupted.small.store, 0)
+        count.rows = 2 * seen[0].rows
+
+
+def check_iceberg_times(small: SmallRound) -> None:
+    """The logs of the table never go back in time: other readers of Iceberg refuse a table where they do."""
+    table = small.store.catalog.load()
+    assert table is not None
+    for log in (table.metadata.snapshot_log, table.metadata.metadata_log):
+        times = [entry.timestamp_ms for entry in log]
+        assert all(b - a >= -ICEBERG_TOLERANCE_MS for a, b in itertools.pairwise(times)), times

@@ -1,0 +1,65 @@
+"""Two workers take the same steps as one: gradients of the first 20 steps, and the curve."""
+
+import os
+import socket
+from pathlib import Path
+
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from torch import Tensor, nn
+
+from tests.trainer.data.made_generation import make_generation
+from tests.trainer.training.jobs import ALONE, CPU, small_config, small_job
+from trainer.data import LabelIndex
+from trainer.training.job import Place
+from trainer.training.train_config import TrainConfig
+from trainer.training.worker import TrainingWorker
+
+STEPS = 20
+
+
+@pytest.fixture(scope="module")
+def index(tmp_path_factory: pytest.TempPathFactory) -> LabelIndex:
+    return make_generation(tmp_path_factory.mktemp("made"), shards=2, held_out_share=0.2)
+
+
+def gradients(job_root: Path, index: LabelIndex, place: Place) -> tuple[list[Tensor], list[float]]:
+    """The gradient of every step, as one vector, and the losses."""
+    found: list[Tensor] = []
+
+    def keep(step: int, network: nn.Module) -> None:
+        found.append(torch.cat([p.grad.flatten() for p in network.parameters() if p.grad is not None]).clone())
+
+    outcome = TrainingWorker(small_job(job_root, index, settings()), place).run(keep)
+    return found, outcome.losses
+
+
+def settings() -> TrainConfig:
+    return small_config(f"schedule.max_steps={STEPS}", f"schedule.validate_every={STEPS}")
+
+
+def _rank_main(rank: int, port: int, root: Path, index: LabelIndex) -> None:
+    torch.set_num_threads(1)
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    dist.init_process_group("gloo", rank=rank, world_size=2)
+    found = gradients(root, index, Place(rank=rank, world=2, device=CPU))
+    torch.save(found, root / f"rank{rank}.pt")
+    dist.destroy_process_group()
+
+
+def test_two_workers_equal_one(index: LabelIndex, tmp_path: Path) -> None:
+    alone, losses = gradients(tmp_path / "one", index, ALONE)
+    (tmp_path / "two").mkdir()
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    mp.spawn(_rank_main, args=(port, tmp_path / "two", index), nprocs=2)
+    ranks = [torch.load(tmp_path / "two" / f"rank{rank}.pt", weights_only=True) for rank in range(2)]
+    assert all(torch.equal(a, b) for a, b in zip(ranks[0][0], ranks[1][0], strict=True)), "ranks hold one gradient"
+    assert len(alone) == len(ranks[0][0]) == STEPS
+    differences = [float((a - b).norm() / a.norm()) for a, b in zip(alone, ranks[0][0], strict=True)]
+    print("largest relative difference of the gradient:", max(differences))
+    assert max(differences) < 1e-5
+    torch.testing.assert_close(losses, ranks[0][1], rtol=1e-5, atol=0)

@@ -1,0 +1,128 @@
+"""The training loop of one worker: it learns, stops as told, and a killed one ends where an undisturbed one does."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from tests.trainer.data.made_generation import make_generation
+from tests.trainer.training.jobs import ALONE, small_config, small_job
+from trainer.checkpoint import load_checkpoint
+from trainer.data import LabelIndex
+from trainer.training.job import Outcome, Progress
+from trainer.training.train_config import TrainConfig
+from trainer.training.worker import TrainingDivergedError, TrainingWorker
+
+STEPS = 8
+
+
+class Killed(Exception):
+    """Stands for the end of the process: nothing after it runs."""
+
+
+@pytest.fixture(scope="module")
+def index(tmp_path_factory: pytest.TempPathFactory) -> LabelIndex:
+    """2 shards of 24 people, about a fifth of the photos held out."""
+    return make_generation(tmp_path_factory.mktemp("made"), shards=2, held_out_share=0.2)
+
+
+def settings(*overrides: str) -> TrainConfig:
+    return small_config(f"schedule.max_steps={STEPS}", "schedule.validate_every=4", "run.save_every=3", *overrides)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(index: LabelIndex, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Outcome, list[Progress]]:
+    root, told = tmp_path_factory.mktemp("undisturbed"), []
+    outcome = TrainingWorker(small_job(root, index, settings("optimizer.ema_decay=0.9")), ALONE, told.append).run()
+    return root, outcome, told
+
+
+def test_it_learns_validates_and_keeps_the_best(undisturbed: tuple[Path, Outcome, list[Progress]]) -> None:
+    root, outcome, told = undisturbed
+    assert outcome.steps == STEPS
+    assert outcome.stopped_because == f"schedule.max_steps={STEPS}"
+    assert len(outcome.losses) == STEPS
+    assert sum(outcome.losses[-3:]) < sum(outcome.losses[:3])
+    assert [row["step"] for row in outcome.history] == [4, 8]
+    assert all(row["people"] > 0 and row["mpjpe_mm"] > 0 and 0 <= row["pck_05"] <= 1 for row in outcome.history)
+    assert outcome.best == min(outcome.history, key=lambda row: row["mpjpe_mm"])
+    info = load_checkpoint(str(root / outcome.best_checkpoint)).info
+    assert info is not None
+    assert (info.generation_snapshot_id, info.round, info.step) == (7, 0, outcome.best["step"])
+    assert told[-1].validation == outcome.history[-1]
+
+
+@pytest.mark.parametrize("killed_at", [1, 5, 7])
+def test_a_killed_run_goes_on_to_the_same_weights(
+    killed_at: int, index: LabelIndex, undisturbed: tuple[Path, Outcome, list[Progress]], tmp_path: Path
+) -> None:
+    """Killed before the first saved state, within the second epoch, after a validation."""
+
+    def kill(step: int, network: nn.Module) -> None:
+        if step == killed_at:
+            raise Killed
+
+    job = small_job(tmp_path, index, settings("optimizer.ema_decay=0.9"))
+    with pytest.raises(Killed):
+        TrainingWorker(job, ALONE).run(kill)
+    again = TrainingWorker(job, ALONE)
+    assert again.step == max(step for step in (0, 3, 4, 6) if step <= killed_at)
+    outcome = again.run()
+    root, expected, _ = undisturbed
+    assert outcome.losses == expected.losses
+    assert outcome.history == expected.history
+    ours, theirs = (load_checkpoint(str(folder / expected.best_checkpoint)) for folder in (tmp_path, root))
+    assert ours.digest == theirs.digest, "bit for bit"
+
+
+def test_the_adversarial_prior_resumes_too(index: LabelIndex, tmp_path: Path) -> None:
+    """Off by default; with it the steps are others, and a killed run still ends at the same losses."""
+    rng = np.random.default_rng(0)
+    motion = tmp_path / "motion.npz"
+    np.savez(motion, poses=rng.normal(0, 0.1, (20, 46)), betas=np.zeros((20, 10)), pve_max=np.zeros(20))
+    short = ("schedule.max_steps=5", "schedule.validate_every=5", "run.save_every=2")
+    config = small_config(*short, "prior.weight=0.1", f"prior.mocap=[{motion}]", "prior.learning_rate=1e-3")
+    whole = TrainingWorker(small_job(tmp_path / "whole", index, config), ALONE).run()
+    plain = TrainingWorker(small_job(tmp_path / "plain", index, small_config(*short)), ALONE).run()
+    assert whole.losses[0] > plain.losses[0]
+
+    def kill(step: int, network: nn.Module) -> None:
+        if step == 3:
+            raise Killed
+
+    job = small_job(tmp_path / "killed", index, config)
+    with pytest.raises(Killed):
+        TrainingWorker(job, ALONE).run(kill)
+    assert TrainingWorker(job, ALONE).run().losses == whole.losses
+
+
+def test_every_label_row_is_accounted_for(index: LabelIndex, tmp_path: Path) -> None:
+    outcome = TrainingWorker(small_job(tmp_path, index, small_config("schedule.epochs=1")), ALONE).run()
+    counts = outcome.data_counts
+    left_out = sum(count for name, count in counts.items() if name.startswith("left_out_"))
+    assert counts["rows"] == index.rows == 48
+    assert counts["rows"] == counts["drawn"] + counts["not_drawn"] + counts["held_out"] + left_out
+    assert counts["drawn"] == counts["used"]
+    assert outcome.epochs == 1
+
+
+def test_it_stops_early_without_progress(index: LabelIndex, tmp_path: Path) -> None:
+    config = small_config(
+        "optimizer.learning_rate=1e-12", "schedule.validate_every=1", "schedule.patience=2", "schedule.best_by=mpjpe_mm"
+    )
+    outcome = TrainingWorker(small_job(tmp_path, index, config), ALONE).run()
+    assert outcome.stopped_because == "no better mpjpe_mm in 2 validations"
+    assert outcome.steps <= 6
+
+
+def test_a_loss_that_is_not_finite_ends_the_run(index: LabelIndex, tmp_path: Path) -> None:
+    def poison(step: int, network: nn.Module) -> None:
+        if step == 1:
+            for parameter in network.parameters():
+                torch.nn.init.constant_(parameter, torch.nan)
+
+    worker = TrainingWorker(small_job(tmp_path, index, settings()), ALONE)
+    with pytest.raises(TrainingDivergedError, match="no longer finite at step 2"):
+        worker.run(poison)

@@ -1,0 +1,27 @@
+"""Networks in files: our own safetensors files, the released HSMR and HMR2.0 checkpoints, ViTPose backbones.
+
+`own_format` is what training writes; `foreign` reads the files of others, which are pickles, without running them;
+`network_weights` builds a network from weights or says which do not fit; `training_state` holds what a resumed
+training needs besides.
+"""
+
+from trainer.checkpoint.errors import CheckpointError
+from trainer.checkpoint.foreign import load_vitpose
+from trainer.checkpoint.loading import Checkpoint, checkpoint_digest, load_checkpoint
+from trainer.checkpoint.network_weights import Network
+from trainer.checkpoint.own_format import SUFFIX, CheckpointInfo, save_checkpoint
+from trainer.checkpoint.training_state import load_state, save_state
+
+__all__ = [
+    "SUFFIX",
+    "Checkpoint",
+    "CheckpointError",
+    "CheckpointInfo",
+    "Network",
+    "checkpoint_digest",
+    "load_checkpoint",
+    "load_state",
+    "load_vitpose",
+    "save_checkpoint",
+    "save_state",
+]

@@ -1,0 +1,89 @@
+"""The game between network and discriminator, in its least-squares form (HMR, CVPR 2018, eq. 4 and 5)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.func import functional_call
+
+from pipeline.body.representation import q_to_rotations
+from trainer.network.hsmr import HsmrOutput
+from trainer.prior.discriminator import Discriminator
+from trainer.prior.mocap_poses import MocapPoses
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PriorConfig:
+    """weight: of the term in the loss, 0 = off (HMR2.0 uses 0.0005). mocap: npz files, see `trainer.prior.mocap_poses`.
+
+    learning_rate, weight_decay: of the discriminator's AdamW.
+    """
+
+    weight: float = 0.0
+    mocap: tuple[str, ...] = ()
+    learning_rate: float = 1e-5
+    weight_decay: float = 1e-4
+
+
+class AdversarialPrior:
+    """One per rank; all ranks hold the same discriminator.
+
+    In a training step: add `config.weight * implausibility(predicted)` to the loss; after the network's own step, call
+    `learn` with the same prediction.
+    """
+
+    def __init__(
+        self, config: PriorConfig, mocap: MocapPoses, *, seed: int, device: torch.device, rank: int = 0, world: int = 1
+    ) -> None:
+        self.config, self.mocap, self._seed = config, mocap, seed
+        self._device, self._rank, self._world = device, rank, world
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.discriminator = Discriminator().to(device)
+        self._optimizer = torch.optim.AdamW(
+            self.discriminator.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
+        )
+
+    def implausibility(self, predicted: HsmrOutput) -> Tensor:
+        """What the network pays: sum over scores of (D - 1)^2, mean over people. No gradient for the discriminator."""
+        frozen = {name: value.detach() for name, value in self.discriminator.named_parameters()}
+        with torch.autocast(self._device.type, enabled=False):
+            scores = functional_call(self.discriminator, frozen, (predicted.rotations, predicted.betas))
+            return (scores - 1).square().sum(1).mean()
+
+    def learn(self, predicted: HsmrOutput, step: int) -> Tensor:
+        """One step of the discriminator: sum of (D(real) - 1)^2 + D(predicted)^2, mean over people; returns it.
+
+        The real examples depend only on seed, step and the size of the global batch, each rank taking its share.
+        """
+        count = len(predicted.q)
+        q, betas = self.mocap.draw(count * self._world, seed=self._seed, step=step)
+        share = slice(self._rank * count, (self._rank + 1) * count)
+        real = q_to_rotations(q[share].to(self._device)), betas[share].to(self._device)
+        self._optimizer.zero_grad(set_to_none=True)
+        with torch.autocast(self._device.type, enabled=False):
+            told = self.discriminator(predicted.rotations.detach(), predicted.betas.detach())
+            loss = ((self.discriminator(*real) - 1).square() + told.square()).sum(1).mean()
+        loss.backward()
+        self._share_gradients()
+        self._optimizer.step()
+        return loss.detach()
+
+    def _share_gradients(self) -> None:
+        if self._world == 1:
+            return
+        for parameter in self.discriminator.parameters():
+            if parameter.grad is not None:
+                torch.distributed.all_reduce(parameter.grad)
+                parameter.grad /= self._world
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a resumed training needs; `trainer.checkpoint.save_state` takes it."""
+        return {"discriminator": self.discriminator.state_dict(), "optimizer": self._optimizer.state_dict()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from `state_dict()`."""
+        self.discriminator.load_state_dict(state["discriminator"])
+        self._optimizer.load_state_dict(state["optimizer"])
