@@ -267,12 +267,6 @@ class Skelify:
         """The objective of A people at x."""
         return linearise(self._solver, self.orientation, x, terms, kernel_scale)
 
-<<<<<<< HEAD
-    def _objective(
-        self, keypoints: Tensor, points_3d: Tensor, start: Tensor, held: Tensor, mean_pose: Tensor
-    ) -> ImageObjective:
-        """held (B, 56): the q and betas that the people are held to; mean_pose (B,): where that q is the mean pose."""
-=======
     def evaluate(self, x: Float[Tensor, "A 59"], terms: ImageObjective) -> Linearised:
         """`linearise` at the last pass's kernel scale; on the CPU in the compiled loop."""
         if x.is_cuda:
@@ -280,8 +274,10 @@ class Skelify:
         kernel, threads = self._solver.keypoint_operator.kernel, torch.get_num_threads()
         return linearise_people(x, terms.targets(), self.config.kernel_scale, self.orientation, kernel, threads)
 
-    def _objective(self, keypoints: Tensor, points_3d: Tensor, start: Tensor, anchor: Anchor) -> ImageObjective:
->>>>>>> main
+    def _objective(
+        self, keypoints: Tensor, points_3d: Tensor, start: Tensor, held: Tensor, mean_pose: Tensor
+    ) -> ImageObjective:
+        """held (B, 56): the q and betas that the people are held to; mean_pose (B,): where that q is the mean pose."""
         if self.config.objective == "hsmr":
             return self._published(keypoints, start)
         config = self.config
