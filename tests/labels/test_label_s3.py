@@ -39,3 +39,12 @@ def test_staged_shards_are_found_again_and_damage_is_noticed(root: str) -> None:
     assert staging.storage.names("nowhere") == []
     with pytest.raises(FileNotFoundError):
         staging.storage.read("nowhere")
+
+
+def test_a_prefix_that_was_emptied_holds_no_file(root: str) -> None:
+    """SeaweedFS goes on to list it, as an empty folder."""
+    storage = LabelStore(root, "sqlite:////unused.db").storage
+    storage.write("data/round=00000/driver.json", b"{}")
+    assert [file.name for file in storage.walk("data/round=00000")] == ["data/round=00000/driver.json"]
+    storage.delete("data/round=00000/driver.json")
+    assert list(storage.walk("data/round=00000")) == []
