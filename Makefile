@@ -7,10 +7,10 @@ CODE := $(wildcard schemas pipeline trainer jobs tests benchmarks)
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-faults lint format bench clean
+.PHONY: help setup demo refine-round train-round run-loop test test-slow test-ceph test-faults test-input lint format bench clean
 
 help: ## show the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(READY) ## create .venv and install the project with exact versions
 
@@ -20,8 +20,18 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
-demo: $(READY) ## rounds 0..2 on a made set with known truth; ends with the error of the labels per round
+demo: $(READY) ## the closed loop on a made set with known truth; ends with the errors of labels and networks
 	$(BIN)/python jobs/demo.py
+
+# ROUND=k, and ARGS for overrides: make train-round ROUND=3 ARGS='storage.root=s3://bucket/labels network.variant=b'
+refine-round: $(READY) ## make generation ROUND (ARGS='data.shards=... storage.root=...')
+	$(BIN)/python jobs/refine_round.py --round $(or $(ROUND),$(error say which round: make refine-round ROUND=3)) $(ARGS)
+
+train-round: $(READY) ## train the network on generation ROUND (ARGS='network.variant=b storage.root=...')
+	$(BIN)/python jobs/train_round.py --round $(or $(ROUND),$(error say which round: make train-round ROUND=3)) $(ARGS)
+
+run-loop: $(READY) ## publish, train, publish, ... until generation ROUNDS (ARGS='data.shards=... storage.root=...')
+	$(BIN)/python jobs/run_loop.py --rounds $(or $(ROUNDS),$(error say how many: make run-loop ROUNDS=3)) $(ARGS)
 
 test: $(READY) ## the default test suite
 	$(BIN)/python -m pytest
@@ -31,6 +41,12 @@ test-faults: $(READY) ## kill, fill, cut off and skew real rounds, then check; S
 
 test-slow: $(READY) ## the tests marked slow
 	$(BIN)/python -m pytest -m slow
+
+test-ceph: $(READY) ## the label store on an older S3, Ceph RADOS Gateway (apt-get install radosgw ceph-mon ceph-osd)
+	$(BIN)/python -m pytest -m ceph
+
+test-input: $(READY) ## 20,000 hostile shards, gadgets and bombs (tests/input)
+	$(BIN)/python -m pytest -m 'input or not input' tests/input -s
 
 lint: $(READY) ## ruff check, ruff format --check, pyrefly
 	$(BIN)/ruff check $(CODE)

@@ -29,9 +29,10 @@ BENCHMARKS = {
     "truth": (truth.run, "error to the truth: robust against hsmr objective, and the ablation"),
     "track": (track.run, "whole tracks against frame by frame: time per frame and length, dense solve, jitter"),
     "convert": (conversion.run, "SMPL to SKEL per frame against the published aligner; PVE against the exact optimum"),
-    "store": (label_store.run, "staging, auditing and publishing many label files"),
     "network": (network.run, "training step and inference, and the share of the machine's arithmetic they use"),
     "data": (training_data.run, "crops a second and core for training, and the join, against a plain webdataset loop"),
+    "store": (label_store.run, "planning, verifying, auditing, publishing, reading and querying many label files"),
+    "store-s3": (label_store.run_s3, "the same on a real S3 server"),
     "gpu": (gpu.run, "skelify, convert and keypoints on a CUDA device, where there is one"),
 }
 _REPOSITORY = Path(__file__).parents[1]
@@ -42,7 +43,9 @@ def main() -> int:
     arguments = _parser().parse_args()
     torch.set_num_threads(arguments.threads)
     shared = arguments.shared if arguments.shared.is_dir() else None
-    options = Options(quick=arguments.quick, files=arguments.files, shared=shared)
+    options = Options(
+        quick=arguments.quick, files=arguments.files, rows_per_file=arguments.rows_per_file, shared=shared
+    )
     print(machine())
     if options.quick:
         print("--quick: too few people for the figures to mean anything.")
@@ -81,13 +84,14 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m benchmarks",
         description="Time and judge the hot paths; each figure beside a named baseline of the same run.",
         epilog=f"benchmarks:\n{listed}\n\nexamples:\n  python -m benchmarks\n  python -m benchmarks skelify truth\n"
-        "  python -m benchmarks store --files 4500\n  python -m benchmarks --quick keypoints",
+        "  python -m benchmarks store --files 4500 --rows-per-file 2000\n  python -m benchmarks --quick keypoints",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("names", nargs="*", metavar="NAME", type=_known, help="all when none is given")
     parser.add_argument("--quick", action="store_true", help="a few people each, to see that it works")
     parser.add_argument("--threads", type=int, default=2, help="CPU threads (default 2)")
-    parser.add_argument("--files", type=int, default=500, help="label files of `store` (default 500)")
+    parser.add_argument("--files", type=int, default=500, help="label files of `store`, a round (default 500)")
+    parser.add_argument("--rows-per-file", type=int, default=200, help="rows of each of them (default 200)")
     parser.add_argument("--shared", type=Path, default=_REPOSITORY.parent / "shared", help="golden/ and data/ folder")
     return parser
 

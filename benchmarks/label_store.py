@@ -1,89 +1,134 @@
-"""`store`: time to stage, publish, read back and query a generation of many label files."""
+"""`store`, `store-s3`: time and memory of a driver that plans, audits, publishes and reads many label files."""
 
 import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
 
-import numpy as np
-import pyarrow as pa
+from benchmarks.made_labels import DATASET, key_of, lineage, shard_name, stage_round
+from benchmarks.memory import peak_bytes, reset_peak
+from benchmarks.report import Options, say
+from pipeline.config import load_config
+from pipeline.labels import LabelStore, PublishStep, StagedShard, read_labels
+from pipeline.rounds.driver import find_staged
+from pipeline.rounds.plan import RoundPlan, plan_round
+from pipeline.rounds.round_config import RoundConfig
 
-from benchmarks.report import Options, say, seconds, table
-from pipeline.labels import InputShard, LabelStore, Lineage, StagedShard
-from pipeline.labels.columns import VECTORS
-from schemas.labels import LABEL_SCHEMA
+_SHARDS_READ = 50
+_FIGURES = """SELECT decision, count(*), avg(kp2d_error), max(kp2d_error), avg(pve_mean_mm), max(pve_max_mm),
+    avg(iterations) FROM labels WHERE round = 1 GROUP BY decision"""
+_VECTORS = "SELECT avg(q[4]), avg(q_std[4]) FROM labels WHERE round = 1 AND has_label"
 
-_ROWS, _DIGEST, _RUN = 40, "c" * 64, "bench"
+Result = TypeVar("Result")
 
 
 def run(options: Options) -> None:
-    """Print the seconds of each step on the local disk."""
-    files = 20 if options.quick else options.files
-    shards = [f"{number:06d}" for number in range(files)]
-    staged: list[StagedShard] = []
-    with tempfile.TemporaryDirectory() as root:
-        store = LabelStore(root)
-        staging = store.staging(0, _RUN, _DIGEST)
-        tables = [_labels(shard) for shard in shards]
-
-        def stage() -> None:
-            for shard, labels in zip(shards, tables, strict=True):
-                staged.append(staging.write("bench", shard, labels, readable=_ROWS))
-
-        steps = {
-            "write files and sidecars": seconds(stage),
-            "audit and publish": seconds(lambda: store.publish(_lineage(shards), staged)),
-            "open the published generation": seconds(lambda: store.generation(0)),
-        }
-    columns = ["step", "files", "seconds", "ms/file"]
-    table(columns, [[name, str(files), f"{s:.2f}", f"{1000 * s / files:.1f}"] for name, s in steps.items()])
-    say(
-        f"{_ROWS} rows a file, local disk. Registering alone took a prototype 1.0 s for 4,500 files (SPEC 7); the audit"
-    )
-    say("opens every file. `--files 4500` for the size of a full data set.")
+    """Two generations on the local disk."""
+    with tempfile.TemporaryDirectory() as folder:
+        _measure(LabelStore(f"{folder}/labels"), Path(folder) / DATASET, options)
+    say("The sizes of issue 4: --files 4500 --rows-per-file 2000 (10 GB of disk), --files 30000 --rows-per-file 20.")
 
 
-def _labels(shard: str) -> pa.Table:
-    rng = np.random.default_rng(int(shard))
-    error = rng.uniform(0.005, 0.03, _ROWS)
-    columns: dict[str, object] = {
-        "round": np.zeros(_ROWS, np.int32),
-        "dataset": ["bench"] * _ROWS,
-        "shard": [shard] * _ROWS,
-        "key": [f"{row:06d}" for row in range(_ROWS)],
-        "person": np.zeros(_ROWS, np.int32),
-        "has_label": np.ones(_ROWS, bool),
-        "decision": ["converted"] * _ROWS,
-        "start_source": ["smpl"] * _ROWS,
-        "kp2d_error": error,
-        "parent_kp2d_error": pa.nulls(_ROWS, pa.float64()),
-        "candidate_kp2d_error": error,
-        "pve_mean_mm": rng.uniform(3, 12, _ROWS),
-        "pve_max_mm": rng.uniform(12, 50, _ROWS),
-        "limit_violation": np.zeros(_ROWS),
-        "iterations": rng.integers(3, 12, _ROWS).astype(np.int32),
+def run_s3(options: Options) -> None:
+    """The same on a real S3 server, SeaweedFS, which runs on the same cores."""
+    from tests.s3_server import running_s3_server
+
+    with tempfile.TemporaryDirectory() as folder, running_s3_server(Path(folder) / "s3") as server:
+        store = LabelStore(server.url("bench/labels"), f"sqlite:///{folder}/catalog.db")
+        _measure(store, Path(folder) / DATASET, options)
+
+
+class _Steps:
+    """The table: what each step took in time and in work of this process, the driver, and its highest resident set."""
+
+    def __init__(self) -> None:
+        self._print("step", "target s", "seconds", "CPU s", "driver MB")
+        self.begin()
+
+    def begin(self) -> None:
+        reset_peak()
+        self._wall, self._cpu = time.perf_counter(), time.process_time()
+
+    def end(self, name: str, target: str = "", repeats: int = 1) -> None:
+        """Add what was done `repeats` times since `begin`."""
+        wall, cpu = time.perf_counter() - self._wall, time.process_time() - self._cpu
+        peak = peak_bytes()
+        memory = "" if peak is None else f"{peak / 1e6:.0f}"
+        self._print(name, target, f"{wall / repeats:.3f}", f"{cpu / repeats:.3f}", memory)
+
+    def timed(self, name: str, work: Callable[[], Result], target: str = "") -> Result:
+        self.begin()
+        result = work()
+        self.end(name, target)
+        return result
+
+    @staticmethod
+    def _print(name: str, *figures: str) -> None:
+        """At once: with millions of rows a step takes minutes."""
+        say(f"{name:39}" + "".join(f"{figure:>11}" for figure in figures))
+
+
+def _measure(store: LabelStore, shards: Path, options: Options) -> None:
+    files, rows = (20, 40) if options.quick else (options.files, options.rows_per_file)
+    shards.mkdir(parents=True)
+    for number in range(files):
+        (shards / f"{shard_name(number)}.tar").touch()
+    steps = _Steps()
+    staged = [item for k in (0, 1) for item in _round(k, store, shards, files, rows, steps)]
+    _read(store, files, steps)
+    size = sum(item.file_bytes for item in staged) / 2
+    say(f"A round: {files} files of {rows} rows, {files * rows:,} rows, {size / 1e6:,.0f} MB.")
+    say("CPU s: this process with its threads, however busy the machine; staging is the work of other processes.")
+    say("The driver's memory is its resident set at its highest during the step, libraries included: <= 2000 MB.")
+
+
+def _round(k: int, store: LabelStore, shards: Path, files: int, rows: int, steps: _Steps) -> list[StagedShard]:
+    plan = steps.timed(f"round {k}: plan", lambda: _plan(k, store, shards, files))
+    staging = store.staging(k, plan.run_id, plan.config_digest)
+    staged = steps.timed(f"round {k}: stage (2 processes)", lambda: stage_round(staging, files, rows))
+    found = steps.timed(f"round {k}: verify staged files (restart)", lambda: find_staged(plan, staging))
+    if len(found) != files:
+        raise RuntimeError(f"{files} shards were staged, {len(found)} were found again")
+    _publish(plan, store, staged, steps)
+    return staged
+
+
+def _plan(k: int, store: LabelStore, shards: Path, files: int) -> RoundPlan:
+    pattern = f"{shards}/{{{shard_name(0)}..{shard_name(files - 1)}}}.tar"
+    config = load_config(RoundConfig, ["fit.device=cpu", f"data.shards={pattern}"])
+    return plan_round(k, config, store, body_digest="b" * 64)
+
+
+def _publish(plan: RoundPlan, store: LabelStore, staged: list[StagedShard], steps: _Steps) -> None:
+    """The audit ends where the protocol (SPEC 7: branch, register, commit) starts, at the step AUDITED."""
+    beside = "no parent" if plan.parent is None else f"beside round {plan.round - 1}"
+    lines = {
+        PublishStep.AUDITED: (f"round {plan.round}: audit ({beside})", "<= 120"),
+        PublishStep.PUBLISHED: (f"round {plan.round}: publish protocol", "<= 20"),
     }
-    for name in VECTORS:
-        kind = LABEL_SCHEMA.field(name).type
-        values = rng.normal(size=_ROWS * kind.list_size).astype(np.float32)
-        columns[name] = pa.FixedSizeListArray.from_arrays(pa.array(values), type=kind)
-    arrays = [pa.array(columns[n]).cast(LABEL_SCHEMA.field(n).type) for n in LABEL_SCHEMA.names]
-    return pa.Table.from_arrays(arrays, schema=LABEL_SCHEMA)
+
+    def on_step(step: PublishStep) -> None:
+        if step in lines:
+            steps.end(*lines[step])
+            steps.begin()
+
+    steps.begin()
+    store.publish(lineage(plan), staged, on_step=on_step)
 
 
-def _lineage(shards: list[str]) -> Lineage:
-    return Lineage(
-        round=0,
-        run_id=_RUN,
-        parent_snapshot_id=None,
-        parent_run_id=None,
-        checkpoint_uri=None,
-        checkpoint_digest=None,
-        config="{}",
-        config_digest=_DIGEST,
-        code_revision="bench",
-        body_source="open",
-        body_digest="b" * 64,
-        inputs=tuple(
-            InputShard(dataset="bench", shard=shard, url=f"/in/bench/{shard}.tar", size=10, etag="e")
-            for shard in shards
-        ),
-        started="2026-01-01T00:00:00+00:00",
-    )
+def _read(store: LabelStore, files: int, steps: _Steps) -> None:
+    plan = steps.timed("plan a generation for reading", lambda: store.files(1))
+    urls = list(plan.values())[:: max(1, files // _SHARDS_READ)]
+    for url in urls:
+        read_labels(url)  # warm
+    steps.begin()
+    for url in urls:
+        read_labels(url)
+    steps.end("one shard's labels, warm", "<= 0.020", repeats=len(urls))
+    who = (DATASET, shard_name(files // 2), key_of(0), 0)
+    steps.timed("one person through both rounds", lambda: store.history(*who), "<= 1")
+    connection = steps.timed("open SQL over both rounds", store.query)
+    steps.timed("SQL aggregate of 5 figures", lambda: connection.execute(_FIGURES).fetchall(), "<= 5")
+    steps.timed("the same again", lambda: connection.execute(_FIGURES).fetchall(), "<= 5")
+    steps.timed("SQL mean over vectors", lambda: connection.execute(_VECTORS).fetchall())

@@ -1,5 +1,6 @@
 """Memory a piece of work needs at its peak, beyond what was resident before."""
 
+import contextlib
 import ctypes
 import gc
 from collections.abc import Callable
@@ -21,6 +22,20 @@ def peak_growth_bytes(work: Callable[[], object]) -> int | None:
         return None
     del result
     return after - before
+
+
+def reset_peak() -> None:
+    """Forget the highest resident set so far, where Linux's /proc can."""
+    with contextlib.suppress(OSError):
+        _RESET.write_text("5")
+
+
+def peak_bytes() -> int | None:
+    """The resident set of this process at its highest since `reset_peak`; None where /proc does not tell."""
+    try:
+        return _status_bytes("VmHWM")
+    except OSError:
+        return None
 
 
 def _status_bytes(name: str) -> int:

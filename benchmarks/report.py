@@ -16,7 +16,8 @@ class Options:
     """Set once on the command line. quick: a few people, to see that a benchmark works; its figures mean nothing."""
 
     quick: bool = False
-    files: int = 500  # label files that `store` publishes
+    files: int = 500  # label files that `store` publishes a round
+    rows_per_file: int = 200
     shared: Path | None = None  # folder with golden/ and data/, where they are
 
 

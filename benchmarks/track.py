@@ -36,6 +36,7 @@ def _print_speed(skel: Skel, lengths: tuple[int, ...]) -> None:
     rows = [[str(frames), *_speed(skel, frames)] for frames in lengths]
     columns = ["frames", "each alone ms/frame", "then as a track ms/frame", "KB/frame"]
     table([*columns, "jitter", "as a track", "MPJPE mm", "as a track mm"], rows)
+    say("Run with OPENBLAS_NUM_THREADS=1, as Ray has it in actors: more threads spin on matrices this small.")
     say("A constant figure is a cost linear in the frames. Jitter: error of the joints' acceleration, mm/frame^2.")
 
 

@@ -100,7 +100,7 @@ def _consume(batches: Iterator[object]) -> None:
 def _webdataset_loop(folder: str, config: TrainDataConfig, *, pil: bool) -> None:
     """What a plain loader does: decode the whole photo, unpickle its people, cut each; no labels, no batches."""
     urls = sorted(map(str, Path(folder, _DATASET).glob("*.tar")))
-    samples = wds.WebDataset(urls, shardshuffle=False, empty_check=False)
+    samples: Any = wds.WebDataset(urls, shardshuffle=False, empty_check=False)
     samples = samples.decode("rgb8") if pil else samples.decode(_decode_jpg)
     for sample in samples:
         picture = Picture(np.ascontiguousarray(sample["jpg"]), 1)
@@ -203,6 +203,7 @@ def _labels(ids: list[PersonId]) -> LabelBatch:
         cam_t=np.ones((count, 3), np.float32),
         q_std=rng.uniform(0, 0.5, (count, N_Q)).astype(np.float32),
         anchor_q=np.zeros((count, N_Q), np.float32),
+        anchor_betas=np.zeros((count, 10), np.float32),
         decision=np.full(count, Decision.CONVERTED.value, dtype=object),
         start_source=np.full(count, StartSource.SMPL.value, dtype=object),
         kp2d_error=unknown,

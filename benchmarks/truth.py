@@ -4,19 +4,20 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from benchmarks.objectives import hsmr_config, skelify_config
 from benchmarks.people import Bodies, errors
 from benchmarks.report import Options, say, table
 from benchmarks.truth_people import TruthPeople, truth_people
 from pipeline.body import Skel, load_skel, load_smpl
 from pipeline.camera import project
 from pipeline.crop import CROP_PX
-from pipeline.fit import Skelify, SkelifyConfig
+from pipeline.fit import Anchor, Skelify, SkelifyConfig
 from pipeline.keypoint_error import usable_confidence
 from schemas.skel import N_UNLIMITED
 
 _PEOPLE, _PEOPLE_OF_ABLATION = 2048, 512
+_REPORTED_SEED = 17  # settings are chosen on the people of seed 7
 _GROSS = 0.06  # crop units (15 px) from the true place: an outlier, however it came about
+_HSMR = SkelifyConfig(objective="hsmr")
 _LOOSE = 1e3  # a standard deviation so large that the term is absent
 
 _COLUMNS = (
@@ -45,7 +46,7 @@ class _Outcome:
 def run(options: Options) -> None:
     """Print robust against hsmr, by kind of pose, then the ablation."""
     skel = load_skel(dtype=torch.float64)
-    people = truth_people(skel, load_smpl(), 48 if options.quick else _PEOPLE, seed=7)
+    people = truth_people(skel, load_smpl(), 48 if options.quick else _PEOPLE, seed=_REPORTED_SEED)
     _compare(skel, people)
     _ablate(skel, _part(people, torch.arange(len(people.extreme)) < (16 if options.quick else _PEOPLE_OF_ABLATION)))
 
@@ -55,7 +56,7 @@ def _compare(skel: Skel, people: TruthPeople) -> None:
     say(f"{len(people.extreme)} people, {share:.1%} of their usable keypoints over {_GROSS * CROP_PX:.0f} px off.")
     kinds = {"all": torch.ones_like(people.extreme), "standard": ~people.extreme, "extreme": people.extreme}
     found = {
-        "hsmr": _fit(skel, people, hsmr_config()),
+        "hsmr": _fit(skel, people, _HSMR),
         "robust": _fit(skel, people, SkelifyConfig()),
         "robust + 3D": _fit(skel, people, SkelifyConfig(), with_3d=True),
     }
@@ -66,14 +67,10 @@ def _compare(skel: Skel, people: TruthPeople) -> None:
         )
         reached: dict[str, _Outcome] = {}
         for name, bodies in found.items():
-            if bodies is None:
-                rows.append([f"{kind}: {name}", "not available", *[""] * 7])
-                continue
             kernel = None if name == "hsmr" else SkelifyConfig().kernel_scale
             reached[name] = _outcome(skel, _part(people, chosen), bodies.rows(chosen), kernel)
             rows.append([f"{kind}: {name}", *reached[name].cells()])
-        if "hsmr" in reached:
-            rows.append([f"{kind}: robust lower by", *_lower(reached["hsmr"], reached["robust"]), *[""] * 6])
+        rows.append([f"{kind}: robust lower by", *_lower(reached["hsmr"], reached["robust"]), *[""] * 6])
     rows += _with_clean_keypoints(skel, people)
     table(_COLUMNS, rows)
     say("no outliers: points over 15 px off taken away by who knows the truth; what is left to the other ingredients.")
@@ -86,63 +83,60 @@ def _with_clean_keypoints(skel: Skel, people: TruthPeople) -> list[list[str]]:
     keypoints[..., 2] = torch.where(_gross(skel, people), 0.0, keypoints[..., 2])
     clean = replace(people, sighted=replace(people.sighted, keypoints=keypoints))
     rows = []
-    for name, config in (("hsmr", hsmr_config()), ("robust", SkelifyConfig())):
-        found = _fit(skel, clean, config)
-        cells = ["not available", *[""] * 7] if found is None else _outcome(skel, clean, found).cells()
-        rows.append([f"no outliers: {name}", *cells])
+    for name, config in (("hsmr", _HSMR), ("robust", SkelifyConfig())):
+        rows.append([f"no outliers: {name}", *_outcome(skel, clean, _fit(skel, clean, config)).cells()])
     return rows
 
 
 def _ablate(skel: Skel, people: TruthPeople) -> None:
     default = SkelifyConfig()
-    variants: dict[str, SkelifyConfig | None] = {
+    variants = {
         "default (robust)": default,
-        "without robust kernel": skelify_config(kernel_scale=_LOOSE, coarse_kernel_scale=_LOOSE),
-        "without annealing": skelify_config(coarse_kernel_scale=default.kernel_scale),
-        "without pose anchor": skelify_config(anchor_std=_LOOSE, orientation_std=_LOOSE),
-        "anchor twice as wide": skelify_config(
+        "without robust kernel": SkelifyConfig(kernel_scale=_LOOSE, coarse_kernel_scale=_LOOSE),
+        "without annealing": SkelifyConfig(coarse_kernel_scale=default.kernel_scale),
+        "annealed from 0.1, not 0.05": SkelifyConfig(coarse_kernel_scale=0.1),
+        "without pose anchor": SkelifyConfig(anchor_std=_LOOSE, orientation_std=_LOOSE),
+        "anchor twice as wide": SkelifyConfig(
             anchor_std=2 * default.anchor_std, orientation_std=2 * default.orientation_std
         ),
-        "without shape prior": skelify_config(betas_std=_LOOSE),
-        "without depth prior": skelify_config(depth_std=_LOOSE),
-        "noise 4 px, not 2": skelify_config(keypoint_noise=2 * default.keypoint_noise),
-        "hsmr objective": hsmr_config(),
+        "without shape prior": SkelifyConfig(betas_std=_LOOSE),
+        "without depth prior": SkelifyConfig(depth_std=_LOOSE),
+        "noise 4 px, not 2": SkelifyConfig(keypoint_noise=2 * default.keypoint_noise),
+        "hsmr objective": _HSMR,
     }
     say(f"Ablation, {len(people.extreme)} of the people:")
     rows = [["start", *_outcome(skel, people, people.sighted.start).cells()]]
     for name, config in variants.items():
         found = _fit(skel, people, config)
-        if config is None or found is None:
-            rows.append([name, "not available", *[""] * 7])
-            continue
         kernel = None if name == "hsmr objective" else config.kernel_scale
         rows.append([name, *_outcome(skel, people, found, kernel).cells()])
     extras = {
+        "shape held to the mean": _fit(skel, people, default, with_shape=False),
         "without joint limits": _fit(skel, people, default, with_limits=False),
         "with 3D keypoints": _fit(skel, people, default, with_3d=True),
     }
     for name, found in extras.items():
-        if found is not None:
-            rows.append([name, *_outcome(skel, people, found, default.kernel_scale).cells()])
+        rows.append([name, *_outcome(skel, people, found, default.kernel_scale).cells()])
     table(_COLUMNS, rows)
 
 
 def _fit(
     skel: Skel,
     people: TruthPeople,
-    config: SkelifyConfig | None,
+    config: SkelifyConfig,
     *,
     with_limits: bool = True,
     with_3d: bool = False,
-) -> Bodies | None:
-    if config is None:
-        return None
+    with_shape: bool = True,
+) -> Bodies:
     skelify, start = Skelify(skel, config), people.sighted.start
     if not with_limits:
         # No setting turns the limits off, as no label may leave them; taken out here alone, to see their worth.
         skelify._bounds.low[N_UNLIMITED:46], skelify._bounds.high[N_UNLIMITED:46] = -torch.inf, torch.inf
     points_3d = people.keypoints_3d if with_3d else None
-    found = skelify.fit(people.sighted.keypoints, start.q, start.betas, start.cam_t, keypoints_3d=points_3d)
+    held_betas = start.betas if with_shape else torch.zeros_like(start.betas)
+    anchor = Anchor(start.q, torch.zeros_like(people.extreme), held_betas)
+    found = skelify.fit(people.sighted.keypoints, start.q, start.betas, start.cam_t, anchor, points_3d)
     return Bodies(found.q, found.betas, found.cam_t)
 
 

@@ -1,4 +1,4 @@
-"""Look at published label generations: python jobs/inspect_labels.py rounds | show | diff | sql | lineage.
+"""Look at published label generations: python jobs/inspect_labels.py rounds | show | diff | person | sql | lineage.
 
 Errors go to stderr with what to do next. Exit code: 0 when something was shown, 1 when not, 2 for bad usage.
 """
@@ -23,6 +23,7 @@ EXAMPLES: Final = """examples:
   python jobs/inspect_labels.py rounds storage.root=./labels
   python jobs/inspect_labels.py show 1 --format json storage.root=s3://bucket/labels
   python jobs/inspect_labels.py diff 0 1 --top 20
+  python jobs/inspect_labels.py person photos 000000 set/a 0
   python jobs/inspect_labels.py sql "SELECT round, decision, count(*) FROM labels GROUP BY ALL ORDER BY ALL"
   python jobs/inspect_labels.py sql "SELECT key, kp2d_error FROM labels ORDER BY kp2d_error DESC LIMIT 20" --round 1
   python jobs/inspect_labels.py lineage 2
@@ -96,6 +97,8 @@ def _tables(store: "LabelStore", options: argparse.Namespace) -> list["ResultTab
             return inspection.show(store, options.round)
         case "diff":
             return inspection.diff(store, options.before, options.after, options.top)
+        case "person":
+            return [inspection.person(store, options.dataset, options.shard, options.key, options.person)]
         case "lineage":
             return [inspection.lineage_table(item) for item in inspection.lineage(store, options.round)]
         case _:
@@ -121,6 +124,11 @@ def _parse(words: Sequence[str]) -> argparse.Namespace:
     diff.add_argument("before", type=int)
     diff.add_argument("after", type=int)
     diff.add_argument("--top", type=int, default=5, help="rows shown at either end (default 5)")
+    person = commands.add_parser("person", help="one person through all rounds")
+    person.add_argument("dataset")
+    person.add_argument("shard")
+    person.add_argument("key", help="of the photo, as in the tar")
+    person.add_argument("person", type=int, help="position in the photo's list of people")
     sql = commands.add_parser("sql", help="any DuckDB SQL over the view `labels`")
     sql.add_argument("query")
     sql.add_argument("--round", type=int, help="only this round (default: all)")

@@ -13,7 +13,7 @@ from pipeline.body.skel import Skel
 from pipeline.camera import project, solve_camera
 from pipeline.keypoint_error import enough_keypoints, kp2d_error
 from schemas.labels import Decision
-from schemas.skel import N_UNLIMITED, q_limits
+from schemas.skel import BETAS_LIMIT, N_UNLIMITED, q_limits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,7 +22,7 @@ class AcceptConfig:
 
     margin_relative: float = 0.01  # of the parent's kp2d error, by which a candidate must be lower
     margin_absolute: float = 1e-4  # and at least this much
-    betas_limit: float = 3.0  # largest |beta|, standard deviations
+    betas_limit: float = BETAS_LIMIT  # largest |beta|, standard deviations
     limit_tolerance: float = 0.01  # rad, how much further past a joint limit than the parent
     first_label_max_error: float = 0.05  # kp2d error above which a first label is refused
     max_pve_mean_mm: float = 200.0  # to the SMPL pseudo-label; loose, since the loop exists to correct those

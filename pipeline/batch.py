@@ -18,7 +18,7 @@ Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
-VECTORS = {"q": N_Q, "betas": N_BETAS, "cam_t": 3, "q_std": N_Q, "anchor_q": N_Q}
+VECTORS = {"q": N_Q, "betas": N_BETAS, "cam_t": 3, "q_std": N_Q, "anchor_q": N_Q, "anchor_betas": N_BETAS}
 SCALARS = (
     "kp2d_error",
     "parent_kp2d_error",
@@ -83,6 +83,7 @@ class LabelBatch:
     cam_t: Float32
     q_std: Float32
     anchor_q: Float32
+    anchor_betas: Float32
     decision: NDArray[np.str_]
     start_source: NDArray[np.str_]
     kp2d_error: Float64

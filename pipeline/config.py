@@ -7,7 +7,7 @@ says what was met, what is valid, and the nearest valid key.
 import difflib
 from dataclasses import dataclass, fields, is_dataclass
 from types import NoneType
-from typing import Any, Literal, TypeVar, get_args, get_type_hints
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import yaml
 from omegaconf import OmegaConf
@@ -73,7 +73,7 @@ def load_config(cls: type[Config], overrides: list[str]) -> Config:
             raise ConfigError(_unknown_key(key, list(keys)))
         try:
             config = OmegaConf.merge(config, _nested(key, _parse(text, keys[key])))
-        except (OmegaConfBaseException, yaml.YAMLError) as error:
+        except (OmegaConfBaseException, yaml.YAMLError, RecursionError) as error:  # the last: nested without end
             reason = str(error).splitlines()[0]
             raise ConfigError(f"{override!r}: {_type_name(keys[key])} expected for {key}. {reason}.") from error
     try:
@@ -94,6 +94,8 @@ def _parse(text: str, hint: Any) -> Any:
         return None
     if "${" in text:
         raise ConfigError(f"{text!r}: interpolation is not supported. Write the value itself.")
+    if get_origin(hint) is tuple:  # written as [a,b]
+        return yaml.safe_load(text)
     if str in choices or all(isinstance(choice, str) for choice in choices):
         return text
     return yaml.safe_load(text)

@@ -50,6 +50,7 @@ def _convert(batch: PersonBatch, converter: SmplToSkel) -> LabelBatch:
         cam_t=spread(measured.cam_t, 0.0, 3).astype(np.float32),
         q_std=spread(found.q_std, 0.0, N_Q).astype(np.float32),
         anchor_q=spread(q, 0.0, N_Q).astype(np.float32),
+        anchor_betas=spread(shape, 0.0, N_BETAS).astype(np.float32),
         decision=decisions,
         start_source=np.where(has_label, StartSource.SMPL, StartSource.NONE).astype(object),
         kp2d_error=spread(measured.kp2d_error, np.nan),

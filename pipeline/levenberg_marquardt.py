@@ -4,7 +4,8 @@ Every person has their own damping, acceptance and convergence; those who have c
 person's arithmetic reads another's, so a result does not depend on who shares the batch (SPEC section 2, fault 1).
 
 Bounds are held exactly by projection (Bertsekas 1982): unknowns that sit at a bound and would leave it are taken out of
-the step, the others are clamped. A stiff penalty in their place makes every step that touches a bound fail.
+the step. Those that a step would carry past a bound are moved just to it, and the others solved for again, so that they
+know of it: half the evaluations of merely clamping. A stiff penalty instead makes every step that touches a bound fail.
 """
 
 from collections.abc import Callable
@@ -68,6 +69,9 @@ Evaluate = Callable[[Tensor, Tensor], Linearised]
 Retract = Callable[[Tensor, Tensor], Tensor]
 """(x (A, n), step (A, n)) -> x moved by the step."""
 
+BOUND_ROUNDS = 5
+"""How often the step is solved for again because unknowns met a bound; what is left after that is clamped."""
+
 _MAX_DAMPING = 1e8
 
 
@@ -89,7 +93,7 @@ def minimise(
     for _ in range(config.max_iterations):
         if len(people) == 0:
             break
-        step, predicted = _step(at, damping, bounds.held(x, at.gradient))
+        step, predicted = _step(at, damping, x, bounds)
         trial = bounds.clamp(retract(x, step))
         there = evaluate(trial, people)
         drop = at.cost - there.cost
@@ -112,19 +116,33 @@ def _unbounded(start: Tensor) -> Bounds:
     return Bounds(-infinite, infinite)
 
 
-def _step(at: Linearised, damping: Float[Tensor, "A"], held: Tensor) -> tuple[Tensor, Tensor]:
-    """Damped Gauss-Newton step and the drop in cost it predicts; a zero step where the matrix is not positive."""
-    diagonal = at.normal.diagonal(dim1=-2, dim2=-1)
-    floor = diagonal.amax(-1, keepdim=True) * (4 * torch.finfo(diagonal.dtype).eps)
-    free = (~held).to(diagonal.dtype)
-    damped = at.normal * free[:, :, None] * free[:, None, :]
-    damped = damped + torch.diag_embed(damping[:, None] * diagonal + floor + held * diagonal)
-    factor, info = torch.linalg.cholesky_ex(damped)
-    step = -torch.cholesky_solve((at.gradient * free)[..., None], factor).squeeze(-1)
-    usable = (info == 0) & torch.isfinite(step).all(-1)
-    step = torch.where(usable[:, None], step, torch.zeros_like(step))
+def _step(at: Linearised, damping: Float[Tensor, "A"], x: Tensor, bounds: Bounds) -> tuple[Tensor, Tensor]:
+    """Step inside the bounds and the drop in cost it predicts; a zero step where the matrix is not positive."""
+    fixed, fixed_step = bounds.held(x, at.gradient), torch.zeros_like(x)
+    step = torch.zeros_like(x)
+    for _ in range(BOUND_ROUNDS):
+        step = _free_step(at, damping, fixed, fixed_step)
+        there = x + step
+        leaving = ~fixed & ((there < bounds.low) | (there > bounds.high))
+        if not leaving.any():
+            break
+        fixed, fixed_step = fixed | leaving, torch.where(leaving, bounds.clamp(there) - x, fixed_step)
     predicted = -(2 * at.gradient * step).sum(-1) - (step * (at.normal @ step[..., None]).squeeze(-1)).sum(-1)
     return step, predicted
+
+
+def _free_step(at: Linearised, damping: Float[Tensor, "A"], fixed: Tensor, fixed_step: Tensor) -> Tensor:
+    """The damped Gauss-Newton step of the free unknowns when the fixed ones move by fixed_step."""
+    diagonal = at.normal.diagonal(dim1=-2, dim2=-1)
+    floor = diagonal.amax(-1, keepdim=True) * (4 * torch.finfo(diagonal.dtype).eps)
+    free = (~fixed).to(diagonal.dtype)
+    damped = at.normal * free[:, :, None] * free[:, None, :]
+    damped = damped + torch.diag_embed(damping[:, None] * diagonal + floor + fixed * diagonal)
+    factor, info = torch.linalg.cholesky_ex(damped)
+    right = (at.gradient + (at.normal @ fixed_step[..., None]).squeeze(-1)) * free
+    step = torch.where(fixed, fixed_step, -torch.cholesky_solve(right[..., None], factor).squeeze(-1))
+    usable = (info == 0) & torch.isfinite(step).all(-1)
+    return torch.where(usable[:, None], step, torch.zeros_like(step))
 
 
 def _converged(
@@ -132,7 +150,7 @@ def _converged(
 ) -> Tensor:
     small_drop = better & (drop <= config.relative_tolerance * at.cost)
     small_step = step.abs().amax(-1) <= config.step_tolerance
-    hopeless = predicted <= config.relative_tolerance * at.cost * 1e-3
+    hopeless = (predicted >= 0) & (predicted <= config.relative_tolerance * at.cost * 1e-3)
     return small_drop | small_step | hopeless | (damping > _MAX_DAMPING) | ~torch.isfinite(at.cost)
 
 

@@ -39,6 +39,13 @@ def mpvpe_mm(vertices: Points, true_vertices: Points, root: Points, true_root: P
     return mean_distance_mm(vertices - root, true_vertices - true_root)
 
 
+def pve_mm(vertices: Points, converted_from: Points) -> Float[Tensor, "B N"]:
+    """Distance of each vertex to the mesh that was converted, the mean vertex difference removed, mm (SPEC 1: PVE)."""
+    _check_shapes(vertices, converted_from)
+    difference = vertices - converted_from
+    return torch.linalg.vector_norm(difference - difference.mean(1, keepdim=True), dim=-1) * MM_PER_M
+
+
 def procrustes_align(points: Points, target: Points) -> Points:
     """`points` moved by the similarity (scale, proper rotation, translation) with least squared distance to `target`.
 

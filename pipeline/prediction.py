@@ -20,7 +20,13 @@ class Guess(NamedTuple):
 
 
 class Predictor(Protocol):
-    """A loaded network. The same photo gives the same answer, whatever else is in the call (to rounding)."""
+    """A loaded network. The same photo gives the same answer, whatever else is in the call (to rounding).
+
+    q_std: how far its q may be off, rad, as measured on people it was not trained on.
+    """
+
+    @property
+    def q_std(self) -> Float32[np.ndarray, "46"]: ...
 
     def predict(self, photos: Sequence[Photo]) -> list[Guess]:
         """One guess per person: the people of the first photo in their order, then those of the next."""
@@ -41,19 +47,23 @@ class PredictorSource(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PredictionBatch:
-    """Guesses of N people; rows are zero where there is none, or where it was not finite: `available` (N,) tells."""
+    """Guesses of N people; rows are zero where there is none, or where it was not finite: `available` (N,) tells.
+
+    q_std: how far q may be off, rad, the same for everyone.
+    """
 
     q: Float32[np.ndarray, "N 46"]
     betas: Float32[np.ndarray, "N 10"]
     cam_t: Float32[np.ndarray, "N 3"]
     available: Bool[np.ndarray, "N"]
+    q_std: Float32[np.ndarray, "46"]
 
     @classmethod
-    def from_guesses(cls, guesses: Sequence[Guess | None]) -> Self:
+    def from_guesses(cls, guesses: Sequence[Guess | None], q_std: Float32[np.ndarray, "46"]) -> Self:
         """Stack the guesses of N people. One that is not finite, or lies behind the camera, is as good as none."""
         q, betas, cam_t = (np.zeros((len(guesses), width), np.float32) for width in (N_Q, N_BETAS, 3))
         available = np.zeros(len(guesses), dtype=bool)
         for i, guess in enumerate(guesses):
             if guess is not None and all(np.isfinite(part).all() for part in guess) and guess.cam_t[2] > 0:
                 q[i], betas[i], cam_t[i], available[i] = guess.q, guess.betas, guess.cam_t, True
-        return cls(q=q, betas=betas, cam_t=cam_t, available=available)
+        return cls(q=q, betas=betas, cam_t=cam_t, available=available, q_std=q_std)

@@ -13,6 +13,8 @@ from pipeline.body import Smpl
 from pipeline.convert import as_numpy, stored
 from pipeline.fit import Anchor, Skelify, TrackFit
 from pipeline.fit.skelify import SkelifyResult
+from pipeline.fused_anchor import fused_anchor
+from pipeline.metrics import pve_mm
 from pipeline.prediction import PredictionBatch
 from pipeline.tracks import TrackPart
 from schemas.labels import Decision, StartSource
@@ -54,14 +56,14 @@ def refine_people(
 
     tracks: rows of the batch that are one person's video. Their candidates are fitted once more, together; then each
     frame is judged alone, as everyone is, so a track may end with frames that keep their parent's shape
-    (docs/decisions/0010-tracks.md).
+    (docs/decisions/0019-tracks.md).
     """
     with torch.no_grad():
         skel = skelify.model
         images = _Images(_own(skelify, batch.keypoints), _own(skelify, batch.keypoints_3d))
         candidate = _measured(*_fit_from_parents(images, parent, skelify), batch, images, skelify, smpl)
         if prediction is not None and prediction.available.any():
-            candidate = _with_rivals(candidate, prediction, batch, images, skelify, smpl, accept)
+            candidate = _with_rivals(candidate, prediction, parent, batch, images, skelify, smpl, accept)
         if track_fit is not None:
             for part in tracks:
                 candidate = _with_track(candidate, part, track_fit, batch, images, skelify, smpl)
@@ -77,12 +79,13 @@ def _own(skelify: Skelify, x: np.ndarray | Tensor) -> Tensor:
 
 def _fit_from_parents(images: _Images, parent: LabelBatch, skelify: Skelify) -> tuple[SkelifyResult, np.ndarray]:
     """Fit everyone from their own label or the mean pose; the two groups are independent problems of one solver."""
-    q, betas, cam_t, held = (_own(skelify, x) for x in (parent.q, parent.betas, parent.cam_t, parent.anchor_q))
+    q, betas, cam_t = (_own(skelify, x) for x in (parent.q, parent.betas, parent.cam_t))
+    held_q, held_betas = _own(skelify, parent.anchor_q), _own(skelify, parent.anchor_betas)
     loosely = torch.as_tensor(parent.start_source == StartSource.MEAN_POSE, device=q.device)
     known = torch.as_tensor(parent.has_label, device=q.device)
     kept_source = np.where(parent.start_source == StartSource.MEAN_POSE, StartSource.MEAN_POSE, StartSource.PARENT)
     source = np.where(parent.has_label, kept_source, StartSource.MEAN_POSE).astype(object)
-    anchor, new = Anchor(held[known], loosely[known]), ~known
+    anchor, new = Anchor(held_q[known], loosely[known], held_betas[known]), ~known
     keypoints, points_3d = images.keypoints, images.keypoints_3d
     results = (
         skelify.fit(keypoints[known], q[known], betas[known], cam_t[known], anchor, points_3d[known]),
@@ -96,18 +99,29 @@ def _fit_from_parents(images: _Images, parent: LabelBatch, skelify: Skelify) -> 
 def _with_rivals(
     candidate: _Candidate,
     prediction: PredictionBatch,
+    parent: LabelBatch,
     batch: PersonBatch,
     images: _Images,
     skelify: Skelify,
     smpl: Smpl,
     accept: AcceptConfig,
 ) -> _Candidate:
-    """The candidates, each replaced by the fit from the person's prediction where the acceptance rule prefers that."""
+    """The candidates, each replaced by the fit from the person's prediction where the acceptance rule prefers that.
+
+    That fit is held to what the parent's anchor and the prediction say together, to the prediction for people without a
+    label (docs/decisions/0013-predictions.md).
+    """
     chosen = np.flatnonzero(prediction.available)
     rows = torch.as_tensor(chosen, device=images.keypoints.device)
     seen = _Images(images.keypoints[rows], images.keypoints_3d[rows])
     q, betas, cam_t = (_own(skelify, x[chosen]) for x in (prediction.q, prediction.betas, prediction.cam_t))
-    fit = skelify.fit(seen.keypoints, q, betas, cam_t, None, seen.keypoints_3d)
+    known = torch.as_tensor(parent.has_label[chosen], device=rows.device)
+    together = fused_anchor(
+        _own(skelify, parent.anchor_q[chosen]), q, skelify.anchor_std, _own(skelify, prediction.q_std)
+    )
+    shape = torch.where(known[:, None], _own(skelify, parent.anchor_betas[chosen]), betas)
+    anchor = Anchor(torch.where(known[:, None], together, q), torch.zeros_like(known), shape)
+    fit = skelify.fit(seen.keypoints, q, betas, cam_t, anchor, seen.keypoints_3d)
     source = np.full(len(chosen), StartSource.PREDICTION, dtype=object)
     rival = _measured(fit, source, batch.take(chosen), seen, skelify, smpl)
     incumbent = _taken(candidate, rows)
@@ -179,9 +193,8 @@ def _distance_to_smpl(
     rows = torch.as_tensor(np.flatnonzero(batch.has_smpl), device=q.device)
     if len(rows):
         pose, shape = _own(skelify, batch.smpl_pose)[rows], _own(skelify, batch.smpl_betas)[rows]
-        difference = skelify.model(q[rows], betas[rows]).skin_vertices - smpl(pose, shape).vertices
-        pve_mm = (difference - difference.mean(1, keepdim=True)).norm(dim=-1) * 1000
-        mean[rows], worst[rows] = pve_mm.mean(1), pve_mm.amax(1)
+        distance = pve_mm(skelify.model(q[rows], betas[rows]).skin_vertices, smpl(pose, shape).vertices)
+        mean[rows], worst[rows] = distance.mean(1), distance.amax(1)
     return mean, worst
 
 
@@ -210,6 +223,7 @@ def _rows(
         cam_t=vector(fit.cam_t, as_numpy(before.cam_t)),
         q_std=vector(fit.q_std, parent.q_std),
         anchor_q=vector(fit.anchor_q, parent.anchor_q),
+        anchor_betas=vector(fit.anchor_betas, parent.anchor_betas),
         decision=np.array(decisions, dtype=object),
         start_source=np.where(taken, candidate.source, parent.start_source).astype(object),
         kp2d_error=scalar(after.kp2d_error, parent_error),

@@ -54,6 +54,7 @@ LABEL_SCHEMA: Final = pa.schema(
         pa.field("cam_t", _vector(3), nullable=False),
         pa.field("q_std", _vector(N_Q), nullable=False),
         pa.field("anchor_q", _vector(N_Q), nullable=False),
+        pa.field("anchor_betas", _vector(N_BETAS), nullable=False),
         pa.field("decision", pa.string(), nullable=False),
         pa.field("start_source", pa.string(), nullable=False),
         pa.field("kp2d_error", pa.float64()),
@@ -66,8 +67,8 @@ LABEL_SCHEMA: Final = pa.schema(
     ]
 )
 """Vectors are never null (a null row would shift `flatten()`); `has_label` says whether they are valid.
-q, q_std, anchor_q rad; cam_t m; anchor_q is the guess that the label's fit was held to: a later round without new
-information holds to the same one, else it would count the same keypoints again and drift.
+q, q_std, anchor_q rad; cam_t m; anchor_q, anchor_betas are the guess that the label's fit was held to: a later round
+without new information holds to the same one, else it would count the same keypoints again and drift.
  kp2d errors in crop units; limit_violation = largest excess over a limit, rad."""
 
 IDENTITY_COLUMNS: Final = ("dataset", "shard", "key", "person")

@@ -78,6 +78,7 @@ class RejectionReason(StrEnum):
     BAD_BOX = "bad_box"
     TOO_LARGE = "too_large"
     UNSAFE_NAME = "unsafe_name"
+    PREDICTION_UNUSABLE = "prediction_unusable"
     KEYPOINTS_NOT_FINITE = "keypoints_not_finite"
     SMPL_NOT_FINITE = "smpl_not_finite"
     BAD_FRAME_RATE = "bad_frame_rate"

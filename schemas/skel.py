@@ -15,6 +15,8 @@ Axis = tuple[float, float, float]
 N_JOINTS: Final = 24
 N_Q: Final = 46
 N_BETAS: Final = 10
+BETAS_LIMIT: Final = 3.0
+"""Standard deviations; beyond it a shape is not accepted as a label (SPEC section 5), so no fit goes there."""
 
 JOINT_NAMES: Final[tuple[str, ...]] = (
     "pelvis", "femur_r", "tibia_r", "talus_r", "calcn_r", "toes_r", "femur_l", "tibia_l", "talus_l", "calcn_l",

@@ -1,13 +1,19 @@
 """Fixtures that all tests share: input folders, the S3 server, how hypothesis runs."""
 
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import hypothesis
 import pytest
 
+from pipeline.rounds.ray_environment import prepare_ray
 from tests.s3_server import S3Server, running_s3_server
+
+# Before any test module imports Ray, which reads its environment only then.
+if "ray" not in sys.modules:
+    prepare_ray(os.environ)
 
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared"

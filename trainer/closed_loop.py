@@ -11,6 +11,7 @@ from typing import Final, Literal
 
 from pipeline.crop import CROP_PX
 from pipeline.labels import Generation, LabelStore, Storage
+from pipeline.labels.lineage import Quantiles
 from pipeline.rounds.driver import open_store, run_round
 from pipeline.rounds.round_config import RoundConfig
 from trainer.checkpoint_choice import predicting_checkpoint
@@ -128,7 +129,7 @@ def run_loop(
 
     for k in range(max(published, default=-1) + 1, rounds + 1):
         if k > 0:
-            if reason := stop_reason(store, k - 1, min_improvement):
+            if reason := _no_longer_improves(store, k - 1, min_improvement):
                 log.stop(reason)
                 break
             log.run(f"train {k - 1}", lambda k=k: trained(k - 1))
@@ -136,16 +137,22 @@ def run_loop(
     return log.state
 
 
-def stop_reason(store: LabelStore, round: int, min_improvement: float) -> str | None:
-    """Why no further round is worth its work, judged by the last two generations; None to go on."""
+def _no_longer_improves(store: LabelStore, round: int, min_improvement: float) -> str | None:
+    """Why no further round after `round` is worth its work, None to go on."""
     if round < 1:
         return None
-    before, after = (store.generation(k).metrics["kp2d_error"] for k in (round - 1, round))
+    before, after = (store.generation(k).metrics.get("kp2d_error") for k in (round - 1, round))
+    reason = None if before is None or after is None else stop_reason(before, after, min_improvement)
+    return reason and f"round {round} {reason}"
+
+
+def stop_reason(before: Quantiles, after: Quantiles, min_improvement: float) -> str | None:
+    """Why a generation with errors `after` is no improvement on its parent's `before`, None if it is one."""
     falls = {name: 1 - getattr(after, name) / getattr(before, name) for name in JUDGED if getattr(before, name) > 0}
     if any(fall >= min_improvement for fall in falls.values()):
         return None
-    shown = ", ".join(f"{name} {fall:+.2%}" for name, fall in falls.items())
-    return f"round {round} lowered the kp2d error by less than {min_improvement:.1%} of round {round - 1}'s ({shown})"
+    shown = ", ".join(f"{name} {-fall:+.2%}" for name, fall in falls.items())
+    return f"lowered the kp2d error of its parent by less than {min_improvement:.1%} ({shown})"
 
 
 def _round_figures(generation: Generation) -> Mapping[str, float | int | str]:

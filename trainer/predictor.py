@@ -6,23 +6,33 @@ from typing import Final
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from pipeline.prediction import Guess
 from schemas.person import Photo
+from schemas.skel import N_Q
 from trainer.checkpoint import CheckpointError, load_checkpoint
 from trainer.data import plain_patches
 from trainer.network.crop_input import normalise
 from trainer.network.hsmr import Hsmr
 
+UNMEASURED_STD: Final = 0.3  # rad; for checkpoints of others, which do not say how good they are
 CROPS_AT_ONCE: Final = 256  # a photo's crops go to the network in batches of at most so many
 
 
 class NetworkPredictor:
     """`pipeline.prediction.Predictor` by an HSMR network; in bf16 on a GPU, in float32 on a CPU."""
 
-    def __init__(self, network: Hsmr, device: torch.device | str) -> None:
+    def __init__(self, network: Hsmr, device: torch.device | str, q_std: Sequence[float] = ()) -> None:
+        """q_std: what the checkpoint says of itself; without it UNMEASURED_STD for every q."""
         self._network, self._device = network.eval().to(device), torch.device(device)
+        self._q_std = np.array(q_std or [UNMEASURED_STD] * N_Q, np.float32)
+
+    @property
+    def q_std(self) -> NDArray[np.float32]:
+        """How far q may be off (46,), rad."""
+        return self._q_std
 
     def predict(self, photos: Sequence[Photo]) -> list[Guess]:
         """One guess per person, in order. A photo is decoded once for all its people; crops are not augmented."""
@@ -58,4 +68,4 @@ class CheckpointSource:
             )
         if not isinstance(checkpoint.network, Hsmr):
             raise CheckpointError(f"{self.uri} holds an HMR2.0 network, which predicts SMPL: HSMR is needed.")
-        return NetworkPredictor(checkpoint.network, device)
+        return NetworkPredictor(checkpoint.network, device, () if checkpoint.info is None else checkpoint.info.q_std)

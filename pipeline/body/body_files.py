@@ -56,7 +56,7 @@ def read_smpl(source: str | Path) -> SmplArrays:
     j19 = _dense(_load(folder, "SMPL_to_J19.pkl"), (19, N_VERTICES), "SMPL_to_J19")
     return SmplArrays(
         template=_array(raw, "v_template", (N_VERTICES, 3), name),
-        faces=np.asarray(_field(raw, "f", name), dtype=np.int64),
+        faces=_faces(raw, "f", name, N_VERTICES),
         shapedirs=_array(raw, "shapedirs", (N_VERTICES, 3, None), name)[..., :N_BETAS],
         posedirs=_array(raw, "posedirs", (N_VERTICES, 3, 207), name),
         joint_regressor=_array(raw, "J_regressor", (N_JOINTS, N_VERTICES), name),
@@ -97,23 +97,36 @@ def _array(raw: Any, key: str, shape: tuple[int | None, ...], name: str) -> Arra
 
 
 def _dense(value: Any, shape: tuple[int | None, ...], what: str) -> Array:
-    array = np.asarray(value.toarray() if sparse.issparse(value) else value, dtype=np.float64)
-    fits = array.ndim == len(shape) and all(want in (None, got) for want, got in zip(shape, array.shape, strict=True))
-    if not fits:
-        raise BodyFileError(f"{what} has shape {array.shape}, expected {shape}: not an official body file")
+    """Checked before it is copied: a sparse matrix of a few bytes may declare any shape."""
+    numbers = isinstance(value, np.ndarray) or sparse.issparse(value)
+    if not numbers or value.dtype.kind not in "biuf":
+        raise BodyFileError(f"{what} is a {type(value).__name__} and no array of numbers: not an official body file")
+    if len(value.shape) != len(shape) or any(
+        want not in (None, got) for want, got in zip(shape, value.shape, strict=True)
+    ):
+        raise BodyFileError(f"{what} has shape {value.shape}, expected {shape}: not an official body file")
+    array = np.asarray(value if isinstance(value, np.ndarray) else value.toarray(), dtype=np.float64)
     if not np.isfinite(array).all():
         raise BodyFileError(f"{what} holds NaN or infinite numbers: the file is damaged; download it again")
     return array
 
 
+def _faces(raw: Any, key: str, name: str, n_vertices: int) -> np.ndarray:
+    """Triangles (F, 3) of vertex numbers."""
+    faces = _array(raw, key, (None, 3), name)
+    if faces.size and not (faces.min() >= 0 and faces.max() < n_vertices and (faces == np.rint(faces)).all()):
+        raise BodyFileError(f"{key} of {name} names vertices outside 0..{n_vertices - 1}: the file is damaged")
+    return faces.astype(np.int64)
+
+
 def _official_skel(raw: Any, keypoints: Array, name: str) -> SkelArrays:
-    tree = np.asarray(_field(raw, "osim_kintree_table", name))[0, 1:]
-    if tuple(int(p) for p in tree) != PARENTS[1:]:
+    tree = _array(raw, "osim_kintree_table", (2, N_JOINTS), name)[0, 1:]
+    if tuple(tree) != PARENTS[1:]:
         raise BodyFileError(f"osim_kintree_table of {name} is not SKEL's tree: {tree.tolist()}")
     apose = _array(raw, "apose_rel_transfo", (N_JOINTS, 4, 4), name)
     return SkelArrays(
         template=_array(raw, "skin_template_v", (N_VERTICES, 3), name),
-        faces=np.asarray(_field(raw, "skin_template_f", name), dtype=np.int64),
+        faces=_faces(raw, "skin_template_f", name, N_VERTICES),
         shapedirs=_array(raw, "shapedirs", (N_VERTICES, 3, None), name)[..., :N_BETAS],
         posedirs=_array(raw, "posedirs", (N_VERTICES, 3, 207), name),
         joint_regressor=_array(raw, "J_regressor_osim", (N_JOINTS, N_VERTICES), name),
@@ -127,9 +140,10 @@ def _official_skel(raw: Any, keypoints: Array, name: str) -> SkelArrays:
 
 
 def _skeleton(raw: Any, name: str) -> SkeletonMesh:
+    vertices = _array(raw, "skel_template_v", (None, 3), name)
     return SkeletonMesh(
-        vertices=_array(raw, "skel_template_v", (None, 3), name),
-        faces=np.asarray(_field(raw, "skel_template_f", name), dtype=np.int64),
+        vertices=vertices,
+        faces=_faces(raw, "skel_template_f", name, len(vertices)),
         weights=_array(raw, "skel_weights", (None, N_JOINTS), name),
         weights_rigid=_array(raw, "skel_weights_rigid", (None, N_JOINTS), name),
     )

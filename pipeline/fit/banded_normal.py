@@ -82,7 +82,8 @@ class BandedNormal:
         found, after = np.zeros((3, frames + 1, n)), None
         for first in range(2 * ((frames - 1) // 2), -1, -2):
             diagonal = _block(factor, first * n, 0, n)
-            inverse = solve_triangular(diagonal, np.eye(len(diagonal)), lower=True, check_finite=False)
+            one = np.eye(len(diagonal))
+            inverse = np.asarray(solve_triangular(diagonal, one, lower=True, check_finite=False))
             this = inverse.T @ inverse
             if after is not None:
                 below = _block(factor, first * n, 2 * n, n)[: len(after)] @ inverse

@@ -17,7 +17,9 @@ from pipeline.body.keypoint_kernel import KernelTables, _scratch, in_chunks
 from pipeline.fit.compiled_pelvis import pelvis_matrix, pelvis_q, product, rodrigues
 from pipeline.fit.compiled_terms import N_UNKNOWNS, Targets, linearise, workspace
 from pipeline.fit.orientation import PelvisOrientation
-from pipeline.levenberg_marquardt import Bounds, LmConfig, Minimum
+from pipeline.fit.posterior import Estimate
+from pipeline.levenberg_marquardt import BOUND_ROUNDS, Bounds, LmConfig
+from schemas.skel import N_Q
 
 _N = N_UNKNOWNS
 
@@ -63,22 +65,21 @@ def _solve(factor, b):
 
 @numba.njit(cache=True)
 def _damped_step(gradient, normal, x, low, high, damping, factor, step):
-    """Step of the free unknowns and the drop in cost it predicts; 0 where the matrix is not positive."""
-    largest = 0.0
+    """Step inside the bounds and the drop in cost it predicts; 0 where the matrix is not positive."""
+    fixed, fixed_step = np.empty(_N, np.bool_), np.zeros(_N, x.dtype)
     for i in range(_N):
-        largest = max(largest, normal[i, i])
-    held = np.empty(_N, np.bool_)
-    for i in range(_N):
-        held[i] = (x[i] <= low[i] and gradient[i] > 0) or (x[i] >= high[i] and gradient[i] < 0)
-    for i in range(_N):
-        for j in range(i + 1, _N):
-            factor[i, j] = 0.0 if held[i] or held[j] else normal[i, j]
-        factor[i, i] = normal[i, i] * (1 + damping) + largest * 8.9e-16
-        step[i] = 0.0 if held[i] else -gradient[i]
-    if not _factorise(factor):
-        step[:] = 0
-        return 0.0
-    _solve(factor, step)
+        fixed[i] = (x[i] <= low[i] and gradient[i] > 0) or (x[i] >= high[i] and gradient[i] < 0)
+    for _ in range(BOUND_ROUNDS):
+        if not _free_step(gradient, normal, damping, fixed, fixed_step, factor, step):
+            step[:] = 0
+            return 0.0
+        leaving = False
+        for i in range(_N):
+            there = x[i] + step[i]
+            if not fixed[i] and (there < low[i] or there > high[i]):
+                fixed[i], leaving, fixed_step[i] = True, True, min(max(there, low[i]), high[i]) - x[i]
+        if not leaving:
+            break
     predicted = 0.0
     for i in range(_N):
         curved = 0.5 * normal[i, i] * step[i]
@@ -86,6 +87,30 @@ def _damped_step(gradient, normal, x, low, high, damping, factor, step):
             curved += normal[i, j] * step[j]
         predicted -= 2 * step[i] * (gradient[i] + curved)
     return predicted
+
+
+@numba.njit(cache=True)
+def _free_step(gradient, normal, damping, fixed, fixed_step, factor, step):
+    """The damped Gauss-Newton step of the free unknowns when the fixed ones move by fixed_step; False: not positive."""
+    largest = 0.0
+    for i in range(_N):
+        largest = max(largest, normal[i, i])
+        step[i] = 0.0 if fixed[i] else -gradient[i]
+    for i in range(_N):
+        for j in range(i + 1, _N):
+            factor[i, j] = 0.0 if fixed[i] or fixed[j] else normal[i, j]
+            if fixed[i] and not fixed[j]:
+                step[j] -= normal[i, j] * fixed_step[i]
+            elif fixed[j] and not fixed[i]:
+                step[i] -= normal[i, j] * fixed_step[j]
+        factor[i, i] = normal[i, i] * (1 + damping) + largest * 8.9e-16
+    if not _factorise(factor):
+        return False
+    _solve(factor, step)
+    for i in range(_N):
+        if fixed[i]:
+            step[i] = fixed_step[i]
+    return True
 
 
 @numba.njit(cache=True)
@@ -112,7 +137,7 @@ def _minimise(x, kernel, scale, person, common, stop, frame, low, high, tables, 
         drop = cost - there
         better = drop > 0 and np.isfinite(there)
         done = (better and drop <= relative * cost) or np.abs(step).max() <= smallest_step
-        done = done or predicted <= relative * cost * 1e-3 or damping > 1e8 or not np.isfinite(cost)
+        done = done or 0 <= predicted <= relative * cost * 1e-3 or damping > 1e8 or not np.isfinite(cost)
         if better:
             ratio = min(max(drop / max(predicted, 1e-300), -1.0), 2.0)
             damping *= max(1 - (2 * ratio - 1) ** 3, 1 / 3)
@@ -127,6 +152,39 @@ def _minimise(x, kernel, scale, person, common, stop, frame, low, high, tables, 
 
 
 @numba.njit(cache=True)
+def _covariance(normal, factor, variance, spin):
+    """Variance of q (46,) and covariance of the spin (3, 3) from the inverse; infinite where there is none."""
+    factor[:] = normal
+    variance[:], spin[:] = np.inf, np.inf
+    if not _factorise(factor):
+        return
+    _invert(factor)
+    for i in range(N_Q):
+        variance[i] = (factor[i, i:] ** 2).sum()
+    for i in range(len(spin)):
+        for j in range(len(spin)):
+            k = max(i, j)
+            spin[i, j] = (factor[i, k:] * factor[j, k:]).sum()
+
+
+@numba.njit(cache=True)
+def _invert(factor):
+    """Inverse of an upper triangular matrix, in place, from the last row up."""
+    row = np.empty(_N, factor.dtype)
+    for i in range(_N - 1, -1, -1):
+        row[:] = 0
+        row[i] = 1
+        for k in range(i + 1, _N):
+            line, share = factor[k], factor[i, k]
+            if share != 0:
+                for j in range(k, _N):
+                    row[j] -= share * line[j]
+        pivot = factor[i, i]
+        for j in range(i, _N):
+            factor[i, j] = row[j] / pivot
+
+
+@numba.njit(cache=True)
 def _state(z):
     return (
         np.zeros(_N, z), np.zeros((_N, _N), z), np.zeros(_N, z), np.zeros((_N, _N), z), np.zeros((_N, _N), z),
@@ -135,11 +193,11 @@ def _state(z):
 
 
 @numba.njit(cache=True, nogil=True)
-def _people(first, last, x, kernel, people, common, stages, frame, low, high, tables, cost, normal, spent):
+def _people(first, last, x, kernel, people, common, stages, frame, low, high, tables, cost, variance, spin, spent):
     position, weight, unit, points_3d, weight_3d, anchor, precision = people
     s = _scratch(len(tables[8]), len(tables[14]), len(tables[20]), x)
     w, state = workspace(position.shape[1], position.shape[2], x.dtype), _state(x.dtype)
-    upper = state[1]
+    normal, factor = state[1], state[4]
     for i in range(first, last):
         anchor_matrix = pelvis_matrix(anchor[i], frame)
         person = position[i], weight[i], points_3d[i], weight_3d[i], anchor[i], precision[i], anchor_matrix
@@ -149,9 +207,7 @@ def _people(first, last, x, kernel, people, common, stages, frame, low, high, ta
             stop, scale = stages[stage], stages[stage, 4] * unit[i]
             cost[i], used = _minimise(x[i], kernel, scale, person, common, stop, frame, low, high, tables, s, w, state)
             spent[i] += used
-        for a in range(_N):
-            for b in range(a, _N):
-                normal[i, a, b] = normal[i, b, a] = upper[a, b]
+        _covariance(normal, factor, variance[i], spin[i])
 
 
 def solve(
@@ -162,12 +218,12 @@ def solve(
     bounds: Bounds,
     tables: KernelTables,
     threads: int,
-) -> Minimum:
+) -> Estimate:
     """Run the stages one after the other for every person from start (B, 59); each person is an independent problem."""
     x = start.numpy().copy()
     count, dtype = len(x), x.dtype
     cost, spent = np.zeros(count, dtype), np.zeros(count, np.int64)
-    normal = np.zeros((count, _N, _N), dtype)
+    variance, spin = np.zeros((count, N_Q), dtype), np.zeros((count, 3, 3), dtype)
     people = (
         targets.position, targets.weight, targets.unit, targets.points_3d, targets.weight_3d, targets.anchor,
         targets.precision,
@@ -179,10 +235,10 @@ def solve(
     )  # fmt: skip
 
     def work(first: int, last: int) -> None:
-        _people(first, last, x, *constants, cost, normal, spent)
+        _people(first, last, x, *constants, cost, variance, spin, spent)
 
     in_chunks(work, count, threads)
-    return Minimum(*(torch.from_numpy(found) for found in (x, cost, normal, spent)))
+    return Estimate(*(torch.from_numpy(found) for found in (x, cost, variance, spin, spent)))
 
 
 def _table_of(stages: tuple[Stage, ...]) -> np.ndarray:

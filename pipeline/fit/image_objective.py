@@ -9,11 +9,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from pipeline.body.rotations import skew
 from pipeline.body.skel import Skel
 from pipeline.camera import project, projection_jacobian
 from pipeline.fit.compiled_terms import Kernel, Targets
-from pipeline.fit.orientation import PelvisOrientation
+from pipeline.fit.orientation import PelvisOrientation, spin_jacobian
 from pipeline.levenberg_marquardt import Linearised
 from schemas.skel import N_BETAS, N_Q, N_UNLIMITED
 
@@ -61,12 +60,11 @@ def linearise(
 ) -> Linearised:
     """Cost, gradient and normal matrix of the sum of the terms; `scale` is the stage's kernel scale."""
     q, betas, cam_t = x[:, :N_Q], x[:, N_Q:CAM], cam_t_of(x)
-    points, by_q, by_betas = skel.keypoints_and_jacobian(q, betas)
-    pivot = skel.rig.joint_template[0] + betas @ skel.rig.joint_dirs[0].mT
-    body = torch.cat([-skew(points - pivot[:, None]), by_q[..., N_UNLIMITED:], by_betas], -1)
-    parts = [_image(points, body, cam_t, terms, scale), _hold(x, terms, orientation)]
+    found = skel.keypoints_and_jacobian(q, betas)
+    body = spin_jacobian(skel.rig, found, betas)
+    parts = [_image(found.points, body, cam_t, terms, scale), _hold(x, terms, orientation)]
     if terms.points_3d.shape[1]:
-        parts.append(_space(points, body, terms))
+        parts.append(_space(found.points, body, terms))
     if terms.range_pull > 0:
         parts.append(_range_pull(x, terms))
     return Linearised(

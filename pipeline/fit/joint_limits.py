@@ -4,10 +4,7 @@ import torch
 from torch import Tensor
 
 from pipeline.levenberg_marquardt import Bounds
-from schemas.skel import N_BETAS, N_UNLIMITED, q_limits
-
-BETAS_LIMIT = 3.0
-"""Standard deviations; beyond it a shape is not accepted as a label (SPEC section 5), so no fit goes there."""
+from schemas.skel import BETAS_LIMIT, N_BETAS, N_UNLIMITED, q_limits
 
 
 def fit_bounds(like: Tensor) -> Bounds:

@@ -4,10 +4,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from pipeline.body.keypoints import KeypointsAndJacobian
 from pipeline.body.kinematics import Rig
 from pipeline.body.representation import orientation_q
-from pipeline.body.rotations import axis_angle_to_matrix, matrix_to_axis_angle, rotation_about
-from schemas.skel import DOFS, N_Q
+from pipeline.body.rotations import axis_angle_to_matrix, matrix_to_axis_angle, rotation_about, skew
+from schemas.skel import DOFS, N_Q, N_UNLIMITED
 
 
 class PelvisOrientation:
@@ -46,3 +47,9 @@ class PelvisOrientation:
         third = self._axes[2].expand(len(q), 3)
         local = torch.stack([first @ self._axes[0], second @ self._axes[1], third], -1)
         return self.frame @ local
+
+
+def spin_jacobian(rig: Rig, found: KeypointsAndJacobian, betas: Float[Tensor, "B 10"]) -> Float[Tensor, "B K 3 56"]:
+    """Derivatives of points by (spin, q[3:], betas): the first three q give way to a turn about the pelvis joint."""
+    pivot = rig.joint_template[0] + betas @ rig.joint_dirs[0].mT
+    return torch.cat([-skew(found.points - pivot[:, None]), found.by_q[..., N_UNLIMITED:], found.by_betas], -1)

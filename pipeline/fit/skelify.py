@@ -3,7 +3,7 @@
 The robust objective, in units of squared standard deviations:
   sum_k c_k rho(|project(X_k) - keypoint_k| / noise)   Geman-McClure, with the scale of real keypoint noise
 + |(q - q_anchor) / anchor_std|^2                      holds what the keypoints do not see
-+ |betas / betas_std|^2 + (log tz / tz_start)^2 / depth_std^2
++ |(betas - betas_anchor) / betas_std|^2 + (log tz / tz_start)^2 / depth_std^2
 + sum_k c_k rho(|(X_k - X_39) - point_k| / std_3d)     3D keypoints where there are any; depth counts less
 inside the joint limits, which bound the search: no label ever leaves them.
 The pelvis moves by spin vectors, so lying and upside-down people are no special case.
@@ -11,7 +11,7 @@ The pelvis moves by spin vectors, so lying and upside-down people are no special
 objective=hsmr minimises the published refiner objective instead (`pipeline.fit.published_objective`).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
 import torch
@@ -20,6 +20,7 @@ from torch import Tensor
 
 from pipeline.body.skel import Skel
 from pipeline.camera import project, rough_camera
+from pipeline.fit import restarts
 from pipeline.fit.compiled_linearise import linearise_people
 from pipeline.fit.compiled_solver import Stage, solve
 from pipeline.fit.compiled_terms import Kernel
@@ -27,7 +28,7 @@ from pipeline.fit.image_objective import CAM, ImageObjective, cam_t_of, linearis
 from pipeline.fit.joint_limits import fit_bounds
 from pipeline.fit.mean_pose import folded_q, mean_q
 from pipeline.fit.orientation import PelvisOrientation
-from pipeline.fit.posterior import q_standard_deviation
+from pipeline.fit.posterior import Estimate, q_standard_deviation
 from pipeline.fit.published_objective import ANGLE_WEIGHT, KERNEL_SCALE, SHAPE_WEIGHT, squared_confidence, torso_length
 from pipeline.fit.solver_dtype import in_solver_dtype
 from pipeline.keypoint_error import kp2d_error, usable_confidence, usable_places
@@ -47,7 +48,7 @@ class SkelifyConfig:
     objective: Objective = "robust"
     keypoint_noise: float = 0.008  # crop units: 2 px of the 256 crop
     kernel_scale: float = 0.025  # crop units; a keypoint this far off has half its pull left
-    coarse_kernel_scale: float = 0.1  # crop units, of the first pass, while the start is still far off
+    coarse_kernel_scale: float = 0.05  # crop units, of the first pass, while the start is still far off
     far_kernel_scale: float = 1.0  # crop units, of a first pass for people who start from the mean pose
     anchor_std: float = 0.17  # rad, joint angle to the start; less for joints with a small range
     orientation_std: float = 0.2  # rad, pelvis to the start
@@ -59,18 +60,23 @@ class SkelifyConfig:
     keypoint_3d_kernel: float = 3.0  # standard deviations; a point this far off has half its pull left
     coarse_iterations: int = 10
     max_iterations: int = 30
+    restart_above: float = 0.025  # objective=hsmr: start again who ends this far over the angle prior's least
 
 
 class Anchor(NamedTuple):
-    """What a pose is held to: q (B, 46) rad; mean_pose (B,) bool where that is the mean pose, which holds less."""
+    """What people are held to: q (B, 46) rad; mean_pose (B,) bool where that is the mean pose, which holds less; betas
+    (B, 10), those of the guess when not given.
+    """
 
     q: Tensor
     mean_pose: Tensor
+    betas: Tensor | None = None
 
 
 class SkelifyResult(NamedTuple):
     """One value per person: q (B, 46) rad, betas (B, 10), cam_t (B, 3) m, kp2d_error (B,) crop units under this camera,
-    iterations (B,), q_std (B, 46) rad from the normal matrix (wide where the keypoints do not tell), anchor_q (B, 46).
+    iterations (B,), q_std (B, 46) rad from the normal matrix (wide where the keypoints do not tell), and what the fit
+    was held to, anchor_q (B, 46) and anchor_betas (B, 10).
     """
 
     q: Tensor
@@ -80,15 +86,17 @@ class SkelifyResult(NamedTuple):
     iterations: Tensor
     q_std: Tensor
     anchor_q: Tensor
+    anchor_betas: Tensor
 
 
 class Problem(NamedTuple):
-    """The terms of B people, their start x (B, 59), and what the result reports: keypoints and anchor_q (B, 46)."""
+    """The terms of B people, their start x (B, 59), and what the result reports: keypoints, anchor_q, anchor_betas."""
 
     terms: ImageObjective
     start: Tensor
     keypoints: Tensor
     anchor_q: Tensor
+    anchor_betas: Tensor
 
 
 class Skelify:
@@ -110,6 +118,13 @@ class Skelify:
         """Where the search may go (59,): the joint limits and plausible shapes, or anywhere with the published one."""
         return self._bounds
 
+    @property
+    def anchor_std(self) -> Float[Tensor, "46"]:
+        """How far a labelled person's q may lie from the anchor, one standard deviation, rad; in the model's dtype."""
+        std = self.config.anchor_std * self._reach
+        std = torch.cat([torch.full_like(std[:N_UNLIMITED], self.config.orientation_std), std[N_UNLIMITED:]])
+        return std.to(self.model.dtype)
+
     def _search_range(self) -> Bounds:
         bounds = fit_bounds(self._solver.rig.sources)
         if self.config.objective == "robust":
@@ -130,13 +145,13 @@ class Skelify:
 
         keypoints_3d: m in camera axes and confidence, absent likewise; people without keypoint 39 have none.
 
-        anchor: what the pose is held to, the guess itself when not given. Give the anchor of an earlier fit when its
-        result is the guess: holding to the result would count the same keypoints twice.
+        anchor: what pose and shape are held to, the guess itself when not given. Give the anchor of an earlier fit
+        when its result is the guess: holding to the result would count the same keypoints twice.
 
         Raises ValueError when shapes disagree. A person whose start is not finite comes back not finite.
         """
         problem = self.problem(keypoints, q, betas, cam_t, anchor, keypoints_3d)
-        return self.result(self._anneal(problem.terms, problem.start, self._kernel_scales()), problem)
+        return self._report(self._lowest(problem.terms, problem.start), problem)
 
     def problem(
         self,
@@ -151,10 +166,11 @@ class Skelify:
         keypoints, q, betas, cam_t = (self._own(x) for x in (keypoints, q, betas, cam_t))
         points_3d = keypoints.new_zeros(len(q), 44, 4) if keypoints_3d is None else self._own(keypoints_3d)
         self._check(keypoints, q, betas, cam_t, points_3d)
-        anchor = anchor or Anchor(q, torch.zeros(len(q), dtype=torch.bool))
-        anchor = Anchor(self._own(anchor.q), anchor.mean_pose.to(q.device))
+        held_q, mean_pose, held_betas = anchor or Anchor(q, torch.zeros(len(q), dtype=torch.bool))
+        held_q, held_betas = self._own(held_q), betas if held_betas is None else self._own(held_betas)
         start = self._pack(q, betas, cam_t)
-        return Problem(self._objective(keypoints, points_3d, start, anchor), start, keypoints, anchor.q)
+        terms = self._objective(keypoints, points_3d, start, Anchor(held_q, mean_pose.to(q.device), held_betas))
+        return Problem(terms, start, keypoints, held_q, held_betas)
 
     def fit_from_mean_pose(
         self, keypoints: Float[Tensor, "B 44 3"], keypoints_3d: Float[Tensor, "B 44 4"] | None = None
@@ -170,14 +186,14 @@ class Skelify:
         q = self._rolled_like(repeated, q)
         cam_t = rough_camera(self._solver.keypoints(q, betas), repeated)
         start = self._pack(q, betas, cam_t)
-        anchor = Anchor(q, torch.ones(len(q), dtype=torch.bool, device=q.device))
+        anchor = Anchor(q, torch.ones(len(q), dtype=torch.bool, device=q.device), betas)
         terms = self._objective(repeated, points_3d.repeat_interleave(sides, 0), start, anchor)
         found = self._anneal(terms, start, self._kernel_scales(far=True))
         best = found.cost.nan_to_num(torch.inf).reshape(people, sides).argmin(1)
         best = best + torch.arange(people, device=best.device) * sides
         spent = found.iterations.reshape(people, sides).sum(1)
-        chosen = Minimum(found.x[best], found.cost[best], found.normal[best], spent)
-        return self.result(chosen, Problem(terms.of(best), start[best], keypoints, q[best]))
+        chosen = replace(found.rows(best), iterations=spent)
+        return self._report(chosen, Problem(terms.of(best), start[best], keypoints, q[best], betas[best]))
 
     def _own(self, x: Tensor) -> Tensor:
         return x.to(device=self._solver.device, dtype=self._solver.dtype)
@@ -199,20 +215,36 @@ class Skelify:
         scales = self.config.coarse_kernel_scale, self.config.kernel_scale
         return (self.config.far_kernel_scale, *scales) if far else scales
 
-    def _anneal(self, terms: ImageObjective, start: Tensor, scales: tuple[float, ...]) -> Minimum:
+    def _lowest(self, terms: ImageObjective, start: Tensor) -> Estimate:
+        """One start is enough for the robust objective: its annealing leaves next to nothing to win."""
+        if self.config.objective == "robust":
+            return self._anneal(terms, start, self._kernel_scales())
+        coarse, fine = (self._coarse(KERNEL_SCALE),), (self._fine(KERNEL_SCALE),)
+        found = self._solve(terms, start, fine)
+        return restarts.lowest(terms, start, found, self._solve, coarse, fine, self.config.restart_above)
+
+    def _anneal(self, terms: ImageObjective, start: Tensor, scales: tuple[float, ...]) -> Estimate:
         """Graduated non-convexity: a wide kernel first, so that far keypoints pull until the body is near them."""
-        stages = self._stages(scales)
+        return self._solve(terms, start, self._stages(scales))
+
+    def _solve(self, terms: ImageObjective, start: Tensor, stages: tuple[Stage, ...]) -> Estimate:
         if start.is_cuda:
-            return self._anneal_in_torch(terms, start, stages)
+            return Estimate.of(self._anneal_in_torch(terms, start, stages))
         kernel, threads = self._solver.keypoint_operator.kernel, torch.get_num_threads()
         return solve(start, terms.targets(), stages, self.orientation, self.bounds, kernel, threads)
 
     def _stages(self, scales: tuple[float, ...]) -> tuple[Stage, ...]:
         """All passes but the last only prepare a start, so they stop early: half the evaluations, the same result."""
-        coarse = LmConfig(max_iterations=self.config.coarse_iterations, relative_tolerance=1e-2, initial_damping=1e-4)
+        return (*(self._coarse(scale) for scale in scales[:-1]), self._fine(scales[-1]))
+
+    def _coarse(self, scale: float) -> Stage:
+        iterations = self.config.coarse_iterations
+        return Stage(scale, LmConfig(max_iterations=iterations, relative_tolerance=1e-2, initial_damping=1e-4))
+
+    def _fine(self, scale: float) -> Stage:
         to = 1e-5 if self.config.objective == "robust" else 1e-7  # the published one is fitted to be compared
-        fine = LmConfig(max_iterations=self.config.max_iterations, relative_tolerance=to, initial_damping=1e-4)
-        return (*(Stage(scale, coarse) for scale in scales[:-1]), Stage(scales[-1], fine))
+        iterations = self.config.max_iterations
+        return Stage(scale, LmConfig(max_iterations=iterations, relative_tolerance=to, initial_damping=1e-4))
 
     def _anneal_in_torch(self, terms: ImageObjective, start: Tensor, stages: tuple[Stage, ...]) -> Minimum:
         """The same passes as batched tensor operations, for the GPU."""
@@ -258,7 +290,7 @@ class Skelify:
             points_3d=places_3d,
             weight_3d=weight_3d,
             kernel_3d=config.keypoint_3d_kernel,
-            anchor=torch.cat([anchor.q, torch.zeros_like(start[:, N_Q:CAM]), start[:, CAM:]], 1),
+            anchor=torch.cat([anchor.q, anchor.betas, start[:, CAM:]], 1),
             precision=std**-2,
             range_pull=0.0,
             joint_limits=self._limits,
@@ -294,21 +326,24 @@ class Skelify:
         )
 
     def result(self, found: Minimum, problem: Problem) -> SkelifyResult:
-        """What a minimum says of its people."""
+        """What a minimum of the problem, found elsewhere, says of its people."""
+        return self._report(Estimate.of(found), problem)
+
+    def _report(self, found: Estimate, problem: Problem) -> SkelifyResult:
         q, betas, cam_t = found.x[:, :N_Q], found.x[:, N_Q:CAM], cam_t_of(found.x)
         error = kp2d_error(project(self._solver.keypoints(q, betas), cam_t), problem.keypoints)
         std = q_standard_deviation(self._in_standard_deviations(found, problem.terms), self.orientation)
-        q, betas, cam_t, error, std, anchor_q = (
-            x.to(self.model.dtype) for x in (q, betas, cam_t, error, std, problem.anchor_q)
+        q, betas, cam_t, error, std, *held = (
+            x.to(self.model.dtype) for x in (q, betas, cam_t, error, std, problem.anchor_q, problem.anchor_betas)
         )
-        return SkelifyResult(q, betas, cam_t, error, found.iterations, std, anchor_q)
+        return SkelifyResult(q, betas, cam_t, error, found.iterations, std, *held)
 
-    def _in_standard_deviations(self, found: Minimum, terms: ImageObjective) -> Minimum:
-        """The published objective counts torso lengths: its normal matrix is taken to the keypoint noise."""
+    def _in_standard_deviations(self, found: Estimate, terms: ImageObjective) -> Estimate:
+        """The published objective counts torso lengths: its variances are taken to the keypoint noise."""
         if self.config.objective == "robust":
             return found
-        factor = (terms.unit / self.config.keypoint_noise).square()[:, None, None]
-        return Minimum(found.x, found.cost, found.normal * factor, found.iterations)
+        factor = (self.config.keypoint_noise / terms.unit).square()[:, None]
+        return replace(found, variance=found.variance * factor, spin=found.spin * factor[..., None])
 
     def _turned(self, q: Tensor) -> Tensor:
         """Each pose (P, 46) facing four ways: (4 P, 46)."""

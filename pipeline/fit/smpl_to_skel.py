@@ -8,6 +8,7 @@ hundred points by the collapsed operator: the PVE so reached is within 1 % of th
 docs/performance.md). The reported PVE is that of the whole mesh.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -16,20 +17,21 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from pipeline.body.rotations import skew
 from pipeline.body.skel import Skel
 from pipeline.body.smpl import Smpl
 from pipeline.fit.bone_motion import bone_rotations_to_q
 from pipeline.fit.compiled_solver import Stage, solve
 from pipeline.fit.compiled_terms import Kernel, Targets
 from pipeline.fit.joint_limits import fit_bounds
-from pipeline.fit.orientation import PelvisOrientation
-from pipeline.fit.posterior import q_standard_deviation
+from pipeline.fit.orientation import PelvisOrientation, spin_jacobian
+from pipeline.fit.posterior import Estimate, q_standard_deviation
 from pipeline.fit.solver_dtype import in_solver_dtype
 from pipeline.fit.surface_patches import SurfacePatches
 from pipeline.levenberg_marquardt import Linearised, LmConfig, Minimum, minimise
-from schemas.skel import N_BETAS, N_Q, N_UNLIMITED
+from pipeline.metrics import pve_mm
+from schemas.skel import N_BETAS, N_Q
 
+_AT_ONCE, _AT_ONCE_ON_GPU = 64, 4096  # frames; their two meshes weigh 160 KB each
 _TRANS = N_Q + N_BETAS  # x = q (46), betas (10), trans (3)
 
 
@@ -41,7 +43,7 @@ class SmplToSkelConfig:
     worst_scale: float = 0.03  # m; points this far off pull twice as hard, which halves the share of bad frames
     pose_std: float = 2.0  # rad, to the start: only what the mesh does not tell
     betas_std: float = 2.0  # to the SMPL betas
-    n_patches: int = 200
+    n_patches: int = 150
     max_iterations: int = 60
     poor_fit_mm: float = 60.0  # a PVE max above this flags the frame
 
@@ -87,7 +89,7 @@ class SmplToSkel:
         self._patches = SurfacePatches(skel, self.config.n_patches)
         self._bounds = fit_bounds(skel.rig.sources)
         config = self.config
-        self._stop = LmConfig(max_iterations=config.max_iterations, relative_tolerance=1e-5, initial_damping=1e-4)
+        self._stop = LmConfig(max_iterations=config.max_iterations, relative_tolerance=1e-4, initial_damping=1e-4)
         std = [config.pose_std] * N_Q + [config.betas_std] * N_BETAS + [torch.inf] * 3
         self._precision = skel.rig.sources.new_tensor(std) ** -2
 
@@ -97,10 +99,21 @@ class SmplToSkel:
         Raises ValueError on wrong shapes. A frame that is not finite comes back not finite and flagged.
         """
         pose, betas = (x.to(device=self._solver.device, dtype=torch.float32) for x in (pose, betas))
-        return self.fit_mesh(self._smpl(pose, betas).vertices, betas)
+        return self._in_parts(lambda pose, betas: self._fit_mesh(self._smpl(pose, betas).vertices, betas), pose, betas)
 
     def fit_mesh(self, vertices: Float[Tensor, "B 6890 3"], betas: Float[Tensor, "B 10"]) -> SmplToSkelResult:
         """Convert posed SMPL meshes; betas (B, 10) are where the shape starts from and is held to."""
+        return self._in_parts(self._fit_mesh, vertices, betas)
+
+    def _in_parts(
+        self, fit: Callable[[Tensor, Tensor], SmplToSkelResult], first: Tensor, betas: Tensor
+    ) -> SmplToSkelResult:
+        """A few frames after the other, so that only their meshes are in memory."""
+        at_once = _AT_ONCE_ON_GPU if self._solver.device.type == "cuda" else _AT_ONCE
+        parts = [fit(*part) for part in zip(first.split(at_once), betas.split(at_once), strict=True)]
+        return SmplToSkelResult(*(torch.cat(values) for values in zip(*parts, strict=True)))
+
+    def _fit_mesh(self, vertices: Tensor, betas: Tensor) -> SmplToSkelResult:
         vertices = vertices.to(device=self._solver.device, dtype=torch.float32)
         patches = self._patches.of_mesh(vertices)
         problem = _Problem(patches, self._start(patches, betas.to(patches)))
@@ -114,17 +127,11 @@ class SmplToSkel:
         x[:, _TRANS:] = (self._patches.share[:, None] * away).sum(1)
         return x
 
-    def _minimise(self, problem: _Problem) -> Minimum:
+    def _minimise(self, problem: _Problem) -> Estimate:
         """The fit to the patch means: compiled on the CPU, batched tensor operations on a GPU."""
         start, stop = problem.start, self._stop
         if start.is_cuda:
-            return minimise(
-                lambda x, people: self._linearise(x, problem.of(people)),
-                self._orientation.retract,
-                start,
-                stop,
-                self._bounds,
-            )
+            return Estimate.of(self._minimise_in_torch(problem))
         weight = (self._patches.share / self.config.vertex_noise**2).expand(len(start), -1)
         precision = self._precision.expand(len(start), -1)
         position, weight, precision = (x.contiguous().numpy() for x in (problem.patches, weight, precision))
@@ -146,6 +153,12 @@ class SmplToSkel:
         kernel, threads = self._patches.kernel, torch.get_num_threads()
         return solve(start, targets, stages, self._orientation, self._bounds, kernel, threads)
 
+    def _minimise_in_torch(self, problem: _Problem) -> Minimum:
+        def evaluate(x: Tensor, people: Tensor) -> Linearised:
+            return self._linearise(x, problem.of(people))
+
+        return minimise(evaluate, self._orientation.retract, problem.start, self._stop, self._bounds)
+
     def _linearise(self, x: Tensor, problem: _Problem) -> Linearised:
         """The objective with the vertex term on patch means; within a patch the distances are taken as equal."""
         points, jacobian = self._patch_jacobian(x)
@@ -160,12 +173,10 @@ class SmplToSkel:
 
     def _patch_jacobian(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Patch means (A, P, 3) without trans and their Jacobian (A, P, 3, 59) in (spin, q[3:], betas, trans)."""
-        q, betas = x[:, :N_Q], x[:, N_Q:_TRANS]
-        points, by_q, by_betas = self._patches.points_and_jacobian(q, betas)
-        pivot = self._solver.rig.joint_template[0] + betas @ self._solver.rig.joint_dirs[0].mT
-        by_trans = torch.eye(3, dtype=x.dtype, device=x.device).expand(*points.shape, 3)
-        by_spin = -skew(points - pivot[:, None])
-        return points, torch.cat([by_spin, by_q[..., N_UNLIMITED:], by_betas, by_trans], -1)
+        betas = x[:, N_Q:_TRANS]
+        found = self._patches.points_and_jacobian(x[:, :N_Q], betas)
+        by_trans = torch.eye(3, dtype=x.dtype, device=x.device).expand(*found.points.shape, 3)
+        return found.points, torch.cat([spin_jacobian(self._solver.rig, found, betas), by_trans], -1)
 
     def _with_priors(self, data: Linearised, x: Tensor, start: Tensor) -> Linearised:
         q = x[:, :N_Q]
@@ -175,13 +186,12 @@ class SmplToSkel:
         cost = data.cost + (self._precision * from_start**2).sum(-1)
         return Linearised(cost, gradient, data.normal + torch.diag(self._precision))
 
-    def _result(self, found: Minimum, vertices: Tensor) -> SmplToSkelResult:
+    def _result(self, found: Estimate, vertices: Tensor) -> SmplToSkelResult:
         q, betas = found.x[:, :N_Q], found.x[:, N_Q:_TRANS]
-        difference = self._skin(q.float(), betas.float()).skin_vertices - vertices
-        trans = -difference.mean(1)
-        pve_mm = (difference + trans[:, None]).norm(dim=-1).to(q.dtype) * 1000
-        worst = pve_mm.amax(1)
+        skin = self._skin(q.float(), betas.float()).skin_vertices
+        trans, distance = (vertices - skin).mean(1), pve_mm(skin, vertices).to(q.dtype)
+        worst = distance.amax(1)
         poor = ~(worst <= self.config.poor_fit_mm)
         std = q_standard_deviation(found, self._orientation)
-        result = SmplToSkelResult(q, betas, trans, pve_mm.mean(1), worst, poor, found.iterations, std)
+        result = SmplToSkelResult(q, betas, trans, distance.mean(1), worst, poor, found.iterations, std)
         return SmplToSkelResult(*(x.to(self.skel.dtype) if x.is_floating_point() else x for x in result))

@@ -31,6 +31,7 @@ from pipeline.labels.columns import (
 from pipeline.labels.errors import LabelStoreError
 from pipeline.labels.files import StagedShard, corruption, decode, read_labels
 from pipeline.labels.lineage import InputShard, Quantiles
+from pipeline.labels.quantile_sketch import QuantileSketch
 from pipeline.labels.storage import Storage
 from schemas.labels import LABEL_SCHEMA, Decision, StartSource
 from schemas.person import REPAIRS, Rejection, RejectionReason
@@ -181,16 +182,20 @@ def audit_generation(
     """Audit all staged shards of a run against its inputs, the files and the error quantiles of the parent generation.
 
     `unreadable`: one rejection per shard that could not be read; such a shard may still have been staged with the
-    parent's rows. Holds a few files in memory at a time, plus the error figures (8 bytes a row each).
+    parent's rows. Holds a few files in memory at a time and nothing per row, however many shards there are.
     """
     by_shard = {(item.dataset, item.shard): item for item in staged}
 
     def audit_one(item: StagedShard) -> ShardAudit:
         return _audit_file(storage, item, parent_files.get((item.dataset, item.shard)), config)
 
+    failures: dict[str, tuple[int, tuple[str, ...]]] = {}
+    sketches = {name: QuantileSketch() for name in QUANTILE_COLUMNS}
     with ThreadPoolExecutor(min(8, 2 * (os.cpu_count() or 1))) as pool:
-        audits = list(pool.map(audit_one, staged))
-    failures = _gather(audits)
+        for audit in pool.map(audit_one, staged):
+            _gather(failures, audit)
+            for name, values in audit.figures.items():
+                sketches[name].add(values)
     missing = [shard for shard in parent_files if shard not in by_shard]
     _add(failures, "parent_rows_present", [f"{dataset}/{shard}: the whole shard" for dataset, shard in missing])
     _add(failures, "inputs_accounted", _unaccounted(staged, unreadable, inputs, parent_files))
@@ -200,7 +205,7 @@ def audit_generation(
     rejections = [rejection for item in staged for rejection in item.rejections] + [
         rejection for rejection in unreadable if not _recorded(rejection, by_shard)
     ]
-    metrics = {name: q for name in QUANTILE_COLUMNS if (q := _quantiles([a.figures.get(name) for a in audits]))}
+    metrics = {name: found for name, sketch in sketches.items() if (found := sketch.quantiles())}
     judged = _share_checks(staged, rejections, unreadable, inputs, config)
     judged["error_quantiles"] = _quantile_check(metrics, parent_metrics or {}, config)
     checks = [judged.get(name) or _check(name, *failures.get(name, (0, ()))) for name in CHECKS]
@@ -377,13 +382,10 @@ def _recorded(rejection: Rejection, staged: Mapping[tuple[str, str], StagedShard
     return item is not None and rejection in item.rejections
 
 
-def _gather(audits: Iterable[ShardAudit]) -> dict[str, tuple[int, tuple[str, ...]]]:
-    failures: dict[str, tuple[int, tuple[str, ...]]] = {}
-    for audit in audits:
-        for name, (count, examples) in audit.failures.items():
-            total, seen = failures.get(name, (0, ()))
-            failures[name] = (total + count, (seen + examples)[:EXAMPLES])
-    return failures
+def _gather(failures: dict[str, tuple[int, tuple[str, ...]]], audit: ShardAudit) -> None:
+    for name, (count, examples) in audit.failures.items():
+        total, seen = failures.get(name, (0, ()))
+        failures[name] = (total + count, (seen + examples)[:EXAMPLES])
 
 
 def _add(failures: dict[str, tuple[int, tuple[str, ...]]], name: str, problems: Sequence[str]) -> None:
@@ -401,14 +403,6 @@ def _total(parts: Iterable[Mapping[str, int]]) -> dict[str, int]:
     for part in parts:
         total.update(part)
     return dict(sorted(total.items()))
-
-
-def _quantiles(parts: Sequence[NDArray[np.float64] | None]) -> Quantiles | None:
-    values = np.concatenate([part for part in parts if part is not None] or [np.empty(0)])
-    if not len(values):
-        return None
-    p05, p50, p95 = (float(value) for value in np.quantile(values, [0.05, 0.5, 0.95]))
-    return Quantiles(count=len(values), mean=float(values.mean()), p05=p05, p50=p50, p95=p95, max=float(values.max()))
 
 
 def _not_finite(column: pa.ChunkedArray) -> Mask:

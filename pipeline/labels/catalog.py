@@ -35,6 +35,7 @@ NAMESPACE: Final = "skel"
 TABLE: Final = f"{NAMESPACE}.labels"
 _CREATE_ATTEMPTS: Final = 5
 TABLE_IO: Final = "pipeline.labels.table_io.LabelTableIO"
+_OPEN_ATTEMPTS: Final = 3
 
 _TABLE_PROPERTIES: Final = {
     # pyiceberg's own retry would rebase a late publisher onto the winner: both succeed and every row doubles.
@@ -238,12 +239,15 @@ def _open(uri: str, storage: Storage) -> Catalog:
         return RestCatalog("labels", **properties)
     if uri.startswith("sqlite:") and "timeout=" not in uri:
         properties["uri"] += ("&" if "?" in uri else "?") + "timeout=60"  # wait for other writers, do not fail
-    try:
-        return SteadySqlCatalog("labels", **properties)
-    except ModuleNotFoundError as error:
-        raise CatalogError(f"storage.catalog={uri} needs the package {error.name}: pip install it.") from error
-    except SQLAlchemyError as error:
-        raise CatalogError(f"The catalog {uri} cannot be opened: {error}. Check storage.catalog.") from error
+    failure: SQLAlchemyError | None = None
+    for _ in range(_OPEN_ATTEMPTS):
+        try:
+            return SteadySqlCatalog("labels", **properties)
+        except ModuleNotFoundError as error:
+            raise CatalogError(f"storage.catalog={uri} needs the package {error.name}: pip install it.") from error
+        except SQLAlchemyError as error:
+            failure = error  # perhaps another process created a table between pyiceberg's look and its own creation
+    raise CatalogError(f"The catalog {uri} cannot be opened: {failure}. Check storage.catalog.") from failure
 
 
 def _sqlite_file(uri: str) -> Path | None:

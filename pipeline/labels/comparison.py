@@ -50,7 +50,7 @@ def _changes(before_url: str | None, after_url: str) -> pa.Table:
     both_labelled[known] = mask(old["has_label"]) & mask(after["has_label"])[known]
     old_error, angle = np.full(len(after), np.nan), np.full(len(after), np.nan)
     old_error[known] = figures(old["kp2d_error"])
-    angle[known] = _mean_angle_deg(vectors(old["q"]), vectors(after["q"])[known])
+    angle[known] = mean_angle_deg(vectors(old["q"]), vectors(after["q"])[known])
     error = figures(after["kp2d_error"])
     changes = {
         "kp2d_error_before": old_error,
@@ -64,7 +64,7 @@ def _changes(before_url: str | None, after_url: str) -> pa.Table:
     return pa.table({name: columns[name] for name in CHANGE_SCHEMA.names}, schema=CHANGE_SCHEMA)
 
 
-def _mean_angle_deg(before: np.ndarray, after: np.ndarray) -> np.ndarray:
+def mean_angle_deg(before: np.ndarray, after: np.ndarray) -> np.ndarray:
     """Mean absolute difference of angles (n, 46) rad, the short way round, in degrees (n,)."""
     difference = after.astype(np.float64) - before
     return np.degrees(np.abs((difference + np.pi) % (2 * np.pi) - np.pi).mean(1)) if len(after) else np.empty(0)

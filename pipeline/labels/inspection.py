@@ -6,7 +6,8 @@ from typing import Any, Final
 
 import duckdb
 
-from pipeline.labels.comparison import compare
+from pipeline.labels.columns import mask, vectors
+from pipeline.labels.comparison import compare, mean_angle_deg
 from pipeline.labels.errors import LabelStoreError
 from pipeline.labels.generation import Generation
 from pipeline.labels.lineage import Lineage
@@ -102,6 +103,25 @@ def diff(store: LabelStore, before: int, after: int, top: int = 5) -> list[Resul
         sql(connection, extreme.format("ASC"), f"{name}, most improved"),
         sql(connection, extreme.format("DESC"), f"{name}, least improved"),
     ]
+
+
+def person(store: LabelStore, dataset: str, shard: str, key: str, person: int) -> ResultTable:
+    """One person through the rounds: decision, errors, and how far q moved from one round to the next."""
+    history = store.history(dataset, shard, key, person)
+    q = vectors(history["q"])
+    labelled = mask(history["has_label"])
+    moved = [None] + [
+        float(mean_angle_deg(q[i : i + 1], q[i + 1 : i + 2])[0]) if labelled[i] and labelled[i + 1] else None
+        for i in range(len(history) - 1)
+    ]
+    names = ("round", "decision", "start_source", "kp2d_error", "parent_kp2d_error", "candidate_kp2d_error",
+             "pve_mean_mm", "pve_max_mm", "limit_violation", "iterations")  # fmt: skip
+    rows = [
+        (*(row[name] for name in names), None if (error := row["kp2d_error"]) is None else error * PX_PER_CROP, angle)
+        for row, angle in zip(history.select(names).to_pylist(), moved, strict=True)
+    ]
+    columns = (*names, "kp2d_px", "moved_deg")
+    return ResultTable(title=f"{dataset}/{shard}/{key} #{person}", columns=columns, rows=tuple(rows))
 
 
 def lineage(store: LabelStore, round: int) -> list[Lineage]:

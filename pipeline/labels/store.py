@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
+from pipeline.labels import layout, query
 from pipeline.labels import publish as publishing
-from pipeline.labels import query
 from pipeline.labels.audit import AuditConfig
 from pipeline.labels.catalog import LabelCatalog
 from pipeline.labels.errors import LabelStoreError, NoSuchGenerationError
-from pipeline.labels.files import StagedShard, Staging, read_labels
+from pipeline.labels.files import StagedShard, Staging, person_rows, read_labels
 from pipeline.labels.generation import (
     Generation,
     LineageFile,
@@ -81,6 +81,24 @@ class LabelStore:
             known = ", ".join("/".join(item) for item in list(files)[:5])
             raise NoSuchGenerationError(f"Round {round} has no labels of {dataset}/{shard}. It has {known}, ...")
         return read_labels(files[dataset, shard])
+
+    def history(self, dataset: str, shard: str, key: str, person: int) -> pa.Table:
+        """The rows of one person, one per round that has them, oldest first.
+
+        Opens one file a round and no file list: where a run puts a shard is known (`layout`). Raises
+        NoSuchGenerationError when nothing is published, or no round knows the person.
+        """
+        generations = self.rounds()
+        if not generations:
+            raise NoSuchGenerationError(self.nothing_published())
+        files = [layout.data_file(item.round, item.run_id, dataset, shard) for item in generations]
+        found = [rows for file in files if len(rows := person_rows(self.storage, file, key, person))]
+        if not found:
+            raise NoSuchGenerationError(
+                f"No published round has a row of {dataset}/{shard}/{key} #{person}. How people are named: "
+                'python jobs/inspect_labels.py sql "SELECT dataset, shard, key, person FROM labels LIMIT 5"'
+            )
+        return pa.concat_tables(found, promote_options="default")
 
     def read_all(self, round: int) -> pa.Table:
         """All labels of a generation in memory; for millions of rows prefer `query`."""

@@ -92,7 +92,9 @@ def process_shard(task: ShardTask, round: int, parent: pa.Table, models: Models,
 def _refined(
     seen: ShardBatch, batch: PersonBatch, known: LabelBatch, models: Models, config: RoundConfig
 ) -> LabelBatch:
-    prediction = PredictionBatch.from_guesses([guess for _, guess in seen.people])
+    prediction = None
+    if models.predictor is not None:
+        prediction = PredictionBatch.from_guesses([guess for _, guess in seen.people], models.predictor.q_std)
     track_fit = TrackFit(models.skelify, config.fit.track) if seen.tracks else None
     return refine_people(
         batch, known, prediction, models.skelify, models.smpl, config.accept, track_fit, seen.tracks

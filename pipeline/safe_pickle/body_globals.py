@@ -9,7 +9,7 @@ import scipy.sparse
 
 from pipeline.safe_pickle.errors import ForbiddenPickleError, MalformedPickleError
 from pipeline.safe_pickle.numpy_globals import SHARD_GLOBALS
-from pipeline.safe_pickle.placeholder import Inert, Resolver
+from pipeline.safe_pickle.placeholder import Inert, Resolver, hashed
 from pipeline.safe_pickle.unpickling import restricted_loads
 
 
@@ -54,7 +54,7 @@ class SetOf(Inert):
         items = resolver.value(self._items)
         if not isinstance(items, (list, tuple)):
             raise MalformedPickleError("a set without a list of items")
-        return resolver.charge(set(items))
+        return resolver.charge({hashed(item) for item in items})
 
 
 class _WithState(Inert):

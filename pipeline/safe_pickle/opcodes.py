@@ -35,6 +35,9 @@ def _argument_sizes() -> dict[int, tuple[int, int, int]]:
 
 _ARGUMENT_SIZES: Final = _argument_sizes()
 _MAX_OPCODES: Final = 1_000_000  # a person takes 400, a body file 1,000; an empty list takes one and becomes 300 bytes
+_MAX_LARGE_INTEGERS: Final = 100  # beyond 64 bits, where any number of them can be made to have one hash
+_BYTES_OF_64_BITS: Final = {ord("I"): 21, ord("L"): 22, 0x8A: 9, 0x8B: 12}
+"""Opcode -> bytes of its argument, a line of digits or a length and a number, that hold any integer of 64 bits."""
 _PUT, _LONG_BINPUT, _STOP = b"pr."
 # Bytes that an opcode and its argument take, where the opcode alone says so and nothing else is to be checked; else 0.
 _FIXED_STEP: Final = tuple(
@@ -46,11 +49,12 @@ _FIXED_STEP: Final = tuple(
 
 
 def scan_opcodes(data: bytes) -> None:
-    """Refuse opcodes that reach outside the pickle, lengths beyond its end, and memo numbers beyond its opcode count.
+    """Refuse opcodes that reach outside the pickle, lengths beyond its end, memo numbers beyond its opcode count, and
+    large integers in numbers: as dict keys they may have one hash, which costs the square of their number.
 
     The C unpickler sizes its memo by the largest number: 5 bytes of LONG_BINPUT could claim 32 GB.
     """
-    position, count, end = 0, 0, len(data)
+    position, count, large, end = 0, 0, 0, len(data)
     while position < end:
         opcode = data[position]
         count += 1
@@ -64,9 +68,13 @@ def scan_opcodes(data: bytes) -> None:
         if opcode not in _ARGUMENT_SIZES:
             raise MalformedPickleError(f"not a pickle: unknown opcode 0x{opcode:02x} at byte {position}")
         start = position + 1
-        position = _argument_end(data, start, *_ARGUMENT_SIZES[opcode])
+        position = argument_end(data, start, opcode)
         if not start <= position <= end:
             raise MalformedPickleError(f"the pickle ends inside the value at byte {start} of {end}")
+        if opcode in _BYTES_OF_64_BITS and position - start > _BYTES_OF_64_BITS[opcode]:
+            large += 1
+            if large > _MAX_LARGE_INTEGERS:
+                raise ForbiddenPickleError(f"refused more than {_MAX_LARGE_INTEGERS} integers beyond 64 bits")
         if opcode in (_LONG_BINPUT, _PUT):
             argument = data[start:position]
             number = int.from_bytes(argument, "little") if opcode == _LONG_BINPUT else int(argument)
@@ -79,8 +87,9 @@ def scan_opcodes(data: bytes) -> None:
     raise MalformedPickleError(f"the pickle has no end mark within its {end} bytes")
 
 
-def _argument_end(data: bytes, start: int, fixed: int, prefix: int, lines: int) -> int:
-    """Offset after the argument that starts at `start`; 0 when a line has no end."""
+def argument_end(data: bytes, start: int, opcode: int) -> int:
+    """Offset after the argument of `opcode` that starts at `start`; 0 when a line has no end."""
+    fixed, prefix, lines = _ARGUMENT_SIZES[opcode]
     if prefix:
         return start + prefix + int.from_bytes(data[start : start + prefix], "little")
     for _ in range(lines):

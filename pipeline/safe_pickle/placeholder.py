@@ -114,10 +114,12 @@ class Resolver:
     def _build(self, raw: Any) -> Any:
         if isinstance(raw, Inert):
             return raw.resolve(self)
-        if type(raw) in (list, tuple, set, frozenset):
+        if type(raw) in (list, tuple):
             return type(raw)([self.value(item) for item in raw])
+        if type(raw) in (set, frozenset):
+            return type(raw)([hashed(item) for item in raw])
         if type(raw) is dict:
-            return {_key(key): self.value(item) for key, item in raw.items()}
+            return {hashed(key): self.value(item) for key, item in raw.items()}
         raise ForbiddenPickleError(f"refused {getattr(raw, '__name__', type(raw).__name__)}: it is no data")
 
 
@@ -125,7 +127,8 @@ def _is_shape(shape: object) -> TypeGuard[tuple[int, ...]]:
     return isinstance(shape, tuple) and len(shape) <= 32 and all(type(n) is int and 0 <= n < 2**48 for n in shape)
 
 
-def _key(key: object) -> object:
-    if type(key) not in _ATOMS:
-        raise ForbiddenPickleError(f"refused a dict key of type {type(key).__name__}")
-    return key
+def hashed(item: object) -> object:
+    """A dict key or set item: plain, since other hashes may have been made to collide. Raises ForbiddenPickleError."""
+    if type(item) not in _ATOMS:
+        raise ForbiddenPickleError(f"refused a {type(item).__name__} as a dict key or in a set")
+    return item

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipeline.safe_pickle.errors import ForbiddenPickleError, MalformedPickleError
+from pipeline.safe_pickle.hashed_items import check_hashed_items
 from pipeline.safe_pickle.numpy_globals import SHARD_GLOBALS
 from pipeline.safe_pickle.opcodes import scan_opcodes
 from pipeline.safe_pickle.placeholder import Inert, Resolver
@@ -22,6 +23,7 @@ def restricted_loads(
     """
     try:
         scan_opcodes(data)
+        check_hashed_items(data)
         unpickler = _Unpickler(io.BytesIO(data), allowed=allowed, encoding=encoding)
         budget = 2 * len(data)  # protocol 2 spells bytes as text, which is copied twice
         return Resolver(byte_budget=budget).value(unpickler.load())

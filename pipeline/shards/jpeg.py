@@ -6,7 +6,12 @@ import simplejpeg
 from schemas.person import RejectionReason
 
 MAX_PIXELS = 100_000_000
-_MAX_SCANS = 500  # a progressive photo has about 10; thousands make a decoder work for minutes on a few kB
+MAX_BUFFERED_PIXELS = 25_000_000  # in several scans: the decoder holds all coefficients, 6 bytes a pixel
+_MAX_SCANS = 100  # a progressive photo has about 10; each one is a pass over the whole picture, be it of a few bytes
+_PROGRESSIVE = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
+_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_WITHOUT_LENGTH = frozenset({0x01, *range(0xD0, 0xD9)})
+_SCAN = 0xDA
 _COLORSPACES = frozenset({"YCbCr", "RGB", "Gray"})
 
 
@@ -47,12 +52,36 @@ def check_jpeg_header(jpeg: bytes) -> tuple[int, int]:
     if colorspace not in _COLORSPACES:
         expected = ", ".join(sorted(_COLORSPACES))
         raise BadPhotoError(RejectionReason.UNDECODABLE_PHOTO, f"colours are {colorspace}, expected {expected}")
-    if (scans := _count_scans(jpeg)) > _MAX_SCANS:
+    scans, buffered = _scans(jpeg)
+    if scans > _MAX_SCANS:
         raise BadPhotoError(RejectionReason.TOO_LARGE, f"JPEG with {scans} scans, at most {_MAX_SCANS}")
+    if buffered and width * height > MAX_BUFFERED_PIXELS:
+        detail = (
+            f"progressive JPEG of {width} x {height} px, at most {MAX_BUFFERED_PIXELS} px: save it as a baseline JPEG"
+        )
+        raise BadPhotoError(RejectionReason.TOO_LARGE, detail)
     return width, height
 
 
-def _count_scans(jpeg: bytes) -> int:
+def _scans(jpeg: bytes) -> tuple[int, bool]:
+    """How many scans follow the header, and whether one picture is spread over several; the worst when in doubt."""
+    position, frame, components = 2, 0, 0
+    while position + 9 < len(jpeg):
+        marker = jpeg[position + 1]
+        if jpeg[position] != 0xFF or marker in (0xFF, 0x00):  # padding, and what libjpeg skips
+            position += 1
+        elif marker in _WITHOUT_LENGTH:
+            position += 2
+        elif marker == _SCAN:  # thumbnails, which lie in the segments before, are not counted
+            return _count_scans(jpeg, position), frame in _PROGRESSIVE or jpeg[position + 4] < components
+        else:
+            if marker in _FRAMES:
+                frame, components = marker, jpeg[position + 9]
+            position += 2 + int.from_bytes(jpeg[position + 2 : position + 4], "big")
+    return _count_scans(jpeg, 0), True
+
+
+def _count_scans(jpeg: bytes, start: int) -> int:
     """How often the start-of-scan mark occurs; a sixth of the time of bytes.count, which every photo pays."""
-    data = np.frombuffer(jpeg, np.uint8)
-    return int(np.count_nonzero((data[:-1] == 0xFF) & (data[1:] == 0xDA)))
+    data = np.frombuffer(jpeg, np.uint8)[start:]
+    return int(np.count_nonzero((data[:-1] == 0xFF) & (data[1:] == _SCAN)))

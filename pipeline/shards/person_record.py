@@ -102,7 +102,9 @@ def _box(record: dict[Any, Any], photo_side: int) -> tuple[Float32, float]:
         if record.get(name) is None:
             raise RefusedPersonError(RejectionReason.BAD_BOX, f"{name} is missing")
     center = _floats(record, "center", ((2,),))
-    side = float(200.0 * np.max(_numbers(record, "scale", ((2,), (1,), ())).astype(np.float64)))
+    side = 200.0 * float(
+        np.max(_numbers(record, "scale", ((2,), (1,), ())).astype(np.float64))
+    )  # floats overflow in silence
     largest = MAX_SIDE_PER_PHOTO * photo_side
     if not MIN_SIDE_PX <= side <= largest:  # also refuses NaN
         detail = f"crop side 200*scale is {side:.4g} px, expected {MIN_SIDE_PX:g} to {largest:g} (20x the photo)"

@@ -30,7 +30,7 @@ def bench(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_the_cheap_ones_print_their_tables() -> None:
-    done = bench("--quick", "store", "keypoints", "network", "gpu", "track")
+    done = bench("--quick", "store", "keypoints", "network", "data", "gpu", "track")
     assert done.returncode == 0, done.stderr
     for expected in (
         "threads",
@@ -42,6 +42,8 @@ def test_the_cheap_ones_print_their_tables() -> None:
         "share of peak",
         "GPU",
         "dense Cholesky",
+        "open_epoch",
+        "join (",
     ):
         assert expected in done.stdout, done.stdout
 

@@ -14,6 +14,7 @@ from tests.body.standin import Golden
 from tests.fit.test_skelify import People, mpjpe_mm
 
 HSMR = SkelifyConfig(objective="hsmr")
+ONE_START = SkelifyConfig(objective="hsmr", restart_above=torch.inf)
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +58,7 @@ def test_found_is_a_minimum_in_every_direction(golden: Golden, standin_skel: Ske
 
 
 def test_the_torch_form_finds_the_same_minimum(open_skel: Skel) -> None:
-    people, skelify = People(open_skel, 6, noise_px=2.0, dropped=0.2), Skelify(open_skel, HSMR)
+    people, skelify = People(open_skel, 6, noise_px=2.0, dropped=0.2), Skelify(open_skel, ONE_START)
     compiled = people.fit(skelify)
     costs = terms(open_skel, compiled, people.keypoints)[:, 3]
     problem = skelify.problem(people.keypoints, people.start_q, people.start_betas, people.start_cam_t)
@@ -80,10 +81,23 @@ def test_robust_is_nearer_to_the_truth(open_skel: Skel) -> None:
     assert ours.betas.abs().mean() > 0.2 * people.betas.abs().mean()
 
 
+def test_further_starts_never_end_higher(open_skel: Skel) -> None:
+    people = People(open_skel, 48, noise_px=2.0, dropped=0.2)
+    one, several = (people.fit(Skelify(open_skel, config)) for config in (ONE_START, HSMR))
+    before, after = (terms(open_skel, found, people.keypoints)[:, 3] for found in (one, several))
+    assert (after <= before + 1e-12).all()
+    assert (after < before - 1e-3).any()
+    once = several.iterations == one.iterations
+    assert torch.equal(several.q[once], one.q[once])
+
+
 def test_batch_does_not_matter(open_skel: Skel) -> None:
+    """Neither for people who are started again nor for those who are not."""
     people, skelify = People(open_skel, 8, noise_px=2.0, dropped=0.2), Skelify(open_skel, HSMR)
-    together, alone = people.fit(skelify), people.fit(skelify, slice(3, 4))
-    assert (together.q[3:4] - alone.q).abs().max() < 1e-4
+    together = people.fit(skelify)
+    for person in range(8):
+        alone = people.fit(skelify, slice(person, person + 1))
+        assert (together.q[person] - alone.q[0]).abs().max() < 1e-4
 
 
 def test_a_bad_number_is_a_point_without_weight(open_skel: Skel) -> None:

@@ -125,6 +125,7 @@ def test_reported_error_is_that_of_the_result(open_skel: Skel, skelify: Skelify,
     torch.testing.assert_close(found.kp2d_error, kp2d_error(projected, realistic.keypoints), rtol=0, atol=1e-12)
     assert (found.iterations >= 1).all()
     assert torch.equal(found.anchor_q, realistic.start_q)
+    assert torch.equal(found.anchor_betas, realistic.start_betas)
 
 
 def documented_cost(skel: Skel, config: SkelifyConfig, people: People, x: Tensor, start_z: Tensor) -> Tensor:
@@ -261,6 +262,16 @@ def test_an_infinite_point_does_not_matter_without_a_start(open_skel: Skel, real
     assert_same(skelify.fit_from_mean_pose(odd), skelify.fit_from_mean_pose(absent), skelify.model)
 
 
+def test_the_shape_is_held_to_its_anchor(open_skel: Skel, skelify: Skelify, realistic: People) -> None:
+    """A guess that knows the shape gives a better one than a guess without; an anchor counts before the guess."""
+    start = (realistic.start_q, realistic.betas, realistic.start_cam_t)
+    informed, blind = skelify.fit(realistic.keypoints, *start), realistic.fit(skelify)
+    wrong = [(found.betas - realistic.betas).abs().mean() for found in (informed, blind)]
+    assert wrong[0] < 0.5 * wrong[1]
+    anchor = Anchor(realistic.start_q, torch.zeros(PEOPLE, dtype=torch.bool), realistic.start_betas)
+    assert_same(skelify.fit(realistic.keypoints, *start, anchor), blind, open_skel)
+
+
 def test_no_keypoints_keeps_the_start(skelify: Skelify, realistic: People) -> None:
     found = skelify.fit(torch.zeros(PEOPLE, 44, 3), realistic.start_q, realistic.start_betas, realistic.start_cam_t)
     assert (found.q - realistic.start_q).abs().max() < 1e-6
@@ -290,7 +301,7 @@ def test_person_cut_at_the_waist_stays_sane(open_skel: Skel, skelify: Skelify, e
 def test_holding_to_the_first_guess_stops_the_drift(open_skel: Skel, skelify: Skelify, realistic: People) -> None:
     """Fitting the result again with the first fit's anchor changes nothing: no new information, no new pose."""
     first = realistic.fit(skelify)
-    anchor = Anchor(first.anchor_q, torch.zeros(PEOPLE, dtype=torch.bool))
+    anchor = Anchor(first.anchor_q, torch.zeros(PEOPLE, dtype=torch.bool), first.anchor_betas)
     again = skelify.fit(realistic.keypoints, first.q, first.betas, first.cam_t, anchor)
     moved = mpjpe_mm(open_skel.keypoints(again.q, again.betas), open_skel.keypoints(first.q, first.betas))
     drifted = skelify.fit(realistic.keypoints, first.q, first.betas, first.cam_t)

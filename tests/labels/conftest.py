@@ -26,6 +26,11 @@ class Warehouse:
         """A store opened anew."""
         return LabelStore(self.root, self.catalog)
 
+    @property
+    def address(self) -> str:
+        """For `tests.labels.publisher`, in a process of its own."""
+        return self.root if self.catalog is None else f"{self.root}@@{self.catalog}"
+
 
 NewWarehouse = Callable[[], Warehouse]
 

@@ -36,6 +36,7 @@ def label_table(dataset: str, shard: str, *, round: int = 0, rows: int = 20, see
         "pve_max_mm": pa.array(rng.uniform(12, 50, rows), mask=~labelled),
         "limit_violation": pa.array(np.zeros(rows), mask=~labelled),
         "iterations": pa.array(rng.integers(3, 12, rows), pa.int32(), mask=~labelled),
+        "gain": pa.array(rng.uniform(0, 1, rows), mask=~labelled),  # only `newer_code` has this column
     }
     for name in VECTORS:
         kind = LABEL_SCHEMA.field(name).type

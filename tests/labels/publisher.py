@@ -33,11 +33,10 @@ def die_in_commit(number: int) -> None:
     SqlCatalog._write_metadata = staticmethod(write_and_die)
 
 
-def meet(root: str, run_id: str, step: PublishStep) -> None:
+def meet(folder: Path, step: PublishStep) -> None:
     """Wait until both publishers are about to touch the catalog."""
     if step is PublishStep.LINEAGE_WRITTEN:
-        folder = Path(root).parent / f"meet-{Path(root).name}"
-        folder.mkdir(exist_ok=True)
+        folder.mkdir(exist_ok=True, parents=True)
         (folder / f"{os.getpid()}").touch()
         deadline = time.monotonic() + 30
         while len(list(folder.iterdir())) < 2 and time.monotonic() < deadline:
@@ -46,25 +45,26 @@ def meet(root: str, run_id: str, step: PublishStep) -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser()
-    parser.add_argument("roots", nargs="+")
+    parser.add_argument("addresses", nargs="+", metavar="ROOT[@@CATALOG]")
     parser.add_argument("--run", required=True)
     parser.add_argument("--round", type=int, default=0)
     parser.add_argument("--die-at")
     parser.add_argument("--die-in-commit", type=int)
-    parser.add_argument("--race", action="store_true")
+    parser.add_argument("--race", metavar="FOLDER", help="where the two publishers wait for each other")
     options = parser.parse_args()
     if options.die_in_commit:
         die_in_commit(options.die_in_commit)
-    for root in options.roots:
-        store = LabelStore(root)
+    for number, address in enumerate(options.addresses):
+        root, _, catalog = address.partition("@@")
+        store = LabelStore(root, catalog or None)
         parent = store.generation(options.round - 1).snapshot_id if options.round else None
         staged = stage(store, options.round, options.run)
 
-        def on_step(step: PublishStep, root: str = root) -> None:
+        def on_step(step: PublishStep, number: int = number) -> None:
             if options.die_at == step:
                 die()
             if options.race:
-                meet(root, options.run, step)
+                meet(Path(f"{options.race}-{number}"), step)
 
         try:
             publication = store.publish(

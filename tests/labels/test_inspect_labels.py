@@ -151,3 +151,15 @@ def test_on_s3(s3_server: S3Server, tmp_path: Path, capsys: pytest.CaptureFixtur
     store.publish(lineage(), stage(store))
     assert main(["show", f"storage.root={root}", f"storage.catalog={catalog}", "--format", "json"]) == 0
     assert json.loads(capsys.readouterr().out)["decisions of round 0"][0]["people"] == 36
+
+
+def test_a_person_through_the_rounds(inspect: Command) -> None:
+    first, second = json.loads(inspect("person", "photos", "000001", "000003", "1", "--format", "json"))
+    assert (first["round"], first["decision"], first["moved_deg"]) == (0, "converted", None)
+    assert (second["round"], second["decision"]) == (1, "improved")
+    assert second["kp2d_error"] == pytest.approx(0.9 * first["kp2d_error"])
+    assert second["kp2d_px"] == pytest.approx(256 * second["kp2d_error"])
+    assert 40 < second["moved_deg"] < 90
+    assert "No published round has a row of photos/000001/nobody #0" in inspect(
+        "person", "photos", "000001", "nobody", "0", code=1
+    )

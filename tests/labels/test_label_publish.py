@@ -1,20 +1,24 @@
 """Publishing: what readers see, what a kill leaves behind, and who wins a race."""
 
+import hashlib
+import io
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.exceptions import CommitFailedException
 from pyiceberg.table.refs import MAIN_BRANCH
 from pyiceberg.table.update import AssertRefSnapshotId
 from pyiceberg.table.update.snapshot import ManageSnapshots
-from pyiceberg.types import DoubleType
+from sqlalchemy.exc import OperationalError
 
 from pipeline.labels import (
     AlreadyPublishedError,
@@ -28,14 +32,22 @@ from pipeline.labels import (
     vectors,
 )
 from pipeline.labels.publish import audit_branch
+from pipeline.labels.verify import verify
 from schemas.labels import LABEL_SCHEMA
+from tests.labels.conftest import NewWarehouse, Warehouse
 from tests.labels.label_tables import CONFIG_DIGEST, SHARDS, label_table, lineage, publish_rounds, stage
 
 REPOSITORY = Path(__file__).parents[2]
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> LabelStore:
+def store(warehouse: Warehouse) -> LabelStore:
+    """Every test of this fixture runs on a disk, on S3 with SQLite, and on S3 with PostgreSQL."""
+    return warehouse.store
+
+
+@pytest.fixture
+def local_store(tmp_path: Path) -> LabelStore:
     return LabelStore(str(tmp_path / "labels"))
 
 
@@ -180,32 +192,49 @@ def test_a_root_published_with_another_catalog_is_not_forked(store: LabelStore, 
 
 def test_a_changed_lineage_file_is_noticed(store: LabelStore) -> None:
     publish_rounds(store, 1)
-    path = Path(store.storage.url(store.generation(0).lineage_file))
-    path.write_bytes(path.read_bytes().replace(b"0123abc", b"0123abd"))
+    name = store.generation(0).lineage_file
+    store.storage.write(name, store.storage.read(name).replace(b"0123abc", b"0123abd"))
     with pytest.raises(LabelStoreError, match="was changed after"):
         store.lineage(0)
 
 
-def test_a_moved_store_is_reported(store: LabelStore, tmp_path: Path) -> None:
-    publish_rounds(store, 1)
+def test_a_moved_store_is_reported(local_store: LabelStore, tmp_path: Path) -> None:
+    publish_rounds(local_store, 1)
     (tmp_path / "labels").rename(tmp_path / "moved")
     with pytest.raises(CatalogError, match="moved"):
         LabelStore(str(tmp_path / "moved")).rounds()
 
 
-def test_a_column_added_later_is_null_in_older_generations(store: LabelStore) -> None:
+def test_a_column_added_later_is_null_in_older_generations(warehouse: Warehouse) -> None:
+    """docs/labels.md, "Adding a column": newer code publishes round 1, and both codes read both rounds."""
+    store = warehouse.store
     publish_rounds(store, 1)
-    table = store._catalog.load()
+    newer = [sys.executable, "-m", "tests.labels.newer_code", warehouse.address]
+    assert subprocess.run(newer, cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout == "published\n"
+    table = store.catalog.load()
     assert table is not None
-    with table.update_schema() as update:
-        update.add_column("gain", DoubleType())
-    publish = store._catalog.load()
-    assert publish is not None
-    old = publish.scan().to_arrow()
-    assert old["gain"].null_count == len(old) == 60
-    parent = store.generation(0).snapshot_id
-    store.publish(lineage(1, "run-1", parent_snapshot_id=parent), stage(store, 1, "run-1"))
-    assert store.query().execute("SELECT count(*) FROM labels").fetchall() == [(120,)]
+    assert {"gain", "gravity"} <= set(table.schema().column_names)
+    scanned = table.scan().to_arrow()
+    unknown = np.asarray(scanned["gain"].is_null())
+    assert [int(unknown[np.asarray(scanned["round"]) == k].sum()) for k in (0, 1)] == [60, 6]
+    counted = store.query().execute("SELECT round, count(*), count(gain) FROM labels GROUP BY 1 ORDER BY 1").fetchall()
+    assert counted == [(0, 60, 0), (1, 60, 54)]
+    assert store.read(0, *SHARDS[0]).schema.equals(LABEL_SCHEMA), "older code reads its own columns ..."
+    assert set(LABEL_SCHEMA.names) < set(store.read(1, *SHARDS[0]).column_names), "... and whatever newer files have"
+    assert [item.faults for item in verify(store)] == [(), ()]
+
+
+def test_a_run_begun_by_older_code_is_not_resumed_by_newer_code(store: LabelStore) -> None:
+    staging = store.staging(0, "run-a", CONFIG_DIGEST)
+    staged = staging.write(*SHARDS[0], label_table(*SHARDS[0]), readable=20)
+    older = label_table(*SHARDS[0]).drop_columns(["iterations"])
+    sink = io.BytesIO()
+    pq.write_table(older, sink)
+    data = sink.getvalue()
+    sidecar = replace(staged, file_bytes=len(data), sha256=hashlib.sha256(data).hexdigest())
+    store.storage.write(staged.data_file, data)
+    store.storage.write(staged.data_file.removesuffix("parquet") + "json", sidecar.to_json())
+    assert staging.find(*SHARDS[0]) is None
 
 
 def test_a_run_id_depends_on_what_decides_the_labels_and_on_nothing_else() -> None:
@@ -225,10 +254,10 @@ def test_a_run_id_depends_on_what_decides_the_labels_and_on_nothing_else() -> No
     assert derive_run_id(**facts, inputs=inputs[:2]) != run_id
 
 
-def test_vectors_reach_torch_without_a_copy(store: LabelStore) -> None:
+def test_vectors_reach_torch_without_a_copy(local_store: LabelStore) -> None:
     torch = pytest.importorskip("torch")
-    publish_rounds(store, 1)
-    column = store.read(0, "photos", "000000")["q"]
+    publish_rounds(local_store, 1)
+    column = local_store.read(0, "photos", "000000")["q"]
     array = vectors(column)
     assert array.shape == (20, 46)
     assert array.ctypes.data == column.chunk(0).flatten().buffers()[1].address
@@ -242,13 +271,14 @@ COMMITS = [("--die-in-commit", str(number)) for number in (1, 2, 3)]  # create t
 
 
 @pytest.mark.parametrize("death", STEPS + COMMITS, ids=lambda death: " ".join(death))
-def test_killed_anywhere_nothing_is_half_visible_and_a_restart_succeeds(tmp_path: Path, death: tuple[str, str]) -> None:
-    root = str(tmp_path / "labels")
-    process = publisher(root, "--run", "run-a", *death)
+def test_killed_anywhere_nothing_is_half_visible_and_a_restart_succeeds(
+    warehouse: Warehouse, death: tuple[str, str]
+) -> None:
+    process = publisher(warehouse.address, "--run", "run-a", *death)
     process.communicate(timeout=120)
     assert process.returncode == -signal.SIGKILL
     done = death == ("--die-at", "published")
-    store = LabelStore(root)
+    store = warehouse.store
     assert [generation.round for generation in store.rounds()] == ([0] if done else [])
 
     staged = [store.staging(0, "run-a", CONFIG_DIGEST).find(*shard) for shard in SHARDS]
@@ -268,18 +298,21 @@ def publish_next(store: LabelStore) -> None:
 
 
 @pytest.mark.parametrize("runs", [("run-a", "run-bb"), ("run-a", "run-a")], ids=["two runs", "one run twice"])
-def test_of_two_publishers_of_a_round_exactly_one_wins(tmp_path: Path, runs: tuple[str, str]) -> None:
-    roots = [str(tmp_path / f"labels{i}") for i in range(6)]
-    racers = [publisher(*roots, "--run", run, "--race") for run in runs]
+def test_of_two_publishers_of_a_round_exactly_one_wins(
+    new_warehouse: NewWarehouse, tmp_path: Path, runs: tuple[str, str]
+) -> None:
+    warehouses = [new_warehouse() for _ in range(6)]
+    addresses = [warehouse.address for warehouse in warehouses]
+    racers = [publisher(*addresses, "--run", run, "--race", f"{tmp_path}/meet") for run in runs]
     outputs = []
     for process in racers:
         out, err = process.communicate(timeout=300)
         assert process.returncode == 0, err
         outputs.append(out.splitlines())
     loser = "AlreadyPublishedError" if runs[0] != runs[1] else "already"
-    for root, *lines in zip(roots, *outputs, strict=True):
+    for warehouse, *lines in zip(warehouses, *outputs, strict=True):
         assert sorted(line.split()[0] for line in lines) == sorted(["published", loser]), lines
-        store = LabelStore(root)
+        store = warehouse.store
         (generation,) = store.rounds()
         assert runs[[line == "published" for line in lines].index(True)] == generation.run_id
         assert store.query().execute("SELECT count(*) FROM labels").fetchall() == [(60,)]
@@ -350,3 +383,33 @@ def test_a_failing_catalog_publishes_nothing(store: LabelStore, monkeypatch: pyt
     monkeypatch.undo()
     assert store.rounds() == []
     assert not store.publish(lineage(), staged).already_published
+
+
+def test_the_history_of_a_person_is_one_row_a_round(store: LabelStore) -> None:
+    publish_rounds(store, 3)
+    stage(store, 3, "not-published")
+    history = store.history("photos", "000000", "000004", 1)
+    assert history["round"].to_pylist() == [0, 1, 2]
+    assert set(history["key"].to_pylist()) == {"000004"}
+    expected = label_table("photos", "000000", round=2)
+    assert history.slice(2).equals(expected.slice(9, 1))
+    for person in (("photos", "000000", "000004", 2), ("photos", "nowhere", "000004", 1)):
+        with pytest.raises(NoSuchGenerationError, match="No published round has a row"):
+            store.history(*person)
+
+
+def test_a_catalog_created_at_the_same_moment_by_another_is_used(
+    store: LabelStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create = SqlCatalog._init_catalog
+    attempts: list[int] = []
+
+    def lose_the_race_once(self: SqlCatalog) -> None:
+        create(self)
+        attempts.append(1)
+        if len(attempts) == 1:
+            raise OperationalError("CREATE TABLE", None, Exception("table iceberg_tables already exists"))
+
+    monkeypatch.setattr(SqlCatalog, "_init_catalog", lose_the_race_once)
+    publish_rounds(store, 1)
+    assert [generation.round for generation in store.rounds()] == [0]

@@ -1,12 +1,20 @@
 """The store on a real S3 server: the same behaviour as on a disk."""
 
+import logging
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from pipeline.labels import AlreadyPublishedError, CatalogError, LabelStore, read_labels
+from pipeline.labels import AlreadyPublishedError, CatalogError, LabelStore, Storage, read_labels
+from pipeline.labels.export_parquet import export_file
+from pipeline.labels.rollback import rollback
 from tests.labels.label_tables import CONFIG_DIGEST, label_table, lineage, publish_rounds, stage
 from tests.s3_server import S3Server
+
+REPOSITORY = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -48,3 +56,54 @@ def test_a_prefix_that_was_emptied_holds_no_file(root: str) -> None:
     assert [file.name for file in storage.walk("data/round=00000")] == ["data/round=00000/driver.json"]
     storage.delete("data/round=00000/driver.json")
     assert list(storage.walk("data/round=00000")) == []
+
+
+def test_credentials_are_written_nowhere(
+    s3_server: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Every object, every local file, the log and what is printed, after publishing, failing and looking at it."""
+    monkeypatch.setenv("PGPASSWORD", secret := "sesame-0123456789")
+    root, catalog = s3_server.url("secrets"), f"sqlite:///{tmp_path}/catalog.db"
+    caplog.set_level(logging.DEBUG, logger="pipeline")
+    store = LabelStore(root, catalog)
+    publish_rounds(store, 2)
+    rollback(store, 0, "to see what is written")
+    export_file(store, 0, f"{tmp_path}/labels.parquet")
+    where = [f"storage.root={root}", f"storage.catalog={catalog}"]
+    printed = [
+        subprocess.run([sys.executable, f"{REPOSITORY}/jobs/{job}", *command, *where], capture_output=True, check=False)
+        for job, *command in (
+            ("inspect_labels.py", "lineage", "0", "--format", "json"),
+            ("inspect_labels.py", "show", "7"),
+            ("manage_labels.py", "verify"),
+        )
+    ]
+    written = {file.name: store.storage.read(file.name) for file in store.storage.walk()}
+    assert any(name.endswith(".metadata.json") for name in written)
+    written |= {path.name: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    written |= {str(process.args): process.stdout + process.stderr for process in printed}
+    written["log"] = caplog.text.encode()
+    keys = [s3_server.env["AWS_ACCESS_KEY_ID"], s3_server.env["AWS_SECRET_ACCESS_KEY"], secret]
+    assert [name for name, data in written.items() if any(key.encode() in data for key in keys)] == []
+
+
+def test_of_many_creators_of_a_file_one_succeeds(root: str) -> None:
+    storage = Storage.at(root)
+
+    def create(number: int) -> int | None:
+        try:
+            storage.create("lock", str(number).encode())
+        except FileExistsError:
+            return None
+        return number
+
+    with ThreadPoolExecutor(8) as pool:
+        winners = [number for number in pool.map(create, range(16)) if number is not None]
+    assert [storage.read("lock")] == [str(number).encode() for number in winners]
+
+
+def test_a_catalog_of_another_root_is_refused(s3_server: S3Server, tmp_path: Path) -> None:
+    catalog = f"sqlite:///{tmp_path}/one.db"
+    publish_rounds(LabelStore(s3_server.url("first"), catalog), 1)
+    with pytest.raises(CatalogError, match=r"holds the labels of s3://.*/first, not of s3://.*/second"):
+        LabelStore(s3_server.url("second"), catalog).rounds()

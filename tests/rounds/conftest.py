@@ -1,15 +1,8 @@
 """One local Ray for the tests of rounds: our own processes only, ended with the test session."""
 
-import os
-import sys
 from collections.abc import Iterator
 
 import pytest
-
-from pipeline.rounds.ray_environment import prepare_ray
-
-if "ray" not in sys.modules:
-    prepare_ray(os.environ)
 
 
 @pytest.fixture(scope="session")

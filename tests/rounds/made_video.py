@@ -26,7 +26,7 @@ class MadeVideo:
 
 
 def make_video(name: str, frames: np.ndarray, seed: int) -> MadeVideo:
-    """Joints that swing at up to 2 Hz. Labels are 0.1 rad off, each frame anew; one shape, which they do not know."""
+    """Joints that swing at up to 2 Hz. Labels are 0.06 rad off, each frame anew; one shape, which they do not know."""
     rng = np.random.default_rng(seed)
     swing = rng.normal(0, 0.15, (24, 3)) * np.sin(
         2 * np.pi * rng.uniform(0.5, 2, (24, 3)) * (frames / FPS)[:, None, None] + rng.uniform(0, 6, (24, 3))
@@ -39,7 +39,7 @@ def make_video(name: str, frames: np.ndarray, seed: int) -> MadeVideo:
     ).keypoints
     pixels = (project(points, torch.tensor(CAM_T).expand(len(pose), 3)) + 0.5).numpy() * PHOTO_PX
     pixels = pixels + rng.normal(0, 1.5, pixels.shape)
-    labels = (pose + rng.normal(0, 0.1, pose.shape)).astype(np.float32)
+    labels = (pose + rng.normal(0, 0.06, pose.shape)).astype(np.float32)
     jpeg = simplejpeg.encode_jpeg(np.full((PHOTO_PX, PHOTO_PX, 3), 128, np.uint8))
     half, box = PHOTO_PX / 2, PHOTO_PX / 200
     samples = [

@@ -211,6 +211,32 @@ def test_too_many_people(tmp_path: Path) -> None:
     assert reasons(rejections) == [("a", None, R.TOO_LARGE)]
 
 
+def test_only_the_samples_asked_for(tmp_path: Path) -> None:
+    """As if the others were not there: not a word of what is wrong with them, and an end that is no empty shard."""
+    broken = [("b.jpg", photo_bytes()), ("b.data.pyd", b"no pickle")]
+    path = write_tar(tmp_path / "d" / "s.tar", [*members(sample("a")), *broken, *members(sample("c"))])
+    info = list_shards(str(path))[0]
+    assert [getattr(item, "key", None) for item in read_shard(info, keys={"c", "nosuch"})] == ["c"]
+    assert list(read_shard(info, keys=set())) == []
+    assert [item.key for item in read_shard(info, keys={"a", "b", "c"})] == [item.key for item in read_shard(info)]
+
+
+def test_a_damaged_photo_is_left_to_the_caller_who_says_so(tmp_path: Path) -> None:
+    jpeg = photo_bytes()[:-200]
+    path = write_tar(tmp_path / "d" / "s.tar", [("a.jpg", jpeg), members(sample("a"))[1]])
+    info = list_shards(str(path))[0]
+    assert reasons(item for item in read_shard(info) if isinstance(item, Rejection)) == [
+        ("a", None, R.UNDECODABLE_PHOTO)
+    ]
+    (photo,) = read_shard(info, check_photos=False)
+    assert isinstance(photo, Photo)
+    assert (photo.jpeg, photo.width, photo.height) == (jpeg, 96, 64)
+    header_gone = write_tar(tmp_path / "d" / "t.tar", [("a.jpg", b"\xff\xd8\xff"), members(sample("a"))[1]])
+    (rejection,) = read_shard(list_shards(str(header_gone))[0], check_photos=False)
+    assert isinstance(rejection, Rejection)
+    assert rejection.reason == R.UNDECODABLE_PHOTO
+
+
 def test_a_shard_that_changed_after_listing_is_not_read(tmp_path: Path) -> None:
     path = write_tar(tmp_path / "d" / "s.tar", members(sample("a")))
     info = list_shards(str(path))[0]

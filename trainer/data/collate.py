@@ -90,15 +90,16 @@ def keypoints_3d_in_crop(keypoints_3d: NDArray[np.float32], augmentation: Augmen
     return _near(out, _FARTHEST_M).astype(np.float32)
 
 
-def _near(points: NDArray[np.float64], farthest: float) -> NDArray[np.float64]:
+def _near(points: NDArray[Any], farthest: float) -> NDArray[Any]:
     """One hostile point must not outweigh all others in a loss: beyond `farthest` it loses place and confidence."""
-    return np.where((np.abs(points[:, :-1]) <= farthest).all(1)[:, None], points, 0.0)
+    near = (np.abs(points[:, :-1]) <= farthest).all(1, keepdims=True)
+    return np.where(near, points, 0.0)
 
 
 def q_in_crop(q: NDArray[np.float32], flip: NDArray[np.bool_], rotation: NDArray[np.float64]) -> NDArray[np.float32]:
     """q (B, 46) of the person as the crop shows it: mirrored where flip (B,), turned by rotation (B,) rad.
 
-    Mirrored angles are kept where they leave the joint limits (decision 0012): the pose is the true one of the mirror
+    Mirrored angles are kept where they leave the joint limits (decision 0017): the pose is the true one of the mirror
     image; `within_limits` finds the joints.
     """
     exact = torch.from_numpy(q.astype(np.float64))

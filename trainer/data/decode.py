@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 DCT_FACTORS: Final = (1, 2, 4, 8)
 """Reductions that libjpeg-turbo has vectorised transforms for. The others it offers (7/8, 3/4, 5/8) cost more than the
-full picture: 6.3, 4.9 and 4.3 ms against 3.4 (1/2: 2.6, 3/8: 2.8, 1/4: 2.3; decision 0011)."""
+full picture: 6.3, 4.9 and 4.3 ms against 3.4 (1/2: 2.6, 3/8: 2.8, 1/4: 2.3; decision 0016)."""
 
 
 class DamagedPhotoError(ValueError):

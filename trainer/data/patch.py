@@ -107,8 +107,8 @@ def _warp(pixels: NDArray[np.uint8], inverse: NDArray[np.float64], patch: NDArra
 
 
 @numba.njit(cache=True, nogil=True)
-def _between(top_left: int, top_right: int, low_left: int, low_right: int, right: int, low: int) -> int:
-    """Of four neighbours, with the weights `right` and `low` in 1/256."""
+def _between(top_left: Any, top_right: Any, low_left: Any, low_right: Any, right: Any, low: Any) -> Any:
+    """Of four uint8 neighbours, with the int32 weights `right` and `low` in 1/256."""
     upper = np.int32(top_left) * (np.int32(256) - right) + np.int32(top_right) * right
     lower = np.int32(low_left) * (np.int32(256) - right) + np.int32(low_right) * right
     return (upper * (np.int32(256) - low) + lower * low + np.int32(_FIXED // 2)) >> np.int32(16)

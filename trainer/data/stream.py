@@ -26,9 +26,9 @@ class TooManyLostError(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """What one loader gives for a batch, and what became of the rows since its last part."""
+    """What one loader gives for a batch, and what became of the rows since then. batch None: nobody was left."""
 
-    batch: TrainBatch
+    batch: TrainBatch | None
     counts: JoinCounts
 
 
@@ -51,14 +51,20 @@ class BatchStream:
         return self
 
     def __next__(self) -> TrainBatch:
-        parts = [next(self._parts) for _ in range(self._parts_per_batch)]
+        batches: list[TrainBatch] = []
+        while not batches:
+            parts = [next(self._parts) for _ in range(self._parts_per_batch)]
+            self._count(parts)
+            batches = [part.batch for part in parts if part.batch is not None]
+        return concatenate(batches)
+
+    def _count(self, parts: Sequence[Part]) -> None:
         self.counts = total([self.counts, *(part.counts for part in parts)])
         if self.counts.n_lost > self._may_lose:
             raise TooManyLostError(
                 f"{self.counts.n_lost} people could not be read, at most {self._may_lose:.0f} may be: "
                 f"{dict(self.counts.lost)}. The log names the shards: fetch them again, or raise max_lost_share."
             )
-        return concatenate([part.batch for part in parts])
 
     def __len__(self) -> int:
         """How many batches this stream gives in all. Raises TypeError for a validation stream, which cannot know."""
@@ -183,8 +189,8 @@ class _HeldOutParts(_Parts):
                 if len(found) == self._batch_size:
                     yield Part(collate(found, self._config.weights), counts)
                     found, counts = [], JoinCounts()
-        if found:
-            yield Part(collate(found, self._config.weights), counts)
+        if counts != JoinCounts():
+            yield Part(collate(found, self._config.weights) if found else None, counts)
 
 
 def _loader(parts: _Parts, loaders: int) -> DataLoader[Part]:

@@ -15,7 +15,7 @@ class TrainingState:
     """After `step` steps, of which `batches` in epoch `epoch`.
 
     losses: of every step, the mean over the global batch; history: the rows of all validations; average: the averaged
-    weights, if there are any.
+    weights, prior: the discriminator of the adversarial prior, if there are any.
     """
 
     step: int
@@ -25,6 +25,7 @@ class TrainingState:
     optimizer: Mapping[str, Any]
     average: Mapping[str, Tensor] | None
     average_updates: int
+    prior: Mapping[str, Any] | None
     history: list[dict[str, float]]
     losses: list[float]
 

@@ -8,6 +8,7 @@ from typing import Literal
 from pipeline.config import BodyConfig, StorageConfig
 from trainer.data import TrainDataConfig
 from trainer.losses import LossConfig
+from trainer.prior import PriorConfig
 
 Device = Literal["auto", "cpu", "cuda"]
 BestBy = Literal["mpjpe_mm", "kp2d_error_px", "pa_mpjpe_mm"]
@@ -95,13 +96,14 @@ class TrainConfig:
     data: TrainDataConfig = field(default_factory=TrainDataConfig)
     network: StartConfig = field(default_factory=StartConfig)
     loss: LossConfig = field(default_factory=LossConfig)
+    prior: PriorConfig = field(default_factory=PriorConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     run: TrainRunConfig = field(default_factory=TrainRunConfig)
 
 
 # The generation, the body and the initial weights enter a run's identity by their digests, not by how they were named.
-RESULT_RELEVANT = ("data", "network", "loss", "optimizer", "schedule")
+RESULT_RELEVANT = ("data", "network", "loss", "prior", "optimizer", "schedule")
 
 
 def config_digest(config: TrainConfig) -> str:

@@ -56,9 +56,10 @@ class HeldOut:
             found |= {f"pck_{round(100 * t):02d}": rate for t, rate in zip(PCK_THRESHOLDS, rates, strict=True)}
         return found
 
-    def q_std(self) -> list[float]:
-        """Root mean square difference of predicted and label q (46,), rad: how far a prediction may be off."""
-        return torch.sqrt(self.q_squares / self.sums[2].clamp_min(1)).tolist()
+    def q_std(self) -> tuple[float, ...]:
+        """Root mean square difference of predicted and label q (46,), rad; empty without labelled people."""
+        labelled = self.sums[2]
+        return tuple(torch.sqrt(self.q_squares / labelled).tolist()) if labelled > 0 else ()
 
 
 @torch.no_grad()

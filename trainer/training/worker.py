@@ -18,7 +18,8 @@ from trainer.checkpoint import CheckpointInfo, save_checkpoint
 from trainer.data import JoinCounts, TrainBatch, open_epoch, open_validation
 from trainer.losses import loss_terms, pose_keypoints
 from trainer.network.crop_input import normalise
-from trainer.network.hsmr import Hsmr
+from trainer.network.hsmr import Hsmr, HsmrOutput
+from trainer.prior import AdversarialPrior, load_mocap
 from trainer.training.initial_network import initial_network
 from trainer.training.job import Outcome, Place, Progress, TrainingJob
 from trainer.training.metrics_files import write_metrics
@@ -50,6 +51,7 @@ class TrainingWorker:
         self.optimizer = make_optimizer(self.network, config.optimizer)
         decay = config.optimizer.ema_decay
         self.average = WeightAverage(self.network, decay) if decay else None
+        self.prior = _adversarial_prior(job, place) if config.prior.weight else None
         self.step, self.epoch, self.batches = 0, 0, 0
         self.history: list[dict[str, float]] = []
         self.losses: list[float] = []
@@ -100,7 +102,7 @@ class TrainingWorker:
         set_learning_rate(self.optimizer, config, self.step)
         self.network.train()
         self.optimizer.zero_grad(set_to_none=True)
-        loss = self._loss(batch.to(self.place.device))
+        loss, predicted = self._loss(batch.to(self.place.device))
         loss.backward()
         on_gradients(self.step, self.network)
         if config.gradient_clip:
@@ -108,18 +110,23 @@ class TrainingWorker:
         self.optimizer.step()
         if self.average is not None:
             self.average.update(self.network)
+        if self.prior is not None:
+            self.prior.learn(predicted, self.step)
         self.step, self.batches = self.step + 1, self.batches + 1
         self._unread.append(loss.detach())
         if len(self._unread) >= LOSS_INTERVAL:
             self._read_losses()
             self._tell()
 
-    def _loss(self, batch: TrainBatch) -> Tensor:
+    def _loss(self, batch: TrainBatch) -> tuple[Tensor, HsmrOutput]:
         """Mean over this worker's people: as every worker has as many, the mean of the workers' is the global one."""
         mixed = self.job.config.optimizer.precision == "bfloat16"
         with torch.autocast(self.place.device.type, dtype=torch.bfloat16, enabled=mixed):
             predicted = self._parallel(normalise(batch.patches, batch.color_scale))
-        return loss_terms(predicted, pose_keypoints(self.skel, predicted), batch).total(self.job.config.loss)
+        loss = loss_terms(predicted, pose_keypoints(self.skel, predicted), batch).total(self.job.config.loss)
+        if self.prior is not None:
+            loss = loss + self.prior.config.weight * self.prior.implausibility(predicted)
+        return loss, predicted
 
     def _made_parallel(self) -> nn.Module:
         """The network as it is called in training: compiled and shared between ranks, as the settings say."""
@@ -220,6 +227,7 @@ class TrainingWorker:
             body_digest=job.body_digest,
             config=to_yaml(job.config),
             code_revision=job.code_revision,
+            q_std=held_out.q_std(),
         )
         save_checkpoint(job.storage, _checkpoint_name(job, self.history[-1]), network, info)
 
@@ -247,6 +255,7 @@ class TrainingWorker:
             optimizer=self.optimizer.state_dict(),
             average=None if average is None else average.weights,
             average_updates=0 if average is None else average.updates,
+            prior=None if self.prior is None else self.prior.state_dict(),
             history=self.history,
             losses=self.losses,
         )
@@ -262,6 +271,8 @@ class TrainingWorker:
         if self.average is not None and state.average is not None:
             weights = {name: value.to(self.place.device) for name, value in state.average.items()}
             self.average.weights, self.average.updates = weights, state.average_updates
+        if self.prior is not None and state.prior is not None:
+            self.prior.load_state_dict(state.prior)
         self.step, self.epoch, self.batches = state.step, state.epoch, state.batches
         self.history, self.losses = state.history, state.losses
 
@@ -278,6 +289,15 @@ class TrainingWorker:
         gathered: list[Any] = [None] * self.place.world
         dist.all_gather_object(gathered, counts)
         return gathered
+
+
+def _adversarial_prior(job: TrainingJob, place: Place) -> AdversarialPrior:
+    """Raises MocapError or FileNotFoundError for motions that cannot be used."""
+    config = job.config.prior
+    mocap = load_mocap(config.mocap)
+    return AdversarialPrior(
+        config, mocap, seed=job.config.data.seed, device=place.device, rank=place.rank, world=place.world
+    )
 
 
 def _checkpoint_name(job: TrainingJob, row: Mapping[str, float]) -> str:

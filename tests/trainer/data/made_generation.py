@@ -44,6 +44,7 @@ def label_table(
         cam_t=np.ones((count, 3), np.float32),
         q_std=rng.uniform(0, 0.5, (count, 46)).astype(np.float32),
         anchor_q=np.zeros((count, 46), np.float32),
+        anchor_betas=np.zeros((count, 10), np.float32),
         decision=decision,
         start_source=np.full(count, "parent", dtype=object),
         kp2d_error=error,

@@ -201,6 +201,15 @@ def test_held_out_photos_are_never_trained_on_and_not_augmented(tmp_path: Path) 
         assert_same(a, b)
 
 
+def test_lost_held_out_people_are_counted_too(tmp_path: Path) -> None:
+    index = make_generation(tmp_path, shards=2, photos=6, held_out_share=1.0)
+    Path(index.shards[1].source.url).unlink()
+    for batch_size in (12, 5):  # 12: nobody is left for a batch after the missing shard
+        stream = open_validation(FORGIVING, index, batch_size=batch_size)
+        assert sum(map(len, stream)) == 12
+        assert stream.counts == JoinCounts(used=12, lost={"shard_unreadable": 12})
+
+
 @pytest.mark.parametrize("where", ["local", "s3"])
 def test_a_published_generation(where: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     """From shards and labels in storage, found through the store and its lineage."""

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -74,6 +75,27 @@ def test_a_killed_run_goes_on_to_the_same_weights(
     assert outcome.history == expected.history
     ours, theirs = (load_checkpoint(str(folder / expected.best_checkpoint)) for folder in (tmp_path, root))
     assert ours.digest == theirs.digest, "bit for bit"
+
+
+def test_the_adversarial_prior_resumes_too(index: LabelIndex, tmp_path: Path) -> None:
+    """Off by default; with it the steps are others, and a killed run still ends at the same losses."""
+    rng = np.random.default_rng(0)
+    motion = tmp_path / "motion.npz"
+    np.savez(motion, poses=rng.normal(0, 0.1, (20, 46)), betas=np.zeros((20, 10)), pve_max=np.zeros(20))
+    short = ("schedule.max_steps=5", "schedule.validate_every=5", "run.save_every=2")
+    config = small_config(*short, "prior.weight=0.1", f"prior.mocap=[{motion}]", "prior.learning_rate=1e-3")
+    whole = TrainingWorker(small_job(tmp_path / "whole", index, config), ALONE).run()
+    plain = TrainingWorker(small_job(tmp_path / "plain", index, small_config(*short)), ALONE).run()
+    assert whole.losses[0] > plain.losses[0]
+
+    def kill(step: int, network: nn.Module) -> None:
+        if step == 3:
+            raise Killed
+
+    job = small_job(tmp_path / "killed", index, config)
+    with pytest.raises(Killed):
+        TrainingWorker(job, ALONE).run(kill)
+    assert TrainingWorker(job, ALONE).run().losses == whole.losses
 
 
 def test_every_label_row_is_accounted_for(index: LabelIndex, tmp_path: Path) -> None:

@@ -1,0 +1,119 @@
+"""The closed loop: when it stops, what it writes down, how its command reads settings; a real one is killed."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from jobs.run_loop import _configs, main
+from pipeline.config import ConfigError
+from pipeline.labels import LabelStore, Storage
+from pipeline.labels.lineage import Quantiles
+from tests.rounds.made_shards import make_samples, write_shards
+from tests.rounds.test_refine_round import wait_for
+from trainer.closed_loop import LoopLog, read_state, stop_reason
+from trainer.training.record import read_records
+
+ROOT = Path(__file__).parents[2]
+
+
+def errors(mean: float, p50: float, p95: float) -> Quantiles:
+    return Quantiles(count=100, mean=mean, p05=0.0, p50=p50, p95=p95, max=1.0)
+
+
+def test_a_round_that_lowers_any_of_mean_median_and_tail_goes_on() -> None:
+    before = errors(0.010, 0.008, 0.030)
+    assert stop_reason(before, errors(0.010, 0.008, 0.028), 0.01) is None
+    assert stop_reason(before, errors(0.0098, 0.008, 0.030), 0.01) is None
+    reason = stop_reason(before, errors(0.00999, 0.00799, 0.030), 0.01)
+    assert reason is not None
+    assert "less than 1.0%" in reason
+    assert "mean -0.10%" in reason
+    assert stop_reason(before, before, 0.0) is None, "0 never stops"
+
+
+def test_the_log_is_a_file_that_people_can_read(tmp_path: Path) -> None:
+    storage, told = Storage.at(str(tmp_path)), []
+    log = LoopLog(storage, 2, told.append)
+    log.run("refine 0", lambda: {"people": 3})
+
+    def fail() -> dict[str, int]:
+        raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        log.run("train 0", fail)
+    steps = json.loads((tmp_path / "loop.json").read_text())["steps"]
+    assert [(step["step"], step["status"]) for step in steps] == [("refine 0", "done"), ("train 0", "failed")]
+    assert steps[1]["error"] == "OSError: disk full"
+    again = LoopLog(storage, 2, told.append)
+    again.run("train 0", lambda: {"steps": 5})
+    state = read_state(storage)
+    assert state is not None
+    assert [(step.step, step.status) for step in state.steps] == [("refine 0", "done"), ("train 0", "done")]
+
+
+def test_each_setting_reaches_the_command_that_knows_it() -> None:
+    given = ["storage.root=/x", "data.shards=a.tar", "data.global_batch=8", "run.actors=2", "body.gender=female"]
+    refine, train = _configs(given)
+    assert (refine.storage.root, train.storage.root) == ("/x", "/x")
+    assert (refine.data.shards, train.data.global_batch, refine.run.actors) == ("a.tar", 8, 2)
+    assert (refine.body.gender, train.body.gender) == ("female", "female")
+    with pytest.raises(ConfigError, match=r"Unknown key 'fit\.batchsize'"):
+        _configs(["fit.batchsize=3"])
+
+
+def test_status_without_a_loop_says_how_to_start_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--status", f"storage.root={tmp_path}"]) == 1
+    assert "Start one with --rounds N" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_loop_killed_in_training_ends_as_if_nothing_had_happened(tmp_path: Path) -> None:
+    """Rounds 0 and 1 with a training between; kill -9 of the driver once the training has saved a state."""
+    shards = write_shards(tmp_path / "made", make_samples(24), 3)
+    root = tmp_path / "labels"
+    overrides = [
+        *("fit.device=cpu", "run.device=cpu", "run.actors=2", "network.variant=tiny", "data.global_batch=8"),
+        *("data.lanes=4", "data.held_out_share=0.2", "schedule.max_steps=12", "schedule.validate_every=6"),
+        *("run.save_every=2", "optimizer.learning_rate=1e-3"),
+    ]
+    loop = [sys.executable, str(ROOT / "jobs" / "run_loop.py"), "--rounds", "1"]
+    command = [*loop, f"data.shards={shards}", f"storage.root={root}", *overrides]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    with (tmp_path / "log").open("w") as log:
+        driver = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+    try:
+        wait_for(lambda: list(root.glob("training/round=00000/run=*/state.pt")), seconds=400)
+    finally:
+        os.kill(driver.pid, signal.SIGKILL)
+        driver.wait()
+    store = LabelStore(str(root))
+    assert [generation.round for generation in store.rounds()] == [0]
+    (record,) = read_records(store.storage, 0)
+    assert record.status == "running"
+
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=500, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert [generation.round for generation in store.rounds()] == [0, 1]
+    (record,) = read_records(store.storage, 0)
+    assert (record.status, record.steps, record.snapshot_id) == ("finished", 12, store.generation(0).snapshot_id)
+    lineage = store.lineage(1)
+    assert record.best_checkpoint is not None
+    assert lineage.checkpoint_uri == str(root / record.best_checkpoint)
+    assert lineage.checkpoint_digest == record.best_digest
+    curve = store.query().execute("SELECT count(*) FROM training WHERE metric = 'loss'").fetchone()
+    assert curve == (12,)
+    state = read_state(store.storage)
+    assert state is not None
+    assert [(step.step, step.status) for step in state.steps] == [
+        ("refine 0", "done"),
+        ("train 0", "done"),
+        ("refine 1", "done"),
+    ]
+    again = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    assert again.returncode == 0, again.stderr
+    assert [generation.run_id for generation in store.rounds()] == [store.generation(0).run_id, lineage.run_id]

@@ -1,0 +1,37 @@
+"""The labels of a published generation in the place of predictions: the same files, from what a round found."""
+
+from collections.abc import Sequence
+
+from pipeline.labels import LabelStore, read_labels, vectors
+from pipeline.prediction import Guess
+from schemas.labels import IDENTITY_COLUMNS
+from schemas.person import PersonId, Photo
+
+
+class LabelPoses:
+    """`PosesOfPhotos` by the label rows of one generation; holds those of one shard at a time."""
+
+    def __init__(self, store: LabelStore, round: int) -> None:
+        """Raises NoSuchGenerationError."""
+        self._files = store.files(round)
+        self._shard: tuple[str, str] | None = None
+        self._labels: dict[PersonId, Guess] = {}
+
+    def predict(self, photos: Sequence[Photo]) -> list[Guess | None]:
+        """The label of each person, None without one."""
+        return [self._label(person.id) for photo in photos for person in photo.people]
+
+    def _label(self, id: PersonId) -> Guess | None:
+        if (id.dataset, id.shard) != self._shard:
+            self._shard, self._labels = (id.dataset, id.shard), self._read(id.dataset, id.shard)
+        return self._labels.get(id)
+
+    def _read(self, dataset: str, shard: str) -> dict[PersonId, Guess]:
+        url = self._files.get((dataset, shard))
+        if url is None:
+            return {}
+        table = read_labels(url, ("dataset", "shard", "key", "person", "has_label", "q", "betas", "cam_t"))
+        table = table.filter(table["has_label"])
+        ids = zip(*(table[name].to_pylist() for name in IDENTITY_COLUMNS), strict=True)
+        parts = zip(*(vectors(table[name]) for name in ("q", "betas", "cam_t")), strict=True)
+        return {PersonId(*id): Guess(*part) for id, part in zip(ids, parts, strict=True)}
