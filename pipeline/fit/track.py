@@ -92,7 +92,7 @@ class TrackFit:
         """
         seconds = self._times(times, len(first.q))
         loosely = torch.zeros(len(first.q), dtype=torch.bool) if mean_pose is None else mean_pose
-        anchor = Anchor(first.anchor_q, loosely)
+        anchor = Anchor(first.anchor_q, loosely, first.anchor_betas)
         problem = self.skelify.problem(keypoints, first.q, first.betas, first.cam_t, anchor, keypoints_3d)
         if len(first.q) < 2:
             return first
