@@ -20,7 +20,7 @@ _ITERATIONS = 3
 def smplfitter_fit(pose: Tensor) -> tuple[float, float] | None:
     """(ms a frame, PVE mean mm) on open-body SMPL meshes of pose (B, 24, 3); None where smplfitter is not installed."""
     try:
-        from smplfitter.pt import BodyFitter, BodyModel
+        from smplfitter.pt import BodyFitter, BodyModel  # pyrefly: ignore[missing-import]
     except ImportError:
         return None
     smpl = load_smpl()

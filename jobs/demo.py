@@ -98,7 +98,8 @@ def _network_table(data, store, truth, skel):
     from trainer.training.record import best_record
 
     photos = _held_out_photos(data)
-    records = [best_record(store.storage, k, store.generation(k).snapshot_id) for k in ROUNDS[:-1]]
+    found = [best_record(store.storage, k, store.generation(k).snapshot_id) for k in ROUNDS[:-1]]
+    records = [record for record in found if record is not None]
     errors = [label_errors(_predictions(store, record, photos), truth, skel) for record in records]
     means = mean_label_errors(errors)
     title = f"\nThe network's error to the truth, mean over {means[0]['people']} people held out from its training"
@@ -132,7 +133,8 @@ def _predictions(store, record, photos):
     from trainer.checkpoint_choice import best_source
 
     people = [person.id for _, photo in photos for person in photo.people]
-    guesses = best_source(store.storage, record).load("cpu").predict([photo for _, photo in photos])
+    source = best_source(store.storage, record)
+    guesses = [] if source is None else source.load("cpu").predict([photo for _, photo in photos])
     columns = {name: [list(getattr(guess, name)) for guess in guesses] for name in ("q", "betas", "cam_t")}
     identity = {name: [getattr(id, name) for id in people] for name in ("dataset", "shard", "key", "person")}
     return pa.table({**identity, "has_label": [True] * len(people), **columns})

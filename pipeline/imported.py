@@ -77,6 +77,7 @@ def _rows(
         cam_t=vector(as_numpy(after.cam_t), old_cam_t),
         q_std=vector(np.zeros_like(q), parent.q_std),
         anchor_q=vector(q, parent.anchor_q),  # as a prediction, it is new information
+        anchor_betas=vector(betas, parent.anchor_betas),
         decision=decision,
         start_source=np.where(taken, StartSource.IMPORTED, parent.start_source).astype(object),
         kp2d_error=np.where(taken, error, old_error),

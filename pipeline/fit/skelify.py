@@ -169,7 +169,8 @@ class Skelify:
         held_q, mean_pose, held_betas = anchor or Anchor(q, torch.zeros(len(q), dtype=torch.bool))
         held_q, held_betas = self._own(held_q), betas if held_betas is None else self._own(held_betas)
         start = self._pack(q, betas, cam_t)
-        terms = self._objective(keypoints, points_3d, start, Anchor(held_q, mean_pose.to(q.device), held_betas))
+        held = torch.cat([held_q, held_betas], 1)
+        terms = self._objective(keypoints, points_3d, start, held, mean_pose.to(q.device))
         return Problem(terms, start, keypoints, held_q, held_betas)
 
     def fit_from_mean_pose(
@@ -186,8 +187,10 @@ class Skelify:
         q = self._rolled_like(repeated, q)
         cam_t = rough_camera(self._solver.keypoints(q, betas), repeated)
         start = self._pack(q, betas, cam_t)
-        anchor = Anchor(q, torch.ones(len(q), dtype=torch.bool, device=q.device), betas)
-        terms = self._objective(repeated, points_3d.repeat_interleave(sides, 0), start, anchor)
+        mean_pose = torch.ones(len(q), dtype=torch.bool, device=q.device)
+        terms = self._objective(
+            repeated, points_3d.repeat_interleave(sides, 0), start, torch.cat([q, betas], 1), mean_pose
+        )
         found = self._anneal(terms, start, self._kernel_scales(far=True))
         best = found.cost.nan_to_num(torch.inf).reshape(people, sides).argmin(1)
         best = best + torch.arange(people, device=best.device) * sides
@@ -271,11 +274,14 @@ class Skelify:
         kernel, threads = self._solver.keypoint_operator.kernel, torch.get_num_threads()
         return linearise_people(x, terms.targets(), self.config.kernel_scale, self.orientation, kernel, threads)
 
-    def _objective(self, keypoints: Tensor, points_3d: Tensor, start: Tensor, anchor: Anchor) -> ImageObjective:
+    def _objective(
+        self, keypoints: Tensor, points_3d: Tensor, start: Tensor, held: Tensor, mean_pose: Tensor
+    ) -> ImageObjective:
+        """held (B, 56): the q and betas that the people are held to; mean_pose (B,): where that q is the mean pose."""
         if self.config.objective == "hsmr":
             return self._published(keypoints, start)
         config = self.config
-        hold = torch.where(anchor.mean_pose, config.unlabelled_anchor_std, config.anchor_std)
+        hold = torch.where(mean_pose, config.unlabelled_anchor_std, config.anchor_std)
         std = torch.empty_like(start)
         std[:, :N_Q] = hold[:, None] * self._reach
         std[:, :N_UNLIMITED] = config.orientation_std
@@ -290,7 +296,7 @@ class Skelify:
             points_3d=places_3d,
             weight_3d=weight_3d,
             kernel_3d=config.keypoint_3d_kernel,
-            anchor=torch.cat([anchor.q, anchor.betas, start[:, CAM:]], 1),
+            anchor=torch.cat([held, start[:, CAM:]], 1),
             precision=std**-2,
             range_pull=0.0,
             joint_limits=self._limits,

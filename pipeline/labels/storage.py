@@ -172,6 +172,8 @@ class Storage:
         with explained(self.root):
             found = self.filesystem().find(self.url(folder) if folder else self.root, detail=True)
         for path, entry in sorted(found.items()):
+            if entry["type"] != "file":
+                continue  # SeaweedFS shows an emptied prefix as an empty folder
             yield StoredFile(name=self.name(f"s3://{path}"), size=int(entry["size"]), modified=entry["LastModified"])
 
     def unfinished_uploads(self) -> list[UnfinishedUpload]:

@@ -9,6 +9,7 @@ from pipeline.acceptance import AcceptConfig
 from pipeline.config import BodyConfig, DataConfig, StorageConfig
 from pipeline.fit import SkelifyConfig, SmplToSkelConfig, TrackConfig
 from pipeline.labels import AuditConfig
+from schemas.labels import LABEL_SCHEMA
 
 Device = Literal["auto", "cpu", "cuda"]
 
@@ -82,6 +83,7 @@ RESULT_RELEVANT = ("fit", "accept")
 
 
 def config_digest(config: RoundConfig) -> str:
-    """SHA-256 (hex) of the settings that can change a label; the device must be resolved, not `auto`."""
-    relevant = {name: asdict(getattr(config, name)) for name in RESULT_RELEVANT}
+    """SHA-256 (hex) of the settings that can change a label file; the device must be resolved, not `auto`."""
+    relevant: dict[str, object] = {name: asdict(getattr(config, name)) for name in RESULT_RELEVANT}
+    relevant["schema"] = LABEL_SCHEMA.to_string()  # files staged by code with other columns cannot be taken over
     return hashlib.sha256(json.dumps(relevant, sort_keys=True).encode()).hexdigest()

@@ -49,6 +49,15 @@ def test_staged_shards_are_found_again_and_damage_is_noticed(root: str) -> None:
         staging.storage.read("nowhere")
 
 
+def test_a_prefix_that_was_emptied_holds_no_file(root: str) -> None:
+    """SeaweedFS goes on to list it, as an empty folder."""
+    storage = LabelStore(root, "sqlite:////unused.db").storage
+    storage.write("data/round=00000/driver.json", b"{}")
+    assert [file.name for file in storage.walk("data/round=00000")] == ["data/round=00000/driver.json"]
+    storage.delete("data/round=00000/driver.json")
+    assert list(storage.walk("data/round=00000")) == []
+
+
 def test_credentials_are_written_nowhere(
     s3_server: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
