@@ -34,7 +34,8 @@ def test_the_cheap_ones_print_their_tables() -> None:
     assert done.returncode == 0, done.stderr
     for expected in (
         "threads",
-        "audit and publish",
+        "publish protocol",
+        "one person through both rounds",
         "full mesh, autograd",
         "KB/person",
         "GFLOP/s",
