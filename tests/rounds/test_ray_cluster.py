@@ -81,15 +81,21 @@ def wait_for_server(address: str, head: "subprocess.Popen[bytes]") -> str:
 
 
 def submit(address: str, environment: dict[str, str], *command: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [str(BIN / "ray"), "job", "submit", f"--address={address}", *command],
-        cwd=ROOT,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=400,
-        check=False,
-    )
+    """Submit a job and wait for its end; the agent that takes jobs may come up later than the server that offers it."""
+    for _ in range(60):
+        done = subprocess.run(
+            [str(BIN / "ray"), "job", "submit", f"--address={address}", *command],
+            cwd=ROOT,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=400,
+            check=False,
+        )
+        if "No available agent to submit job" not in done.stderr:
+            return done
+        time.sleep(1)
+    raise AssertionError("no agent takes jobs")
 
 
 def test_rounds_run_as_jobs_with_and_without_a_shipped_working_dir(
