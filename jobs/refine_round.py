@@ -26,7 +26,7 @@ exit codes: 0 the round is published; 1 it is not, and the message says why; 2 a
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; returns its exit code."""
-    options = _parser().parse_args(arguments)
+    options = _parser().parse_intermixed_args(arguments)
     # Imported here, so that --help answers at once.
     from pipeline.config import ConfigError, load_config, valid_keys
     from pipeline.rounds.ray_environment import prepare_ray

@@ -27,7 +27,7 @@ message says why; 2 an option or override is wrong; 130 interrupted.
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; returns its exit code."""
-    options = _parser().parse_args(arguments)
+    options = _parser().parse_intermixed_args(arguments)
     # Imported here, so that --help answers at once.
     from pipeline.config import ConfigError
     from pipeline.rounds.ray_environment import prepare_ray
