@@ -10,7 +10,7 @@ import math
 import re
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
 if TYPE_CHECKING:
@@ -46,11 +46,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # Imported here, so that --help answers at once.
     import duckdb
 
+    from jobs.label_store import named_store
     from pipeline.config import ConfigError
     from pipeline.labels import LabelStoreError
 
     try:
-        _show(_open_store(overrides), options)
+        _show(named_store(overrides), options)
     except ConfigError as error:
         print(f"inspect_labels: {error}", file=sys.stderr)
         return 2
@@ -61,20 +62,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"inspect_labels: the query failed: {error}\nThe only table is the view `labels`.", file=sys.stderr)
         return 1
     return 0
-
-
-def _open_store(overrides: list[str]) -> "LabelStore":
-    from pipeline.config import StorageConfig, load_config
-    from pipeline.labels import LabelStore
-
-    @dataclass(frozen=True, kw_only=True)
-    class InspectConfig:
-        """What this command can be told besides its arguments."""
-
-        storage: StorageConfig = field(default_factory=StorageConfig)
-
-    storage = load_config(InspectConfig, overrides).storage
-    return LabelStore(storage.root, storage.catalog)
 
 
 def _show(store: "LabelStore", options: argparse.Namespace) -> None:

@@ -8,7 +8,6 @@ import logging
 import re
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
@@ -44,13 +43,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args([word for word in words if word not in overrides])
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     # Imported here, so that --help answers at once.
+    from jobs.label_store import named_store
     from pipeline.config import ConfigError
     from pipeline.labels import LabelStoreError
 
     try:
         if options.command == "import":
             return _import(options, overrides)
-        return options.run(_open_store(overrides), options)
+        return options.run(named_store(overrides), options)
     except ConfigError as error:
         print(f"manage_labels: {error}", file=sys.stderr)
         return 2
@@ -225,20 +225,6 @@ def _relocate(store: "LabelStore", options: argparse.Namespace) -> int:
 def _progress(what: str, done: int, total: int) -> None:
     if sys.stderr.isatty():
         print(f"\r{what}: {done} of {total}", end="\n" if done == total else "", file=sys.stderr, flush=True)
-
-
-def _open_store(overrides: list[str]) -> "LabelStore":
-    from pipeline.config import StorageConfig, load_config
-    from pipeline.labels import LabelStore
-
-    @dataclass(frozen=True, kw_only=True)
-    class ManageConfig:
-        """What this command can be told besides its arguments."""
-
-        storage: StorageConfig = field(default_factory=StorageConfig)
-
-    storage = load_config(ManageConfig, overrides).storage
-    return LabelStore(storage.root, storage.catalog)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -102,7 +102,7 @@ def _refine(round: int, config: "RoundConfig", force_publish: str | None) -> int
         )
     except (LabelStoreError, StagingError, ActorStartError, BodyFileError, CheckpointError, OSError) as error:
         return _fail(1, error)
-    store = open_store(config)
+    store = open_store(config.storage)
     Console(width=None if sys.stdout.isatty() else LOG_WIDTH).print(summary_table(store, result))
     if result.already_published:
         print(f"Round {round} was already published by this very run ({result.run_id}); nothing was changed.")
@@ -126,7 +126,7 @@ def chosen_predictor(round: int, config: "RoundConfig") -> "PredictorSource | No
         if choice not in {"auto", "none"}:
             raise ConfigError("Round 0 converts SMPL labels and predicts nothing: leave predict.checkpoint out.")
         return None
-    source = predicting_checkpoint(choice, open_store(config), round)
+    source = predicting_checkpoint(choice, open_store(config.storage), round)
     if source is None and choice == "auto":
         print(f"predictions: none, no network was trained on generation {round - 1}; fits start from its labels")
     elif source is not None:

@@ -109,7 +109,7 @@ def _show_status(refine: "RoundConfig") -> int:
     from pipeline.rounds.driver import open_store
     from trainer.closed_loop import read_state
 
-    state = read_state(open_store(refine).storage)
+    state = read_state(open_store(refine.storage).storage)
     if state is None:
         return _fail(1, f"No loop has run under {refine.storage.root}. Start one with --rounds N.")
     _print(state)

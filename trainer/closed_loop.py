@@ -113,7 +113,7 @@ def run_loop(
     min_improvement: a round k >= 1 that lowers none of mean, median and 95 % quantile of the kp2d error by this share
     ends the loop. Raises what `run_round` and `run_training` raise.
     """
-    store = open_store(refine)
+    store = open_store(refine.storage)
     log = LoopLog(store.storage, rounds, tell)
     published = [generation.round for generation in store.rounds()]
 

@@ -52,17 +52,17 @@ def ray_session(address: str | None, actors: int, packages: Sequence[str]) -> It
         ray.shutdown()
 
 
-def resolve_device(config: RoundConfig, address: str | None) -> Device:
+def resolve_device(asked: Device, key: str, address: str | None) -> Device:
     """`cpu` or `cuda`: what `auto` means here. Call it within the session when there is an address.
 
-    Raises ConfigError when fit.device=cuda is asked for and there is no GPU.
+    key: the setting that asked. Raises ConfigError when that is cuda and there is no GPU.
     """
     there = torch.cuda.is_available() if address is None else ray.cluster_resources().get("GPU", 0) > 0
-    if config.fit.device == "auto":
+    if asked == "auto":
         return "cuda" if there else "cpu"
-    if config.fit.device == "cuda" and not there:
-        raise ConfigError("fit.device=cuda, but no GPU is to be had. Set fit.device=cpu or auto.")
-    return config.fit.device
+    if asked == "cuda" and not there:
+        raise ConfigError(f"{key}=cuda, but no GPU is to be had. Set {key}=cpu or auto.")
+    return asked
 
 
 def place(actors: int, device: str) -> Placement:

@@ -12,7 +12,7 @@ from typing import Any
 import ray
 
 from pipeline.body import load_skel, load_smpl
-from pipeline.config import BodyConfig, ConfigError, to_yaml
+from pipeline.config import BodyConfig, ConfigError, StorageConfig, to_yaml
 from pipeline.labels import Generation, LabelStore, Lineage, StagedShard, Staging, read_labels
 from pipeline.labels.round_lock import RoundLock
 from pipeline.prediction import PredictorSource
@@ -56,7 +56,7 @@ def run_round(
     Raises ConfigError, LabelStoreError (AuditFailedError: nothing was published), StagingError or ActorStartError.
     """
     started = datetime.now(UTC)
-    store = open_store(config)
+    store = open_store(config.storage)
     if ray_address is None:
         plan = resolved_plan(round, config, store, None, predictor)
         return _run(plan, store, None, started, code_revision, force_publish)
@@ -65,10 +65,10 @@ def run_round(
         return _run(plan, store, ray_address, started, code_revision, force_publish)
 
 
-def open_store(config: RoundConfig) -> LabelStore:
-    """The label store that `config.storage` names. Raises ConfigError for an unusable root."""
+def open_store(storage: StorageConfig) -> LabelStore:
+    """The label store of these settings. Raises ConfigError for an unusable root."""
     try:
-        return LabelStore(config.storage.root, config.storage.catalog)
+        return LabelStore(storage.root, storage.catalog)
     except ValueError as error:
         raise ConfigError(str(error)) from error
 
@@ -77,7 +77,7 @@ def resolved_plan(
     round: int, config: RoundConfig, store: LabelStore, ray_address: str | None, predictor: PredictorSource | None
 ) -> RoundPlan:
     """The plan of a round with the device resolved. Raises as `plan_round`, and BodyFileError."""
-    device = resolve_device(config, ray_address)
+    device = resolve_device(config.fit.device, "fit.device", ray_address)
     body = config.body if config.body.source == "open" else replace(config.body, source=_absolute(config.body.source))
     resolved = replace(config, fit=replace(config.fit, device=device), body=body)
     return plan_round(round, resolved, store, _body_digest(body), predictor)

@@ -5,14 +5,14 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 import ray
-import torch
 
 from pipeline.body import load_skel
-from pipeline.config import ConfigError, to_yaml
+from pipeline.config import to_yaml
 from pipeline.labels import Generation, LabelStore, Storage
-from pipeline.rounds.cluster import ray_session, shipped_packages
+from pipeline.rounds.cluster import ray_session, resolve_device, shipped_packages
+from pipeline.rounds.driver import open_store
 from trainer.checkpoint import checkpoint_digest
-from trainer.checkpoint_choice import best_source
+from trainer.checkpoint_choice import absolute, best_source
 from trainer.data import index_generation
 from trainer.predictor import CheckpointSource
 from trainer.training.job import Outcome, TrainingJob
@@ -37,14 +37,15 @@ def run_training(
     Raises ConfigError, LabelStoreError (no such generation), CheckpointError, BodyFileError, TrainingFailedError.
     """
     started = _now()
-    store = _open_store(config)
-    job, init = _plan(round, config, store, code_revision)
-    known = read_record(store.storage, round, job.training_id)
+    store = open_store(config.storage)
+    plan = _plan(round, config, store)
+    known = read_record(store.storage, round, plan.training_id)
     if known is not None and known.status == "finished":
         return TrainingResult(record=known, already_trained=True)
-    record = _new_record(job, init, known.started if known is not None else started)
+    job = _job(plan, config, store, code_revision)
+    record = _new_record(job, plan.init, known.started if known is not None else started)
     with ray_session(ray_address, 0, shipped_packages(job)):
-        device = _device(config, ray_address)
+        device = resolve_device(config.run.device, "run.device", ray_address)
         placement = place_workers(config.run.workers, device)
         job_id = ray.get_runtime_context().get_job_id()
         record = replace(record, workers=placement.workers, ray_job_id=job_id)
@@ -55,17 +56,18 @@ def run_training(
     return TrainingResult(record=record, already_trained=False)
 
 
-def _open_store(config: TrainConfig) -> LabelStore:
-    try:
-        return LabelStore(config.storage.root, config.storage.catalog)
-    except ValueError as error:
-        raise ConfigError(str(error)) from error
-
-
-def _plan(
-    round: int, config: TrainConfig, store: LabelStore, code_revision: str
-) -> tuple[TrainingJob, CheckpointSource | None]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Plan:
     """What is trained on what, and from which weights; all of it decides the training id."""
+
+    round: int
+    training_id: str
+    snapshot_id: int
+    body_digest: str
+    init: CheckpointSource | None
+
+
+def _plan(round: int, config: TrainConfig, store: LabelStore) -> _Plan:
     generation = store.generation(round)
     init = _initial_checkpoint(config, store, generation)
     body_digest = load_skel(config.body.source, gender=config.body.gender).digest
@@ -78,18 +80,28 @@ def _plan(
         config_digest=config_digest(config),
         init_digest=hashlib.sha256(" ".join(digests).encode()).hexdigest() if digests else None,
     )
-    job = TrainingJob(
-        config=config,
-        storage=store.storage,
-        index=index_generation(store, round, config.data),
+    return _Plan(
         round=round,
         training_id=training_id,
         snapshot_id=generation.snapshot_id,
         body_digest=body_digest,
-        code_revision=code_revision,
-        init_uri=None if init is None else init.uri,
+        init=init,
     )
-    return job, init
+
+
+def _job(plan: _Plan, config: TrainConfig, store: LabelStore, code_revision: str) -> TrainingJob:
+    """Reads who is in the generation: a file per shard, so only for a run that is really trained."""
+    return TrainingJob(
+        config=config,
+        storage=store.storage,
+        index=index_generation(store, plan.round, config.data),
+        round=plan.round,
+        training_id=plan.training_id,
+        snapshot_id=plan.snapshot_id,
+        body_digest=plan.body_digest,
+        code_revision=code_revision,
+        init_uri=None if plan.init is None else plan.init.uri,
+    )
 
 
 def _initial_checkpoint(config: TrainConfig, store: LabelStore, generation: Generation) -> CheckpointSource | None:
@@ -98,7 +110,7 @@ def _initial_checkpoint(config: TrainConfig, store: LabelStore, generation: Gene
     if choice == "none":
         return None
     if choice != "auto":
-        return CheckpointSource(choice, checkpoint_digest(choice))
+        return CheckpointSource(absolute(choice), checkpoint_digest(choice))  # workers have folders of their own
     if generation.parent_snapshot_id is None:
         return None
     record = best_record(store.storage, generation.round - 1, generation.parent_snapshot_id)
@@ -107,16 +119,6 @@ def _initial_checkpoint(config: TrainConfig, store: LabelStore, generation: Gene
 
 def _backbone_digest(config: TrainConfig, init: CheckpointSource | None) -> str | None:
     return None if init is not None or config.network.backbone is None else checkpoint_digest(config.network.backbone)
-
-
-def _device(config: TrainConfig, ray_address: str | None) -> str:
-    """`cpu` or `cuda`: what `auto` means here. Raises ConfigError for a GPU that is not there."""
-    there = torch.cuda.is_available() if ray_address is None else ray.cluster_resources().get("GPU", 0) > 0
-    if config.run.device == "auto":
-        return "cuda" if there else "cpu"
-    if config.run.device == "cuda" and not there:
-        raise ConfigError("run.device=cuda, but no GPU is to be had. Set run.device=cpu or auto.")
-    return config.run.device
 
 
 def _new_record(job: TrainingJob, init: CheckpointSource | None, started: str) -> TrainingRecord:

@@ -6,11 +6,11 @@ from dataclasses import asdict, dataclass, field
 from typing import Literal
 
 from pipeline.config import BodyConfig, StorageConfig
+from pipeline.rounds.round_config import Device
 from trainer.data import TrainDataConfig
 from trainer.losses import LossConfig
 from trainer.prior import PriorConfig
 
-Device = Literal["auto", "cpu", "cuda"]
 BestBy = Literal["mpjpe_mm", "kp2d_error_px", "pa_mpjpe_mm"]
 
 
