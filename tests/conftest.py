@@ -46,3 +46,13 @@ def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
     """A real S3 server; the AWS_* variables that reach it are in os.environ until the session ends."""
     with running_s3_server(tmp_path_factory.mktemp("s3")) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def local_ray() -> Iterator[None]:
+    """Two CPUs, no dashboard; whatever Ray else runs on the machine is left alone."""
+    import ray
+
+    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, object_store_memory=128 * 2**20)
+    yield
+    ray.shutdown()

@@ -9,14 +9,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.rounds.conftest import local_ray
 from tests.rounds.test_refine_round import command
 from tests.trainer.data.made_generation import make_generation
 from tests.trainer.training.jobs import ALONE, small_config, small_job
 from trainer.training.ray_stage import TrainingPlacement, train_on_ray
 from trainer.training.worker import TrainingWorker
 
-__all__ = ["local_ray"]
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("local_ray")]
 
 
