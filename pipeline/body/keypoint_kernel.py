@@ -358,7 +358,8 @@ def _add_pair(p, keypoint, bone, mass, shape, pair_moments, world, position, pai
         g0, g1, g2 = world[b, c, 0], world[b, c, 1], world[b, c, 2]
         value = g0 * pairs[p, 0] + g1 * pairs[p, 1] + g2 * pairs[p, 2] + mass[p] * position[b, c]
         points[k, c] += value
-        for i in pair_moments[p]:
+        for n in range(pair_moments.shape[1]):  # an iterator over the row costs four times the whole pair
+            i = pair_moments[p, n]
             if i < 0:
                 break
             moments[i, c] += value

@@ -6,6 +6,7 @@ the objective's value comes from. Who that is depends on nobody else, and the st
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -19,48 +20,56 @@ from schemas.skel import N_UNLIMITED
 Stages = tuple[Stage, ...]
 Solve = Callable[[ImageObjective, Tensor, Stages], Estimate]
 """(terms of A people, start x (A, 59), stages) -> their minima."""
-_Restart = Callable[[ImageObjective, Tensor, Tensor], Tensor]
-"""(terms of A people, first start, lowest minimum so far) -> another start."""
 
-_PERTURBATIONS, _PERTURBED_BY = 2, 0.2  # rad, standard deviations of shape; a tenth of it, m, for the camera
+_PERTURBED_BY = 0.2  # rad, standard deviation, also of shape; a tenth of it, m, for the camera
+
+
+class Passes(NamedTuple):
+    """fine: from a start. coarse: for keypoints that weigh less. search: near enough to a minimum to compare it. last:
+    from there on.
+    """
+
+    fine: Stages
+    coarse: Stages
+    search: Stages
+    last: Stages
 
 
 def lowest(
-    terms: ImageObjective,
-    start: Float[Tensor, "B 59"],
-    found: Estimate,
-    solve: Solve,
-    coarse: Stages,
-    fine: Stages,
-    above: float,
+    terms: ImageObjective, start: Float[Tensor, "B 59"], solve: Solve, passes: Passes, above: float
 ) -> Estimate:
-    """The lower of `found` and what further starts give those who are more than `above` over the least value.
+    """The minimum from `start`, or a lower one for those whose minimum is more than `above` over the least value.
 
-    The first two starts are fitted coarsely to keypoints that weigh less: the priors are convex, so fewer minima are
-    left. The others are the first start, moved. iterations: the evaluations of all fine passes together.
+    Two further starts are fitted coarsely to keypoints that weigh less: the priors are convex, so fewer minima are
+    left. The third is the first start, moved. Most of a fit's evaluations go into its last digits, which only a start
+    that is lower than the first gets. iterations: the evaluations of all but the coarse passes together.
     """
 
     def tempered(share: float, terms: ImageObjective, x: Tensor) -> Tensor:
-        return solve(replace(terms, weight=share * terms.weight), x, coarse).x
+        return solve(replace(terms, weight=share * terms.weight), x, passes.coarse).x
 
-    restarts: list[_Restart] = [
-        lambda terms, first, lowest: tempered(0.1, terms, lowest),
-        lambda terms, first, lowest: tempered(0.01, terms, first),
-        *(lambda terms, first, lowest, by=by: first + by for by in _perturbations(start)),
-    ]
-    least = _least_angle_prior(terms)
+    restarts: tuple[Callable[[ImageObjective, Tensor], Tensor], ...] = (
+        lambda terms, first: tempered(0.1, terms, first),
+        lambda terms, first: tempered(0.01, terms, first),
+        lambda terms, first: first + _perturbation(first),
+    )
+    first, least = solve(terms, start, passes.fine), _least_angle_prior(terms)
+    found = first
     for restart in restarts:
         rows = torch.nonzero(found.cost > least + above).squeeze(1)
         theirs, before = terms.of(rows), found.rows(rows)
-        again = solve(theirs, restart(theirs, start[rows], before.x), fine)
+        again = solve(theirs, restart(theirs, start[rows]), passes.search)
         better = again.where(again.cost < before.cost, before)
         found = found.replaced(rows, replace(better, iterations=before.iterations + again.iterations))
-    return found
+    rows = torch.nonzero(found.cost < first.cost).squeeze(1)
+    before = found.rows(rows)
+    last = solve(terms.of(rows), before.x, passes.last)
+    return found.replaced(rows, replace(last, iterations=before.iterations + last.iterations))
 
 
-def _perturbations(like: Tensor) -> Tensor:
-    normal = torch.randn(_PERTURBATIONS, like.shape[1], generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    normal[:, CAM:] *= 0.1
+def _perturbation(like: Tensor) -> Tensor:
+    normal = torch.randn(like.shape[1], generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    normal[CAM:] *= 0.1
     return _PERTURBED_BY * normal.to(like)
 
 

@@ -222,9 +222,11 @@ class Skelify:
         """One start is enough for the robust objective: its annealing leaves next to nothing to win."""
         if self.config.objective == "robust":
             return self._anneal(terms, start, self._kernel_scales())
-        coarse, fine = (self._coarse(KERNEL_SCALE),), (self._fine(KERNEL_SCALE),)
-        found = self._solve(terms, start, fine)
-        return restarts.lowest(terms, start, found, self._solve, coarse, fine, self.config.restart_above)
+        fine = self._fine(KERNEL_SCALE)
+        search = replace(fine, stop=replace(fine.stop, relative_tolerance=1e-3))
+        last = replace(fine, stop=replace(fine.stop, initial_damping=1e-5))  # it starts near its end
+        passes = restarts.Passes((fine,), (self._coarse(KERNEL_SCALE),), (search,), (last,))
+        return restarts.lowest(terms, start, self._solve, passes, self.config.restart_above)
 
     def _anneal(self, terms: ImageObjective, start: Tensor, scales: tuple[float, ...]) -> Estimate:
         """Graduated non-convexity: a wide kernel first, so that far keypoints pull until the body is near them."""

@@ -16,7 +16,7 @@ ranks or loader processes:
 from trainer.data.augmentation import AugmentConfig
 from trainer.data.batch import TrainBatch
 from trainer.data.config import TrainDataConfig
-from trainer.data.epoch_plan import NobodyToTrainOnError
+from trainer.data.epoch_plan import NobodyToTrainOnError, batches_per_epoch
 from trainer.data.join import JoinCounts, PlannedRows, total
 from trainer.data.label_index import LabelIndex, index_generation
 from trainer.data.sample import plain_patches
@@ -34,6 +34,7 @@ __all__ = [
     "TooManyLostError",
     "TrainBatch",
     "TrainDataConfig",
+    "batches_per_epoch",
     "index_generation",
     "open_epoch",
     "open_validation",

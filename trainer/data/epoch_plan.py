@@ -68,7 +68,7 @@ def plan_epoch(config: TrainDataConfig, index: LabelIndex, epoch: int) -> EpochP
     """
     of_dataset = _shards_by_dataset(index)
     sizes = {name: sum(len(index.training.of_shard(s)) for s in shards) for name, shards in of_dataset.items()}
-    batches = -(-sum(sizes.values()) // config.global_batch)
+    batches = batches_per_epoch(config, index)
     if not batches:
         raise NobodyToTrainOnError(
             f"none of the {index.rows} label rows can be trained on: {len(index.held_out)} are held out, "
@@ -84,6 +84,11 @@ def plan_epoch(config: TrainDataConfig, index: LabelIndex, epoch: int) -> EpochP
     parts = zip(*(np.split(a, cut) for a in (merged.person, merged.run, merged.first)), strict=True)
     lanes = tuple(_lane(index, config, epoch, i, _Sequence(*part)) for i, part in enumerate(parts))
     return EpochPlan(batches=batches, lanes=lanes, drawn=drawn, not_drawn=len(index.training) - drawn)
+
+
+def batches_per_epoch(config: TrainDataConfig, index: LabelIndex) -> int:
+    """As many as hold every person once; the same in every epoch."""
+    return -(-len(index.training) // config.global_batch)
 
 
 def _shards_by_dataset(index: LabelIndex) -> dict[str, list[int]]:

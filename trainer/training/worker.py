@@ -15,7 +15,7 @@ from torch.nn.parallel import DistributedDataParallel
 from pipeline.body import load_skel
 from pipeline.config import to_yaml
 from trainer.checkpoint import CheckpointInfo, save_checkpoint
-from trainer.data import JoinCounts, TrainBatch, open_epoch, open_validation
+from trainer.data import JoinCounts, TrainBatch, batches_per_epoch, open_epoch, open_validation
 from trainer.losses import loss_terms, pose_keypoints
 from trainer.network.crop_input import normalise
 from trainer.network.hsmr import Hsmr, HsmrOutput
@@ -156,12 +156,10 @@ class TrainingWorker:
     def _tell(self, validation: Mapping[str, float] | None = None) -> None:
         if self.place.rank:
             return
-        schedule, batch = self.job.config.schedule, self.job.config.data.global_batch
-        planned = min(schedule.max_steps, schedule.epochs * max(1, len(self.job.index.training) // batch))
-        loss = self.losses[-1] if self.losses else None
-        self._report(
-            Progress(step=self.step, steps=planned, people=self.step * batch, loss=loss, validation=validation)
-        )
+        schedule, data = self.job.config.schedule, self.job.config.data
+        planned = min(schedule.max_steps, schedule.epochs * batches_per_epoch(data, self.job.index))
+        people, loss = self.step * data.global_batch, self.losses[-1] if self.losses else None
+        self._report(Progress(step=self.step, steps=planned, people=people, loss=loss, validation=validation))
 
     def _ended(self) -> str | None:
         """Why training is over, or None. The same on all ranks."""
