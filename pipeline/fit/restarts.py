@@ -35,9 +35,7 @@ class Passes(NamedTuple):
     last: Stages
 
 
-def lowest(
-    terms: ImageObjective, start: Float[Tensor, "B 59"], solve: Solve, passes: Passes, above: float
-) -> Estimate:
+def lowest(terms: ImageObjective, start: Float[Tensor, "B 59"], solve: Solve, passes: Passes, above: float) -> Estimate:
     """The minimum from `start`, or a lower one for those whose minimum is more than `above` over the least value.
 
     Two further starts are fitted coarsely to keypoints that weigh less: the priors are convex, so fewer minima are
