@@ -1,10 +1,12 @@
 """SQL over published labels: DuckDB with a view `labels` over the planned files; a glob would see staged ones."""
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
+
+import pyarrow.dataset
 
 from pipeline.labels.errors import NoSuchGenerationError
 from pipeline.labels.training_metrics import metrics_files
+from pipeline.s3 import s3_scanner
 
 if TYPE_CHECKING:
     import duckdb
@@ -26,18 +28,24 @@ def connect(store: "LabelStore", round: int | None = None) -> "duckdb.DuckDBPyCo
         raise NoSuchGenerationError(store.nothing_published())
     plans = {k: list(store.files(k).values()) for k in rounds}
     connection = duckdb.connect()
-    if not store.storage.is_local:
-        # DuckDB's own S3 reader is an extension fetched from the network; s3fs is here and knows the AWS chain.
-        connection.register_filesystem(store.storage.filesystem())
-    _create_view(connection, plans)
-    if curves := metrics_files(store.storage):
-        connection.read_parquet(curves).create_view("training")
-    return connection
-
-
-def _create_view(connection: "duckdb.DuckDBPyConnection", plans: Mapping[int, list[str]]) -> None:
+    view = _view_of_files if store.storage.is_local else _view_of_objects
     for k, files in plans.items():
-        connection.read_parquet(files, hive_partitioning=False).create_view(f"labels_of_round_{k}")
+        view(connection, f"labels_of_round_{k}", files)
     # By name: a later round may have more columns. The round as a constant lets a filter on it skip whole rounds.
     parts = (f"SELECT * REPLACE ({k}::INTEGER AS round) FROM labels_of_round_{k}" for k in plans)
     connection.execute(f"CREATE VIEW labels AS {' UNION ALL BY NAME '.join(parts)}")
+    if curves := metrics_files(store.storage):
+        view(connection, "training", curves)
+    return connection
+
+
+def _view_of_files(connection: "duckdb.DuckDBPyConnection", name: str, files: list[str]) -> None:
+    connection.read_parquet(files, hive_partitioning=False).create_view(name)
+
+
+def _view_of_objects(connection: "duckdb.DuckDBPyConnection", name: str, urls: list[str]) -> None:
+    """DuckDB's own S3 reader is an extension fetched from the network; Arrow's is here, and five times s3fs's speed."""
+    paths = [url.removeprefix("s3://") for url in urls]
+    options = pyarrow.dataset.ParquetFragmentScanOptions(pre_buffer=True)
+    format = pyarrow.dataset.ParquetFileFormat(default_fragment_scan_options=options)
+    connection.register(name, pyarrow.dataset.dataset(paths, filesystem=s3_scanner(), format=format))
