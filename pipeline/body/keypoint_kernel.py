@@ -9,12 +9,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from math import pi
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.body import kinematics
 from pipeline.body.representation import Q_OF_JOINT
+from pipeline.compiled import compiled
 from schemas.skel import N_BETAS, N_JOINTS, N_Q, PARENTS
 
 _CHILD = np.array(kinematics.child_table(), dtype=np.int64)
@@ -57,12 +57,12 @@ class KernelTables:
     sum_joint: Index
 
 
-@numba.njit(cache=True)
+@compiled()
 def _sinc(x):
     return 1 - x * x / 6 * (1 - x * x / 20 * (1 - x * x / 42)) if abs(x) < 1e-2 else np.sin(x) / x
 
 
-@numba.njit(cache=True)
+@compiled()
 def _sinc_slope(x):
     if abs(x) < 0.1:
         y = x * x
@@ -70,14 +70,14 @@ def _sinc_slope(x):
     return (np.cos(x) - np.sin(x) / x) / x
 
 
-@numba.njit(cache=True)
+@compiled()
 def _matmul(a, b, out):
     for i in range(3):
         for j in range(3):
             out[i, j] = a[i, 0] * b[0, j] + a[i, 1] * b[1, j] + a[i, 2] * b[2, j]
 
 
-@numba.njit(cache=True)
+@compiled()
 def _axis_rotation(axis, angle, out):
     s, h = np.sin(angle), np.sin(angle / 2)
     c = 2 * h * h
@@ -90,7 +90,7 @@ def _axis_rotation(axis, angle, out):
     out[1, 2], out[2, 1] = c * y * z - s * x, c * y * z + s * x
 
 
-@numba.njit(cache=True)
+@compiled()
 def _arc_and_spin(u, t, dt, bone, apose, turned, frame, spin, work):
     """frame = N L A^T and the spin of N by the betas, N the shortest arc from u to the target t."""
     if not turned:
@@ -121,14 +121,14 @@ def _arc_and_spin(u, t, dt, bone, apose, turned, frame, spin, work):
         spin[2, m] = u[0] * e1 - u[1] * e0 + d * (u[2] * ve - ue * w2)
 
 
-@numba.njit(cache=True)
+@compiled()
 def _matmul_transposed(a, b, out):
     for i in range(3):
         for j in range(3):
             out[i, j] = a[i, 0] * b[j, 0] + a[i, 1] * b[j, 1] + a[i, 2] * b[j, 2]
 
 
-@numba.njit(cache=True)
+@compiled()
 def _spine(b, x, length, d_length, trans, by_dof, by_beta):
     cos_b, cos_x = np.sin(b / 2) * _sinc(b / 2), np.sin(x / 2) * _sinc(x / 2)
     arc0, arc1, arc2 = -cos_b, (_sinc(b) - 1) + (_sinc(x) - 1), -cos_x
@@ -144,7 +144,7 @@ def _spine(b, x, length, d_length, trans, by_dof, by_beta):
         by_beta[2, m] += arc2 * d_length[m]
 
 
-@numba.njit(cache=True)
+@compiled()
 def _scapula(abduction, elevation, side, width, height, d_width, d_height, trans, by_dof, by_beta):
     a, e = side * abduction, side * elevation - pi / 4
     w0, w2 = -side * (np.cos(e) * np.cos(a) - _COS0) / 4, np.sin(a) / 4
@@ -160,7 +160,7 @@ def _scapula(abduction, elevation, side, width, height, d_width, d_height, trans
         by_beta[2, m] += w2 * d_width[m]
 
 
-@numba.njit(cache=True)
+@compiled()
 def _distance_slope(joints, joint_dirs, i, k, slope):
     x, y, z = joints[i, 0] - joints[k, 0], joints[i, 1] - joints[k, 1], joints[i, 2] - joints[k, 2]
     n = np.sqrt(x * x + y * y + z * z)
@@ -173,7 +173,7 @@ def _distance_slope(joints, joint_dirs, i, k, slope):
     return n
 
 
-@numba.njit(cache=True)
+@compiled()
 def _kinematics(q, betas, t, s):
     """Fill the scratch `s` of one person: rest pose, joint motion, world transforms and their derivatives."""
     (joints, rel, d_rel, frames, spin, rotations, axes_local, trans, trans_dof, trans_beta, world, position) = s[:12]
@@ -230,7 +230,7 @@ def _kinematics(q, betas, t, s):
         _shape_to_world(j, rotations, world, spin, spin_world, trans_beta, shift_beta)
 
 
-@numba.njit(cache=True)
+@compiled()
 def _joint_motion(j, q, frame, dof_axes, rotation, axes_local, work):
     """R = M Rp M^T and the spin axes of the dofs in the parent's frame."""
     n, d = _N_DOFS[j], _FIRST_DOF[j]
@@ -251,7 +251,7 @@ def _joint_motion(j, q, frame, dof_axes, rotation, axes_local, work):
     _matmul_transposed(product, frame, rotation)
 
 
-@numba.njit(cache=True)
+@compiled()
 def _to_world(j, rotations, trans, world, position, axes_local, axes, trans_dof, shifts):
     p, n = _PARENT[j], _N_DOFS[j]
     if p < 0:
@@ -270,7 +270,7 @@ def _to_world(j, rotations, trans, world, position, axes_local, axes, trans_dof,
             shifts[j, i, c] = g0 * trans_dof[j, 0, i] + g1 * trans_dof[j, 1, i] + g2 * trans_dof[j, 2, i]
 
 
-@numba.njit(cache=True)
+@compiled()
 def _shape_to_world(j, rotations, world, spin, spin_world, trans_beta, shift_beta):
     """spin_j - R_j spin_j (left in `spin`) and the joint's shape displacement, turned to the world by the parent."""
     p, r = _PARENT[j], rotations[j]
@@ -289,7 +289,7 @@ def _shape_to_world(j, rotations, world, spin, spin_world, trans_beta, shift_bet
                 shift_beta[j, c, m] = g0 * trans_beta[j, 0, m] + g1 * trans_beta[j, 1, m] + g2 * trans_beta[j, 2, m]
 
 
-@numba.njit(cache=True)
+@compiled()
 def _turning(axis, rotation, out):
     """[axis]x rotation, flattened: the change of the rotation matrix per unit of spin."""
     a0, a1, a2 = axis[0], axis[1], axis[2]
@@ -298,7 +298,7 @@ def _turning(axis, rotation, out):
         out[c], out[3 + c], out[6 + c] = a1 * r2 - a2 * r1, a2 * r0 - a0 * r2, a0 * r1 - a1 * r0
 
 
-@numba.njit(cache=True)
+@compiled()
 def _person(q, betas, t, s, points, by_q, by_betas):
     _kinematics(q, betas, t, s)
     rotations, axes_local, world, position = s[5], s[6], s[10], s[11]
@@ -335,7 +335,7 @@ def _person(q, betas, t, s, points, by_q, by_betas):
         _add_corrective(sum_keypoint[i], sum_joint[i], sums[i], turn_dof, turn_beta, by_q, by_betas)
 
 
-@numba.njit(cache=True)
+@compiled()
 def _add_block(coefficient, rotation, bone, pair, total):
     """One pose corrective: its displacement to the pair, its slope (turned to the world) to the keypoint's sum."""
     for c in range(3):
@@ -351,7 +351,7 @@ def _add_block(coefficient, rotation, bone, pair, total):
             )
 
 
-@numba.njit(cache=True)
+@compiled()
 def _add_pair(p, keypoint, bone, mass, shape, pair_moments, world, position, pairs, points, by_betas, moments):
     k, b = keypoint[p], bone[p]
     for c in range(3):
@@ -367,7 +367,7 @@ def _add_pair(p, keypoint, bone, mass, shape, pair_moments, world, position, pai
             by_betas[k, c, m] += g0 * shape[p, 0, m] + g1 * shape[p, 1, m] + g2 * shape[p, 2, m]
 
 
-@numba.njit(cache=True)
+@compiled()
 def _add_moment(k, j, mass, moment, position, axes, shifts, spin_world, shift_beta, by_q, by_betas):
     """Everything of keypoint k that moves with joint j turns about the joint and is carried along."""
     x, y, z = moment[0] - mass * position[j, 0], moment[1] - mass * position[j, 1], moment[2] - mass * position[j, 2]
@@ -384,7 +384,7 @@ def _add_moment(k, j, mass, moment, position, axes, shifts, spin_world, shift_be
         by_betas[k, 2, m] += a0 * y - a1 * x + mass * shift_beta[j, 2, m]
 
 
-@numba.njit(cache=True)
+@compiled()
 def _add_corrective(k, j, total, turn_dof, turn_beta, by_q, by_betas):
     d = _FIRST_DOF[j]
     for c in range(3):
@@ -400,7 +400,7 @@ def _add_corrective(k, j, total, turn_dof, turn_beta, by_q, by_betas):
             by_betas[k, c, m] += value
 
 
-@numba.njit(cache=True)
+@compiled()
 def _scratch(n_pairs, n_moments, n_sums, like):
     j, z = N_JOINTS, like.dtype
     return (
@@ -414,7 +414,7 @@ def _scratch(n_pairs, n_moments, n_sums, like):
     )  # fmt: skip
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def _people(first, last, q, betas, t, points, by_q, by_betas):
     s = _scratch(len(t[8]), len(t[14]), len(t[20]), q)
     for i in range(first, last):

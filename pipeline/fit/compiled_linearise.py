@@ -1,19 +1,19 @@
 """Cost, gradient and normal matrix of many people in one compiled loop, for solvers that couple them."""
 
-import numba
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from pipeline.body.keypoint_kernel import KernelTables, _scratch, in_chunks
+from pipeline.compiled import compiled
 from pipeline.fit.compiled_pelvis import pelvis_matrix
 from pipeline.fit.compiled_terms import N_UNKNOWNS, Targets, linearise, workspace
 from pipeline.fit.orientation import PelvisOrientation
 from pipeline.levenberg_marquardt import Linearised
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def _people(first, last, x, kernel, scale, people, common, frame, tables, cost, gradient, normal):
     position, weight, unit, points_3d, weight_3d, anchor, precision = people
     s = _scratch(len(tables[8]), len(tables[14]), len(tables[20]), x)

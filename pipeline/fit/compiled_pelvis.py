@@ -1,10 +1,11 @@
 """The pelvis in compiled form: world rotation, spin vectors, and back to its three q (see `PelvisOrientation`)."""
 
-import numba
 import numpy as np
 
+from pipeline.compiled import compiled
 
-@numba.njit(cache=True)
+
+@compiled()
 def rodrigues(x, y, z, out):
     angle = np.sqrt(x * x + y * y + z * z)
     half = angle / 2
@@ -17,7 +18,7 @@ def rodrigues(x, y, z, out):
     out[1, 2], out[2, 1] = c * y * z - s * x, c * y * z + s * x
 
 
-@numba.njit(cache=True)
+@compiled()
 def product(a, b):
     out = np.empty((3, 3), a.dtype)
     for i in range(3):
@@ -26,7 +27,7 @@ def product(a, b):
     return out
 
 
-@numba.njit(cache=True)
+@compiled()
 def pelvis_matrix(q, frame):
     """M Ry(q2) Rx(q1) Rz(q0) M^T: the pelvis dofs turn about +z, +x, +y."""
     turn = np.empty((3, 3, 3), frame.dtype)
@@ -36,7 +37,7 @@ def pelvis_matrix(q, frame):
     return product(product(frame, product(product(turn[0], turn[1]), turn[2])), frame.T)
 
 
-@numba.njit(cache=True)
+@compiled()
 def pelvis_q(matrix, frame, q):
     r = product(product(frame.T, matrix), frame)
     cosine = np.sqrt(r[1, 1] ** 2 + r[1, 0] ** 2)
@@ -47,7 +48,7 @@ def pelvis_q(matrix, frame, q):
         q[2], q[0] = np.arctan2(r[0, 2], r[2, 2]), np.arctan2(r[1, 0], r[1, 1])
 
 
-@numba.njit(cache=True)
+@compiled()
 def spin_between(to, start, out):
     """Spin vector of to @ start^T, |.| <= pi, from the largest quaternion component."""
     m = product(to, start.T)

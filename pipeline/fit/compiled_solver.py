@@ -7,13 +7,13 @@ in the first-level cache, one Cholesky factorisation. Between iterations a perso
 
 from dataclasses import dataclass
 
-import numba
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from pipeline.body.keypoint_kernel import KernelTables, _scratch, in_chunks
+from pipeline.compiled import compiled
 from pipeline.fit.compiled_pelvis import pelvis_matrix, pelvis_q, product, rodrigues
 from pipeline.fit.compiled_terms import N_UNKNOWNS, Targets, linearise, workspace
 from pipeline.fit.orientation import PelvisOrientation
@@ -32,7 +32,7 @@ class Stage:
     stop: LmConfig
 
 
-@numba.njit(cache=True)
+@compiled()
 def _factorise(a):
     """Upper Cholesky factor of the upper triangle of a, in place, by rows; False where a is not positive."""
     for k in range(_N):
@@ -50,7 +50,7 @@ def _factorise(a):
     return True
 
 
-@numba.njit(cache=True)
+@compiled()
 def _solve(factor, b):
     for i in range(_N):
         b[i] /= factor[i, i]
@@ -63,7 +63,7 @@ def _solve(factor, b):
         b[i] = total / factor[i, i]
 
 
-@numba.njit(cache=True)
+@compiled()
 def _damped_step(gradient, normal, x, low, high, damping, factor, step):
     """Step inside the bounds and the drop in cost it predicts; 0 where the matrix is not positive."""
     fixed, fixed_step = np.empty(_N, np.bool_), np.zeros(_N, x.dtype)
@@ -89,7 +89,7 @@ def _damped_step(gradient, normal, x, low, high, damping, factor, step):
     return predicted
 
 
-@numba.njit(cache=True)
+@compiled()
 def _free_step(gradient, normal, damping, fixed, fixed_step, factor, step):
     """The damped Gauss-Newton step of the free unknowns when the fixed ones move by fixed_step; False: not positive."""
     largest = 0.0
@@ -113,7 +113,7 @@ def _free_step(gradient, normal, damping, fixed, fixed_step, factor, step):
     return True
 
 
-@numba.njit(cache=True)
+@compiled()
 def _move(x, step, frame, low, high, out):
     turn = np.empty((3, 3), x.dtype)
     rodrigues(step[0], step[1], step[2], turn)
@@ -122,7 +122,7 @@ def _move(x, step, frame, low, high, out):
     pelvis_q(product(turn, pelvis_matrix(x, frame)), frame, out)
 
 
-@numba.njit(cache=True)
+@compiled()
 def _minimise(x, kernel, scale, person, common, stop, frame, low, high, tables, s, w, state):
     """Levenberg-Marquardt of one person from x, in place; returns (cost, evaluations)."""
     gradient, normal, gradient_there, normal_there, factor, step, trial = state
@@ -151,7 +151,7 @@ def _minimise(x, kernel, scale, person, common, stop, frame, low, high, tables, 
     return cost, evaluations
 
 
-@numba.njit(cache=True)
+@compiled()
 def _covariance(normal, factor, variance, spin):
     """Variance of q (46,) and covariance of the spin (3, 3) from the inverse; infinite where there is none."""
     factor[:] = normal
@@ -167,7 +167,7 @@ def _covariance(normal, factor, variance, spin):
             spin[i, j] = (factor[i, k:] * factor[j, k:]).sum()
 
 
-@numba.njit(cache=True)
+@compiled()
 def _invert(factor):
     """Inverse of an upper triangular matrix, in place, from the last row up."""
     row = np.empty(_N, factor.dtype)
@@ -184,7 +184,7 @@ def _invert(factor):
             factor[i, j] = row[j] / pivot
 
 
-@numba.njit(cache=True)
+@compiled()
 def _state(z):
     return (
         np.zeros(_N, z), np.zeros((_N, _N), z), np.zeros(_N, z), np.zeros((_N, _N), z), np.zeros((_N, _N), z),
@@ -192,7 +192,7 @@ def _state(z):
     )  # fmt: skip
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def _people(first, last, x, kernel, people, common, stages, frame, low, high, tables, cost, variance, spin, spent):
     position, weight, unit, points_3d, weight_3d, anchor, precision = people
     s = _scratch(len(tables[8]), len(tables[14]), len(tables[20]), x)

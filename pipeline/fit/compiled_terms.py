@@ -8,10 +8,10 @@ the published pull into the joints' ranges. A term without data costs nothing. `
 from dataclasses import dataclass
 from enum import IntEnum
 
-import numba
 import numpy as np
 
 from pipeline.body.keypoint_kernel import Array, _person
+from pipeline.compiled import compiled
 from pipeline.fit.compiled_pelvis import pelvis_matrix, spin_between
 from schemas.skel import N_BETAS, N_Q
 
@@ -57,7 +57,7 @@ class Targets:
     joint_limits: Array
 
 
-@numba.njit(cache=True)
+@compiled()
 def _image_rows(points, by_q, by_betas, pivot, x, rows, residual, target, weight):
     """Residuals (K, 2) and rows (2 K, 59) of the projected points in (spin, q[3:], betas, tx, ty, log tz)."""
     focal = 5000.0 / 256.0
@@ -80,7 +80,7 @@ def _image_rows(points, by_q, by_betas, pivot, x, rows, residual, target, weight
             row[_CAM + a], row[_CAM + 2] = s, dz * depth0
 
 
-@numba.njit(cache=True)
+@compiled()
 def _spin_entries(row, a, s, dz, point, pivot):
     """(s e_a + dz e_z) . (e_i x arm) for the three spins."""
     x, y, z = point[0] - pivot[0], point[1] - pivot[1], point[2] - pivot[2]
@@ -90,7 +90,7 @@ def _spin_entries(row, a, s, dz, point, pivot):
         row[0], row[1], row[2] = -s * z + dz * y, -dz * x, s * x
 
 
-@numba.njit(cache=True)
+@compiled()
 def _space_rows(points, by_q, by_betas, pivot, x, rows, residual, target):
     """Residuals (K, 3) and rows (3 K, 59) of the points in (spin, q[3:], betas, trans)."""
     for k in range(len(points)):
@@ -106,7 +106,7 @@ def _space_rows(points, by_q, by_betas, pivot, x, rows, residual, target):
             row[_CAM + a] = 1.0
 
 
-@numba.njit(cache=True)
+@compiled()
 def _spin_rows(point, pivot, rows):
     """e_i x (point - pivot) for the three spins."""
     x, y, z = point[0] - pivot[0], point[1] - pivot[1], point[2] - pivot[2]
@@ -115,7 +115,7 @@ def _spin_rows(point, pivot, rows):
     rows[2, 0], rows[2, 1], rows[2, 2] = y, -x, 0.0
 
 
-@numba.njit(cache=True)
+@compiled()
 def _add_points(kernel, rows, residual, weight, scale, gradient, normal):
     """Cost of the points; gradient and the upper triangle of the normal matrix are added up."""
     cost, squares = 0.0, scale * scale
@@ -140,7 +140,7 @@ def _add_points(kernel, rows, residual, weight, scale, gradient, normal):
     return cost
 
 
-@numba.njit(cache=True)
+@compiled()
 def _add_two_rows(r0, r1, pull0, pull1, residual, gradient, normal):
     for i in range(_N):
         if r0[i] == 0 and r1[i] == 0:
@@ -152,7 +152,7 @@ def _add_two_rows(r0, r1, pull0, pull1, residual, gradient, normal):
             line[j] += a * r0[j] + b * r1[j]
 
 
-@numba.njit(cache=True)
+@compiled()
 def _add_three_rows(rows, pull0, pull1, pull2, residual, gradient, normal):
     r0, r1, r2 = rows[0], rows[1], rows[2]
     for i in range(_N):
@@ -165,7 +165,7 @@ def _add_three_rows(rows, pull0, pull1, pull2, residual, gradient, normal):
             line[j] += a * r0[j] + b * r1[j] + c * r2[j]
 
 
-@numba.njit(cache=True)
+@compiled()
 def _add_points_3d(points, by_q, by_betas, target, weight, kernel, rows, residual, gradient, normal):
     """Geman-McClure of the distances in standard deviations, every point relative to the pelvis keypoint."""
     cost, squares = 0.0, kernel * kernel
@@ -190,7 +190,7 @@ def _add_points_3d(points, by_q, by_betas, target, weight, kernel, rows, residua
     return cost
 
 
-@numba.njit(cache=True)
+@compiled()
 def _add_range_pull(q, pull, limits, gradient, normal):
     """The published angle prior: not a barrier, a pull to the middle of each range."""
     cost = 0.0
@@ -202,7 +202,7 @@ def _add_range_pull(q, pull, limits, gradient, normal):
     return cost
 
 
-@numba.njit(cache=True)
+@compiled()
 def _add_hold(x, anchor, precision, frame, anchor_matrix, spin, gradient, normal):
     cost = 0.0
     spin_between(pelvis_matrix(x, frame), anchor_matrix, spin)
@@ -214,7 +214,7 @@ def _add_hold(x, anchor, precision, frame, anchor_matrix, spin, gradient, normal
     return cost
 
 
-@numba.njit(cache=True)
+@compiled()
 def linearise(x, kernel, scale, person, common, frame, tables, s, w, gradient, normal):
     """Cost of one person at x; gradient (59,) and the upper triangle of normal (59, 59) are overwritten.
 
@@ -241,7 +241,7 @@ def linearise(x, kernel, scale, person, common, frame, tables, s, w, gradient, n
     return cost + _add_hold(x, anchor, precision, frame, anchor_matrix, spin, gradient, normal)
 
 
-@numba.njit(cache=True)
+@compiled()
 def workspace(n_points, width, z):
     """Scratch of `linearise` for points of 2 or 3 coordinates."""
     return (

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from pipeline.camera import FOCAL
+from pipeline.compiled import compiled
 
 FloatArray = NDArray[np.floating]
 UInt8Array = NDArray[np.uint8]
@@ -186,7 +186,7 @@ def _window(vertices: FloatArray, camera: PinholeCamera) -> tuple[int, int, int,
     return int(low[0]), int(low[1]), int(high[0]), int(high[1])
 
 
-@njit(cache=True)
+@compiled()
 def _rasterize(corners, corner_rgb, focal, center_x, center_y, near, inverse_z, samples):  # type: ignore[no-untyped-def]
     """Draw triangles (F, 3, 3) into the sample buffers: 1/z where nearest, and the colour there."""
     polygon = np.empty((4, 6))
@@ -196,7 +196,7 @@ def _rasterize(corners, corner_rgb, focal, center_x, center_y, near, inverse_z, 
             _fill(polygon, k, focal, center_x, center_y, inverse_z, samples)
 
 
-@njit(cache=True)
+@compiled()
 def _clip_near(corners, rgb, near, polygon):  # type: ignore[no-untyped-def]
     """Sutherland-Hodgman against z = near: writes the kept polygon (x, y, z, r, g, b), returns its corner count."""
     n = 0
@@ -218,7 +218,7 @@ def _clip_near(corners, rgb, near, polygon):  # type: ignore[no-untyped-def]
     return n
 
 
-@njit(cache=True)
+@compiled()
 def _fill(polygon, k, focal, center_x, center_y, inverse_z, samples):  # type: ignore[no-untyped-def]
     """Fill the triangle (0, k, k + 1) of the polygon; perspective-correct colours."""
     # Sample (i, j) lies at pixel coordinate (i + 0.5) / SUBSAMPLES - 0.5, so work in sample units.
@@ -256,7 +256,7 @@ def _fill(polygon, k, focal, center_x, center_y, inverse_z, samples):  # type: i
                 samples[j, i, c] = value / w
 
 
-@njit(cache=True)
+@compiled()
 def _resolve(inverse_z, samples, canvas, depth, alpha):  # type: ignore[no-untyped-def]
     """Average the samples of each pixel over the canvas, which holds the background."""
     n = SUBSAMPLES * SUBSAMPLES

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from math import cos, radians, sin
 from typing import Any, Final
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.compiled import compiled
 from pipeline.crop import CROP_PX
 from trainer.data.decode import Picture
 
@@ -71,7 +71,7 @@ def _patch_px_to_pixels(picture: Picture, transform: CropTransform) -> NDArray[n
     return scaled / picture.factor
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def _warp(pixels: NDArray[np.uint8], inverse: NDArray[np.float64], patch: NDArray[np.uint8]) -> None:
     """patch[c, v, u] = pixels at inverse @ (u, v, 1), between the four nearest, those outside counting as 0.
 
@@ -106,7 +106,7 @@ def _warp(pixels: NDArray[np.uint8], inverse: NDArray[np.float64], patch: NDArra
                     patch[c, v, u] = _between(a, b, d, e, right, low)
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def _between(top_left: Any, top_right: Any, low_left: Any, low_right: Any, right: Any, low: Any) -> Any:
     """Of four uint8 neighbours, with the int32 weights `right` and `low` in 1/256."""
     upper = np.int32(top_left) * (np.int32(256) - right) + np.int32(top_right) * right
@@ -114,7 +114,7 @@ def _between(top_left: Any, top_right: Any, low_left: Any, low_right: Any, right
     return (upper * (np.int32(256) - low) + lower * low + np.int32(_FIXED // 2)) >> np.int32(16)
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def _at(pixels: NDArray[np.uint8], y: int, x: int, channel: int) -> np.uint8:
     """A pixel's value, 0 outside."""
     if 0 <= y < pixels.shape[0] and 0 <= x < pixels.shape[1]:

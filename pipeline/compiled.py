@@ -1,0 +1,52 @@
+"""`compiled`: numba's njit with a cache on disk that knows all of its sources.
+
+numba's own cache looks at the file of a function alone, but the functions and constants it takes from other modules are
+compiled into it: after a change there it would go on with the old ones. And it lies beside the sources: a job on a
+cluster, whose sources are shipped into a new folder each time, would compile for half a minute every time.
+"""
+
+import functools
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+import numba
+from numba.core import caching
+
+_ROOT: Final = Path(__file__).parents[1]
+_SOURCES: Final = ("schemas", "pipeline/body", "pipeline/fit", "pipeline/levenberg_marquardt.py")
+"""What the compiled functions of more than one module are made of."""
+
+
+def compiled(*, nogil: bool = False) -> Callable[[Any], Any]:
+    """Decorator: compile at the first call, or load what an earlier process compiled from the same sources."""
+
+    def decorate(function: Any) -> Any:
+        settings: Any = numba.config  # its attributes are made when it is imported
+        before = settings.CACHE_LOCATOR_CLASSES
+        settings.CACHE_LOCATOR_CLASSES = f"{__name__}.BySources,InTreeCacheLocator"  # the latter: no home folder
+        try:
+            return numba.njit(cache=True, nogil=nogil)(function)
+        finally:
+            settings.CACHE_LOCATOR_CLASSES = before
+
+    return decorate
+
+
+class BySources(caching.UserWideCacheLocator):
+    """In the user's cache folder, one folder for each state of the sources; whoever has the same sources shares it."""
+
+    def __init__(self, py_func: Any, py_file: str):
+        super().__init__(py_func, py_file)
+        self._cache_path = str(Path(self._cache_path).parent / f"skel-{_digest()}")
+
+
+@functools.cache
+def _digest() -> str:
+    digest = hashlib.sha256()
+    for source in _SOURCES:
+        path = _ROOT / source
+        for file in sorted(path.glob("*.py")) if path.is_dir() else [path]:
+            digest.update(file.read_bytes())
+    return digest.hexdigest()[:16]
