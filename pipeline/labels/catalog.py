@@ -114,13 +114,18 @@ class LabelCatalog:
             self._catalog = _open(self.uri, self.storage)
         return self._catalog
 
-    def _create(self) -> None:
+    def _made(self) -> Catalog:
+        """The catalog and its namespace, made where they are missing."""
         path = _sqlite_file(self.uri)
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
         catalog = self._open()
         with contextlib.suppress(NamespaceAlreadyExistsError):
             catalog.create_namespace(NAMESPACE)
+        return catalog
+
+    def _create(self) -> None:
+        catalog = self._made()
         create = catalog.create_table_transaction(
             TABLE, LABEL_SCHEMA, location=f"{self.storage.uri}/{TABLE_FOLDER}", properties=_TABLE_PROPERTIES
         )
@@ -149,12 +154,7 @@ class LabelCatalog:
 
     def register(self, metadata: str) -> None:
         """Take over a table by the location of its metadata. Raises CatalogError if there is one already."""
-        path = _sqlite_file(self.uri)
-        if path is not None:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        catalog = self._open()
-        with contextlib.suppress(NamespaceAlreadyExistsError):
-            catalog.create_namespace(NAMESPACE)
+        catalog = self._made()
         try:
             catalog.register_table(TABLE, metadata)
         except TableAlreadyExistsError as error:
