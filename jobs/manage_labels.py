@@ -122,7 +122,8 @@ def _show_expired(done: "Expired", *, dry_run: bool) -> None:
         print(f"{title}: {_listed(names[:_SHOWN]) or 'none'}{' ...' if len(names) > _SHOWN else ''}")
     for reason in done.skipped:
         print(f"skipped: {reason}")
-    print(f"{would} {len(done.files)} files, {sum(file.size for file in done.files)} bytes.")
+    and_metadata = ", and table metadata that only those generations need" if dry_run and done.generations else ""
+    print(f"{would} {len(done.files)} files, {sum(file.size for file in done.files)} bytes{and_metadata}.")
 
 
 def _verify(store: "LabelStore", options: argparse.Namespace) -> int:
