@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from ray.cluster_utils import Cluster
 
+from tests.faults.actors import Actors
 from tests.faults.conftest import Uninterrupted
 from tests.faults.deaths import Death, kinds
 from tests.faults.invariants import check_equal, check_store
-from tests.faults.ray_nodes import Actors
 from tests.faults.small_round import PATIENCE, SHARDS, SmallRound, publish_copy
 from tests.faults.tally import Tally
 

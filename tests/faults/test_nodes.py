@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.faults.actors import Actors
 from tests.faults.conftest import Uninterrupted
 from tests.faults.invariants import check_equal, check_store
-from tests.faults.ray_nodes import Actors, ray_nodes
+from tests.faults.local_cluster import local_cluster
 from tests.faults.small_round import PATIENCE, publish_copy
 from tests.faults.tally import Tally
 
@@ -19,7 +20,7 @@ def test_a_node_is_lost_and_the_round_goes_on(
     uninterrupted: Uninterrupted, tally: Tally, tmp_path: Path, round: int
 ) -> None:
     """A head and two nodes for actors; the node of the first actor dies after the first shard, without a goodbye."""
-    with tally.run("node lost") as count, ray_nodes(0, 1, 1) as cluster:
+    with tally.run("node lost") as count, local_cluster(0, 1, 1) as cluster:
         small = replace(
             uninterrupted.small,
             folder=tmp_path,
