@@ -1,6 +1,10 @@
 """The S3 file system of this process: who we are comes from the AWS chain, a busy or failing server is asked again."""
 
+import asyncio
+import logging
 from typing import Any, Final
+
+logger = logging.getLogger(__name__)
 
 _CONFIG: Final = {
     # botocore's standard mode: throttling (503 SlowDown, 429), 5xx, timeouts and reset connections are retried with
@@ -17,5 +21,18 @@ def s3_filesystem() -> Any:
     Endpoint and credentials come from the usual AWS chain (environment, ~/.aws, the machine's role) and nowhere else.
     """
     import fsspec  # s3fs takes half a second to import; local work never needs it
+    from fsspec.asyn import get_loop
 
+    get_loop().set_exception_handler(_on_loop_error)
     return fsspec.filesystem("s3", use_listings_cache=False, config_kwargs=_CONFIG)
+
+
+def _on_loop_error(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """asyncio's own report (a traceback), but not of broken connections.
+
+    aiohttp abandons the task that was writing to one; the request itself has failed, and botocore asks again or raises.
+    """
+    if isinstance(context.get("exception"), ConnectionError):
+        logger.debug("%s: %r", context["message"], context["exception"])
+    else:
+        loop.default_exception_handler(context)
