@@ -16,6 +16,7 @@ from pipeline.labels.expire import expire
 from tests.faults.conftest import Uninterrupted
 from tests.faults.driver import Halt
 from tests.faults.invariants import check_equal, check_store
+from tests.faults.lanes import in_lanes
 from tests.faults.small_round import PATIENCE, SmallRound
 from tests.faults.tally import Tally
 from tests.labels.label_tables import publish_rounds
@@ -55,33 +56,36 @@ def test_the_clock_is_moved(shifting_library: Path) -> None:
         assert abs(int(text) - time.time() - AHEAD) < 60
 
 
-@pytest.mark.parametrize(("first", "then"), [(AHEAD, BEHIND), (BEHIND, AHEAD)])
 def test_generations_follow_each_other_and_killed_rounds_resume(
-    small: SmallRound, uninterrupted: Uninterrupted, shifting_library: Path, tally: Tally, first: int, then: int
+    small: SmallRound, uninterrupted: Uninterrupted, shifting_library: Path, tally: Tally
 ) -> None:
     """Killed on a machine with one clock, resumed on a machine with another, three rounds in a row."""
-    with tally.run("clocks 20 days apart") as count:
-        killed = small.command(0, shifted(shifting_library, first) | dict(small.environment))
-        while killed.poll() is None and len(small.staged(0)) < 2:
-            time.sleep(0.02)
-        killed.kill()
-        killed.communicate()
-        staged = len(small.staged(0))
-        assert staged >= 2
-        seen = check_store(small.store)
-        for round, shift in enumerate([then, first, then]):
-            driver = small.command(round, shifted(shifting_library, shift) | dict(small.environment))
-            said, _ = driver.communicate(timeout=PATIENCE)
-            count.injected += 1
-            assert driver.returncode == 0, said
-            if round == 0:
-                assert "0 reused" not in said, said
-            seen = check_store(small.store, seen)
-            count.rows += sum(item.rows for item in seen.values())
-        for round in (0, 1):
-            check_equal(small.store, uninterrupted.small.store, round)
-        assert list(seen) == [0, 1, 2]
-        check_iceberg_times(small)
+
+    def take_turns(first: int) -> None:
+        with tally.run("clocks 20 days apart") as count:
+            again = small.apart(f"{first}")
+            killed = again.command(0, shifted(shifting_library, first) | dict(again.environment))
+            while killed.poll() is None and len(again.staged(0)) < 2:
+                time.sleep(0.02)
+            killed.kill()
+            killed.communicate()
+            assert len(again.staged(0)) >= 2
+            seen = check_store(again.store)
+            for round, shift in enumerate([-first, first, -first]):
+                driver = again.command(round, shifted(shifting_library, shift) | dict(again.environment))
+                said, _ = driver.communicate(timeout=PATIENCE)
+                count.injected += 1
+                assert driver.returncode == 0, said
+                if round == 0:
+                    assert "0 reused" not in said, said
+                seen = check_store(again.store, seen)
+                count.rows += sum(item.rows for item in seen.values())
+            for round in (0, 1):
+                check_equal(again.store, uninterrupted.small.store, round)
+            assert list(seen) == [0, 1, 2]
+            check_iceberg_times(again)
+
+    in_lanes(take_turns, [AHEAD, BEHIND])
 
 
 def test_expire_by_another_clock_spares_a_round_that_runs(

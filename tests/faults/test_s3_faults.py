@@ -2,8 +2,6 @@
 
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 
 import fsspec
@@ -15,6 +13,7 @@ from tests.faults.actors import Actors
 from tests.faults.conftest import Uninterrupted
 from tests.faults.driver import Driver, Halt
 from tests.faults.invariants import check_equal, check_store
+from tests.faults.lanes import in_lanes
 from tests.faults.local_cluster import local_cluster
 from tests.faults.s3_proxy import S3Fault, S3Proxy, s3_proxy
 from tests.faults.small_round import PATIENCE, SmallRound
@@ -25,7 +24,6 @@ from tests.s3_server import S3Server, aws_environment
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(3600)]
 
 PUBLISHING = (PublishStep.AUDITED, PublishStep.LINEAGE_WRITTEN, PublishStep.BRANCHED)
-LANES = 2  # rounds at a time, as in test_kills.py
 RATES = dict.fromkeys(S3Fault, 0.04)  # one request in four
 
 
@@ -76,7 +74,7 @@ def test_errors_within_bounds_are_survived(
     """A quarter of all requests fails in one of six ways: both rounds are published, and equal to those without."""
     for seed in range(max(1, seeds // 10)):
         before, started = proxy.injected.copy(), time.monotonic()
-        again = own_store(small, f"{seed}")
+        again = small.apart(f"{seed}")
         with proxy.failing(seed, RATES):
             again.run(0)
             again.run(1)
@@ -92,13 +90,12 @@ def test_errors_within_bounds_are_survived(
 def test_an_outage_ends_rounds_clearly_and_they_resume(
     small: SmallRound, uninterrupted: Uninterrupted, proxy: S3Proxy, s3_cluster: Cluster, tally: Tally
 ) -> None:
-    """Nobody answers any more, neither a driver whose shards are being staged nor three that publish.
+    """While one driver stages and three publish, nobody answers any more: giving up takes each a minute or two.
 
-    Each ends with exit code 1, a message, and nothing visible; then it goes on. One outage for all: giving up takes
-    each of them one or two minutes.
+    Each ends with exit code 1, a message, and nothing visible; then it goes on.
     """
     with tally.run("S3: outage, a driver staging, three publishing") as count:
-        rounds = [own_store(small, name) for name in (*PUBLISHING, "staging")]
+        rounds = [small.apart(name) for name in (*PUBLISHING, "staging")]
         publishing = [one.driver(0, Halt(step=step, pause=True)) for one, step in zip(rounds, PUBLISHING, strict=False)]
         for driver in publishing:
             driver.wait_stopped(PATIENCE)
@@ -113,8 +110,7 @@ def test_an_outage_ends_rounds_clearly_and_they_resume(
             Actors(s3_cluster, staging.pid).wait_until_gone()
         finally:
             proxy.down = False
-        with ThreadPoolExecutor(LANES) as lanes:
-            count.rows = sum(lanes.map(lambda one: finish_and_check(one, uninterrupted), rounds))
+        count.rows = sum(in_lanes(lambda one: finish_and_check(one, uninterrupted), rounds))
 
 
 def test_the_server_is_killed_and_comes_back(
@@ -149,13 +145,6 @@ def test_damaged_shards_on_s3_are_computed_again(small: SmallRound, uninterrupte
     with tally.run("S3: staged shards damaged") as count:
         count.rows = damage_and_resume(small, uninterrupted)
         count.injected = len(DAMAGE)
-
-
-def own_store(small: SmallRound, name: str) -> SmallRound:
-    """The same round with labels and logs of its own."""
-    folder = small.folder / name
-    folder.mkdir()
-    return replace(small, folder=folder, root=f"{small.root}/{name}", catalog=f"sqlite:///{folder}/catalog.db")
 
 
 def end_clearly(driver: Driver, small: SmallRound) -> None:
