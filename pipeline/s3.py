@@ -1,10 +1,14 @@
 """The S3 file system of this process: who we are comes from the AWS chain, a busy or failing server is asked again."""
 
+import asyncio
+import logging
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
     import pyarrow.fs
+
+logger = logging.getLogger(__name__)
 
 _ATTEMPTS: Final = 8
 _CONFIG: Final = {
@@ -22,7 +26,9 @@ def s3_filesystem() -> Any:
     Endpoint and credentials come from the usual AWS chain (environment, ~/.aws, the machine's role) and nowhere else.
     """
     import fsspec  # s3fs takes half a second to import; local work never needs it
+    from fsspec.asyn import get_loop
 
+    get_loop().set_exception_handler(_on_loop_error)
     return fsspec.filesystem("s3", use_listings_cache=False, config_kwargs=_CONFIG)
 
 
@@ -37,3 +43,14 @@ def s3_scanner() -> "pyarrow.fs.S3FileSystem":
         endpoint_override=known.endpoint_url if ours else None,
         retry_strategy=pyarrow.fs.AwsStandardS3RetryStrategy(max_attempts=_ATTEMPTS),
     )
+
+
+def _on_loop_error(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """asyncio's own report (a traceback), but not of broken connections.
+
+    aiohttp abandons the task that was writing to one; the request itself has failed, and botocore asks again or raises.
+    """
+    if isinstance(context.get("exception"), ConnectionError):
+        logger.debug("%s: %r", context["message"], context["exception"])
+    else:
+        loop.default_exception_handler(context)

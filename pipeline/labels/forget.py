@@ -43,11 +43,12 @@ def _forget(catalog: LabelCatalog, round: int, reason: str, with_children: bool,
     moved = RefChange(name=MAIN_BRANCH, before=main, after=dropped.before, kind=SnapshotRefType.BRANCH)
     changes = [dropped, moved]
     properties: dict[str, str] = {}
+    when = catalog.storage.now()
     for k in forgotten:
         snapshot = published[k]
         tag = withdrawn_tag(Withdrawal.FORGOTTEN, k, describe(k, snapshot).run_id)
         changes.append(RefChange(name=round_tag(k), before=snapshot.snapshot_id, after=None))
         changes.append(RefChange(name=tag, before=None, after=snapshot.snapshot_id))
-        properties |= withdrawal_record(tag, reason)
+        properties |= withdrawal_record(tag, when, reason)
     change_refs(table, changes, properties=properties)
     return forgotten

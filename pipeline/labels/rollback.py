@@ -1,5 +1,7 @@
 """Rollback: back to the state after round k. Later generations are retired, and their rounds may be published again."""
 
+from datetime import datetime
+
 from pyiceberg.table import Table
 from pyiceberg.table.refs import MAIN_BRANCH, SnapshotRefType
 
@@ -32,7 +34,7 @@ def _rollback(catalog: LabelCatalog, round: int, reason: str) -> list[int]:
     if not later:
         raise LabelStoreError(f"Round {round} is the latest generation: there is nothing to roll back.")
     main = main_tip(table)
-    changes, properties = _retired(table, later, reason)
+    changes, properties = _retired(table, later, catalog.storage.now(), reason)
     target = published[round]
     gone = rounds_in(table, target) - published.keys()
     tip = target.snapshot_id
@@ -45,8 +47,8 @@ def _rollback(catalog: LabelCatalog, round: int, reason: str) -> list[int]:
     return later
 
 
-def _retired(table: Table, rounds: list[int], reason: str) -> tuple[list[RefChange], dict[str, str]]:
-    """The tags of `rounds`, renamed, and the records of why."""
+def _retired(table: Table, rounds: list[int], when: datetime, reason: str) -> tuple[list[RefChange], dict[str, str]]:
+    """The tags of `rounds`, renamed, and the records of when and why."""
     changes: list[RefChange] = []
     properties: dict[str, str] = {}
     for k, snapshot in published_rounds(table).items():
@@ -54,5 +56,5 @@ def _retired(table: Table, rounds: list[int], reason: str) -> tuple[list[RefChan
             tag = withdrawn_tag(Withdrawal.RETIRED, k, describe(k, snapshot).run_id)
             changes.append(RefChange(name=round_tag(k), before=snapshot.snapshot_id, after=None))
             changes.append(RefChange(name=tag, before=None, after=snapshot.snapshot_id))
-            properties |= withdrawal_record(tag, reason)
+            properties |= withdrawal_record(tag, when, reason)
     return changes, properties

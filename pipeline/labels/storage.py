@@ -229,7 +229,7 @@ def explained(root: str) -> Iterator[None]:
     except BotoCoreError as error:
         raise ConnectionError(
             f"{root} cannot be reached: {error}. Endpoint and credentials come from the usual AWS chain "
-            "(AWS_ENDPOINT_URL, AWS_PROFILE, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or the machine's role)."
+            "(AWS_ENDPOINT_URL, AWS_PROFILE, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or the machine's role)"
         ) from error
 
 

@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
@@ -26,7 +26,7 @@ class Withdrawal(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WithdrawnGeneration:
-    """A generation that readers no longer see. `when` is ISO 8601, UTC."""
+    """A generation that readers no longer see. `when` is ISO 8601, UTC, by the storage's clock, as expire reads it."""
 
     generation: Generation
     tag: str
@@ -39,10 +39,9 @@ def withdrawn_tag(how: Withdrawal, round: int, run_id: str) -> str:
     return f"{how}-round-{round}-{run_id}"
 
 
-def withdrawal_record(tag: str, reason: str) -> dict[str, str]:
-    """The table property that says when and why; committed together with the tag."""
-    when = datetime.now(UTC).isoformat(timespec="seconds")
-    return {RECORD_PREFIX + tag: json.dumps({"when": when, "reason": reason})}
+def withdrawal_record(tag: str, when: datetime, reason: str) -> dict[str, str]:
+    """The table property that says when (`Storage.now`) and why; committed together with the tag."""
+    return {RECORD_PREFIX + tag: json.dumps({"when": when.isoformat(timespec="seconds"), "reason": reason})}
 
 
 def withdrawn_snapshots(table: Table) -> dict[str, Snapshot]:

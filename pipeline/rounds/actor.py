@@ -10,12 +10,12 @@ from pipeline.fit import Skelify, SmplToSkel
 from pipeline.labels import StagedShard, Staging, read_labels
 from pipeline.prediction import PredictorSource
 from pipeline.rounds.round_config import RoundConfig
-from pipeline.rounds.shard_task import Models, ShardTask, process_shard
+from pipeline.rounds.shard_task import Models, ShardLabels, ShardTask, process_shard
 from schemas.labels import LABEL_SCHEMA
 
 
 class StagingError(RuntimeError):
-    """The label store cannot be written: no shard's fault, so the round ends."""
+    """The label store cannot be written, or does not answer: no shard's fault, so the round ends."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,11 +59,13 @@ class ShardActor:
         """Returns once the models are loaded."""
 
     def process(self, task: ShardTask) -> StagedShard:
-        """Label one shard and stage the result. Raises StagingError if the store refuses it."""
+        """Label one shard and stage the result. Raises StagingError if the store refuses it or does not answer."""
         brief = self._brief
-        url = brief.parent_files.get((task.dataset, task.shard))
-        parent = LABEL_SCHEMA.empty_table() if url is None else read_labels(url)
-        labels = process_shard(task, brief.round, parent, self._models, brief.config)
+        try:
+            labels = self._labels(task)
+        except Exception as error:
+            self._check_store(error)
+            raise
         try:
             return brief.staging.write(
                 task.dataset, task.shard, labels.table, readable=labels.readable, rejections=labels.rejections
@@ -71,5 +73,22 @@ class ShardActor:
         except Exception as error:  # whatever the file system or S3 raises
             raise StagingError(
                 f"cannot stage {task.dataset}/{task.shard} under {brief.staging.storage.root}: {error}. "
+                "When that is mended, start the round again: finished shards are reused."
+            ) from error
+
+    def _labels(self, task: ShardTask) -> ShardLabels:
+        brief = self._brief
+        url = brief.parent_files.get((task.dataset, task.shard))
+        parent = LABEL_SCHEMA.empty_table() if url is None else read_labels(url)
+        return process_shard(task, brief.round, parent, self._models, brief.config)
+
+    def _check_store(self, failure: Exception) -> None:
+        """Raises StagingError where the store is gone: then it is no shard's fault, and each would fail as slowly."""
+        storage = self._brief.staging.storage
+        try:
+            storage.now()
+        except Exception as error:  # whatever the file system or S3 raises
+            raise StagingError(
+                f"{storage.root} does not answer: {error}. A shard failed before: {failure}. "
                 "When that is mended, start the round again: finished shards are reused."
             ) from error

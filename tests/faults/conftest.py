@@ -16,7 +16,7 @@ if "ray" not in sys.modules:
 
 from ray.cluster_utils import Cluster
 
-from tests.faults.ray_nodes import ray_nodes
+from tests.faults.local_cluster import local_cluster
 from tests.faults.small_round import SmallRound, make_inputs
 from tests.faults.tally import Tally
 
@@ -45,7 +45,7 @@ def seeds() -> int:
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Cluster]:
     """One node for the actors of two drivers at a time."""
-    with ray_nodes(4) as cluster:
+    with local_cluster(4) as cluster:
         yield cluster
 
 

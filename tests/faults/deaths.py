@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from pipeline.labels import PublishStep
+from tests.faults.actors import Actors, kill
 from tests.faults.driver import Driver, Halt
-from tests.faults.ray_nodes import Actors, kill
 from tests.faults.small_round import PATIENCE, SHARDS, SmallRound
 
 

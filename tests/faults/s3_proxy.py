@@ -78,12 +78,12 @@ class S3Proxy:
     async def _forward(self, request: bytes, answer: asyncio.StreamWriter, fault: S3Fault | None) -> None:
         try:
             server, sender = await asyncio.open_connection(self._target.hostname, self._target.port)
+            sender.write(request)
+            response = await server.read()
+            sender.close()
         except OSError:
-            _reset(answer)  # nobody listens: what a client of a dead server sees
+            _reset(answer)  # what a client of a server sees that has died, before or while it answered
             return
-        sender.write(request)
-        response = await server.read()
-        sender.close()
         if fault is S3Fault.SLOW:
             await asyncio.sleep(self._random.uniform(*_SLOW_SECONDS))
         if fault is S3Fault.ANSWER_LOST or not response:

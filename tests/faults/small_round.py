@@ -4,7 +4,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pipeline.labels import LabelStore
@@ -33,6 +33,13 @@ class SmallRound:
     def store(self) -> LabelStore:
         """Opened afresh, as another process would."""
         return LabelStore(self.root, self.catalog)
+
+    def apart(self, name: str) -> "SmallRound":
+        """The same round with labels, catalog and logs of its own."""
+        folder = self.folder / name
+        folder.mkdir()
+        catalog = None if self.catalog is None else f"sqlite:///{folder}/catalog.db"
+        return replace(self, folder=folder, root=f"{self.root}/{name}", catalog=catalog)
 
     def driver(self, round: int, halt: Halt | None = None, extra: Sequence[str] = ()) -> Driver:
         """Start the command on round `round`."""

@@ -1,23 +1,22 @@
 """kill -9 of actors and drivers: whatever dies and whenever, the round is simply started again."""
 
 import random
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 from ray.cluster_utils import Cluster
 
+from tests.faults.actors import Actors
 from tests.faults.conftest import Uninterrupted
 from tests.faults.deaths import Death, kinds
 from tests.faults.invariants import check_equal, check_store
-from tests.faults.ray_nodes import Actors
+from tests.faults.lanes import in_lanes
 from tests.faults.small_round import PATIENCE, SHARDS, SmallRound, publish_copy
 from tests.faults.tally import Tally
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(7200)]
 
-LANES = 2  # seeds at a time: starting Python is most of a small round, and uses one core
 FileStamp = tuple[int, int]
 
 
@@ -25,6 +24,7 @@ FileStamp = tuple[int, int]
 class Script:
     """What one seed does: a round, and a death for each start of its driver but the last."""
 
+    seed: int
     round: int
     deaths: tuple[Death, ...]
 
@@ -37,23 +37,16 @@ def script(seed: int, seconds: float) -> Script:
     chosen = [makers[seed // 2 % len(makers)]]
     while rng.random() < 0.3:
         chosen.append(rng.choice(makers))
-    return Script(round=round, deaths=tuple(make(rng, seconds) for make in chosen))
+    return Script(seed=seed, round=round, deaths=tuple(make(rng, seconds) for make in chosen))
 
 
 def test_killed_anywhere_a_round_resumes_to_the_same_labels(
     seeds: int, cluster: Cluster, uninterrupted: Uninterrupted, tally: Tally, tmp_path: Path
 ) -> None:
-    def run(seed: int) -> str | None:
-        plan = script(seed, uninterrupted.seconds)
-        try:
-            die_and_resume(plan, tmp_path / f"{seed}", cluster, uninterrupted.small, tally)
-        except Exception as error:  # all other seeds shall run as well
-            return f"seed {seed}, {plan}: {type(error).__name__}: {error}"
-        return None
+    def run(plan: Script) -> None:
+        die_and_resume(plan, tmp_path / f"{plan.seed}", cluster, uninterrupted.small, tally)
 
-    with ThreadPoolExecutor(LANES) as lanes:
-        problems = [problem for problem in lanes.map(run, range(seeds)) if problem]
-    assert not problems, "\n\n".join(problems)
+    in_lanes(run, [script(seed, uninterrupted.seconds) for seed in range(seeds)])
 
 
 def die_and_resume(plan: Script, folder: Path, cluster: Cluster, whole: SmallRound, tally: Tally) -> None:

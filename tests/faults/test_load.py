@@ -7,9 +7,9 @@ import pytest
 from ray.cluster_utils import Cluster
 
 from pipeline.shards import write_shard
+from tests.faults.actors import Actors
 from tests.faults.conftest import Uninterrupted
 from tests.faults.invariants import check_equal, check_store
-from tests.faults.ray_nodes import Actors
 from tests.faults.small_round import PATIENCE, SmallRound
 from tests.faults.tally import Tally
 from tests.rounds.made_shards import make_samples

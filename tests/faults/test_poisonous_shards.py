@@ -8,10 +8,10 @@ import pytest
 from ray.cluster_utils import Cluster
 
 from pipeline.labels import read_labels
+from tests.faults.actors import Actors
 from tests.faults.conftest import Uninterrupted
 from tests.faults.deaths import ActorReading
 from tests.faults.invariants import check_store
-from tests.faults.ray_nodes import Actors
 from tests.faults.small_round import PATIENCE, SHARDS, publish_copy
 from tests.faults.tally import Tally
 

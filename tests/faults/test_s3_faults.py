@@ -9,10 +9,12 @@ import pytest
 from ray.cluster_utils import Cluster
 
 from pipeline.labels import PublishStep
+from tests.faults.actors import Actors
 from tests.faults.conftest import Uninterrupted
 from tests.faults.driver import Driver, Halt
 from tests.faults.invariants import check_equal, check_store
-from tests.faults.ray_nodes import Actors, ray_nodes
+from tests.faults.lanes import in_lanes
+from tests.faults.local_cluster import local_cluster
 from tests.faults.s3_proxy import S3Fault, S3Proxy, s3_proxy
 from tests.faults.small_round import PATIENCE, SmallRound
 from tests.faults.tally import Tally
@@ -21,6 +23,7 @@ from tests.s3_server import S3Server, aws_environment
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(3600)]
 
+PUBLISHING = (PublishStep.AUDITED, PublishStep.LINEAGE_WRITTEN, PublishStep.BRANCHED)
 RATES = dict.fromkeys(S3Fault, 0.04)  # one request in four
 
 
@@ -39,7 +42,7 @@ def environment(s3_server: S3Server, proxy: S3Proxy) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def s3_cluster(environment: dict[str, str], s3_server: S3Server) -> Iterator[Cluster]:
     with aws_environment(environment):
-        nodes = ray_nodes(2)
+        nodes = local_cluster(2)
         cluster = nodes.__enter__()
     try:
         yield cluster
@@ -71,13 +74,7 @@ def test_errors_within_bounds_are_survived(
     """A quarter of all requests fails in one of six ways: both rounds are published, and equal to those without."""
     for seed in range(max(1, seeds // 10)):
         before, started = proxy.injected.copy(), time.monotonic()
-        again = SmallRound(
-            folder=small.folder,
-            inputs=small.inputs,
-            root=f"{small.root}/{seed}",
-            catalog=f"{small.catalog}{seed}",
-            environment=small.environment,
-        )
+        again = small.apart(f"{seed}")
         with proxy.failing(seed, RATES):
             again.run(0)
             again.run(1)
@@ -90,36 +87,30 @@ def test_errors_within_bounds_are_survived(
         tally.add("S3: all of these, rounds 0 and 1", rows=rows, seconds=time.monotonic() - started)
 
 
-def test_an_outage_ends_the_round_clearly_and_it_resumes(
+def test_an_outage_ends_rounds_clearly_and_they_resume(
     small: SmallRound, uninterrupted: Uninterrupted, proxy: S3Proxy, s3_cluster: Cluster, tally: Tally
 ) -> None:
-    """Nobody answers any more, while shards are staged: exit code 1, a message, nothing visible; then it goes on."""
-    with tally.run("S3: outage while staging") as count:
-        driver = small.driver(0)
-        small.wait_staged(0, 2, driver)
-        count.injected, proxy.down = 1, True
+    """While one driver stages and three publish, nobody answers any more: giving up takes each a minute or two.
+
+    Each ends with exit code 1, a message, and nothing visible; then it goes on.
+    """
+    with tally.run("S3: outage, a driver staging, three publishing") as count:
+        rounds = [small.apart(name) for name in (*PUBLISHING, "staging")]
+        publishing = [one.driver(0, Halt(step=step, pause=True)) for one, step in zip(rounds, PUBLISHING, strict=False)]
+        for driver in publishing:
+            driver.wait_stopped(PATIENCE)
+        staging = rounds[-1].driver(0)
+        rounds[-1].wait_staged(0, 2, staging)
+        count.injected, proxy.down = len(rounds), True
         try:
-            end_clearly(driver, small)
-            Actors(s3_cluster, driver.pid).wait_until_gone()
+            for driver in publishing:
+                driver.resume()
+            for driver, one in zip([*publishing, staging], rounds, strict=True):
+                end_clearly(driver, one)
+            Actors(s3_cluster, staging.pid).wait_until_gone()
         finally:
             proxy.down = False
-        count.rows = finish_and_check(small, uninterrupted)
-
-
-@pytest.mark.parametrize("step", [PublishStep.AUDITED, PublishStep.LINEAGE_WRITTEN, PublishStep.BRANCHED])
-def test_an_outage_during_publication_leaves_nothing_visible(
-    small: SmallRound, uninterrupted: Uninterrupted, proxy: S3Proxy, tally: Tally, step: PublishStep
-) -> None:
-    with tally.run(f"S3: outage after {step}") as count:
-        driver = small.driver(0, Halt(step=step, pause=True))
-        driver.wait_stopped(PATIENCE)
-        count.injected, proxy.down = 1, True
-        try:
-            driver.resume()
-            end_clearly(driver, small)
-        finally:
-            proxy.down = False
-        count.rows = finish_and_check(small, uninterrupted)
+        count.rows = sum(in_lanes(lambda one: finish_and_check(one, uninterrupted), rounds))
 
 
 def test_the_server_is_killed_and_comes_back(

@@ -13,6 +13,7 @@ from pipeline.labels.layout import lock_file
 from tests.faults.conftest import Uninterrupted
 from tests.faults.driver import Halt
 from tests.faults.invariants import check_equal, check_store
+from tests.faults.lanes import in_lanes
 from tests.faults.small_round import PATIENCE, SmallRound
 from tests.faults.tally import Tally
 
@@ -30,7 +31,7 @@ def test_both_started_at_the_same_time(
     """One works and publishes; the other says whose round it is and changes nothing."""
     for seed in range(max(1, seeds // 10)):
         with tally.run("two drivers started together") as count:
-            again = replace(small, root=f"{small.root}-{seed}")
+            again = small.apart(f"{seed}")
             drivers = [again.driver(0), again.driver(0)]
             codes = sorted(driver.wait(PATIENCE) for driver in drivers)
             count.injected = 1
@@ -45,39 +46,40 @@ def test_both_started_at_the_same_time(
             count.rows = 3 * seen[0].rows
 
 
-@pytest.mark.parametrize(
-    "halt",
-    [
+def test_one_that_stood_still_wakes_up_after_its_round_was_taken_over(
+    small: SmallRound, uninterrupted: Uninterrupted, tally: Tally
+) -> None:
+    """A driver stops (a paused machine), somebody removes its lock and runs the round; then it wakes."""
+    halts = [
         Halt(audit=True, pause=True),
         Halt(step=PublishStep.AUDITED, pause=True),
         Halt(step=PublishStep.BRANCHED, pause=True),
         Halt(step=PublishStep.BRANCH_AUDITED, pause=True),
         Halt(commit=3, pause=True),
-    ],
-    ids=lambda halt: f"{halt}",
-)
-def test_one_that_stood_still_wakes_up_after_its_round_was_taken_over(
-    small: SmallRound, uninterrupted: Uninterrupted, tally: Tally, halt: Halt
-) -> None:
-    """A driver stops (a paused machine), somebody removes its lock and runs the round; then it wakes."""
-    with tally.run("driver paused, taken over, woken") as count:
-        sleeper = small.driver(0, halt)
-        sleeper.wait_stopped(PATIENCE)
-        refused = small.driver(0)
-        assert refused.wait(PATIENCE) == 1, refused.said
-        assert "is being worked on by" in refused.said, "on one machine a living process keeps its lock"
-        small.store.storage.delete(lock_file(0))
-        second = small.run(0)
-        assert f"0 shards computed, {small.tars} reused" in second.said
-        seen = check_store(small.store)
-        sleeper.resume()
-        code = sleeper.wait(PATIENCE)
-        count.injected = 1
-        assert "Traceback" not in sleeper.said, sleeper.said
-        assert code in (0, 1), sleeper.said
-        assert check_store(small.store, seen) == seen, "the late one changed nothing"
-        check_equal(small.store, uninterrupted.small.store, 0)
-        count.rows = 3 * seen[0].rows
+    ]
+
+    def stand_still(halt: Halt) -> None:
+        with tally.run("driver paused, taken over, woken") as count:
+            again = small.apart(f"{halt}")
+            sleeper = again.driver(0, halt)
+            sleeper.wait_stopped(PATIENCE)
+            refused = again.driver(0)
+            assert refused.wait(PATIENCE) == 1, refused.said
+            assert "is being worked on by" in refused.said, "on one machine a living process keeps its lock"
+            again.store.storage.delete(lock_file(0))
+            second = again.run(0)
+            assert f"0 shards computed, {again.tars} reused" in second.said
+            seen = check_store(again.store)
+            sleeper.resume()
+            code = sleeper.wait(PATIENCE)
+            count.injected = 1
+            assert "Traceback" not in sleeper.said, sleeper.said
+            assert code in (0, 1), sleeper.said
+            assert check_store(again.store, seen) == seen, "the late one changed nothing"
+            check_equal(again.store, uninterrupted.small.store, 0)
+            count.rows = 3 * seen[0].rows
+
+    in_lanes(stand_still, halts)
 
 
 def test_a_killed_driver_that_nobody_has_collected_does_not_hold_its_round(

@@ -1,6 +1,7 @@
 """Random but valid label tables, and staged runs of them, for the tests of the label store."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -96,6 +97,8 @@ def stage(
 def publish_rounds(store: LabelStore, count: int) -> None:
     """Rounds 0 .. count-1."""
     for k in range(count):
-        parent = store.generation(k - 1).snapshot_id if k else None
+        parent = store.generation(k - 1) if k else None
         run_id = f"run-{k}"
-        store.publish(lineage(k, run_id, parent_snapshot_id=parent), stage(store, k, run_id))
+        record = lineage(k, run_id, parent_snapshot_id=None if parent is None else parent.snapshot_id)
+        record = replace(record, parent_run_id=None if parent is None else parent.run_id)
+        store.publish(record, stage(store, k, run_id))

@@ -9,11 +9,14 @@ import pytest
 
 from pipeline.config import ConfigError, load_config
 from pipeline.labels import AlreadyPublishedError, AuditFailedError, LabelStore, vectors
-from pipeline.rounds.actor import StagingError
+from pipeline.rounds import actor
+from pipeline.rounds.actor import ActorBrief, ShardActor, StagingError
 from pipeline.rounds.driver import RoundResult, run_round
 from pipeline.rounds.plan import plan_round
 from pipeline.rounds.round_config import RoundConfig
+from pipeline.rounds.shard_task import ShardTask, UnreadableShardError
 from pipeline.rounds.summary import summary_table
+from pipeline.shards import ShardInfo
 from schemas.labels import LABEL_SCHEMA
 from tests.rounds.made_shards import make_samples, write_shards
 from tests.rounds.process_killer import ReaderKiller
@@ -165,6 +168,24 @@ def test_a_store_that_cannot_be_written_ends_the_round_at_once(shards: str, tmp_
     (tmp_path / "labels" / "data").write_text("a file where a folder must be")
     with pytest.raises(StagingError, match="data"):
         run_round(0, settings(tmp_path / "labels", f"data.shards={shards}"))
+
+
+def test_a_shard_that_fails_while_the_store_is_gone_ends_the_round(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise an outage is met shard by shard, every one tried for a minute, three times."""
+    monkeypatch.setattr(actor, "load_models", lambda *brief: None)
+    root = tmp_path / "labels"
+    staging = LabelStore(str(root)).staging(0, "run-a", "c" * 64)
+    brief = ActorBrief(round=0, config=settings(root), device="cpu", staging=staging, parent_files={})
+    source = ShardInfo(url=f"{tmp_path}/gone.tar", dataset="made", shard="gone", size=1, etag="1")
+    task = ShardTask(dataset="made", shard="gone", source=source)
+    with pytest.raises(UnreadableShardError):
+        ShardActor(brief).process(task)
+    root.rename(tmp_path / "elsewhere")
+    root.write_text("a file where a folder must be")
+    with pytest.raises(StagingError, match=r"labels does not answer.*gone\.tar.*start the round again"):
+        ShardActor(brief).process(task)
 
 
 def test_round_0_needs_input(tmp_path: Path) -> None:

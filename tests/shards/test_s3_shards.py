@@ -1,13 +1,16 @@
 """Shards on a real S3 server: the same answers as on the local disk, and clear ones when S3 fails."""
 
+import asyncio
+import gc
 from collections.abc import Iterator
 from pathlib import Path
 
 import fsspec
 import pytest
+from fsspec.asyn import get_loop
 
+from pipeline.s3 import s3_filesystem
 from pipeline.shards import RawSample, expand_shards, list_shards, read_shard, write_shard
-from pipeline.shards.shard_list import s3_filesystem
 from schemas.person import Photo, Rejection, RejectionReason
 from tests.s3_server import S3Server, aws_environment
 from tests.shards.samples import photo_bytes, read, sample
@@ -110,6 +113,24 @@ def test_a_server_that_dies_midway_is_reported_and_readable_after_its_return(tmp
             assert len(list(read_shard(info))) == 6
         finally:
             server.kill()
+
+
+def test_a_broken_connection_leaves_no_traceback_of_its_own(caplog: pytest.LogCaptureFixture) -> None:
+    """aiohttp leaves a failed task behind; what failed otherwise is still reported."""
+    s3_filesystem()
+
+    async def abandon(error: Exception) -> None:
+        async def fail() -> None:
+            raise error
+
+        asyncio.get_running_loop().create_task(fail())
+        await asyncio.sleep(0.01)
+        gc.collect()
+
+    for error in (ConnectionResetError("Cannot write to closing transport"), ValueError("something else")):
+        asyncio.run_coroutine_threadsafe(abandon(error), get_loop()).result()
+    reported = [record.exc_info[0] for record in caplog.records if record.exc_info]
+    assert reported == [ValueError]
 
 
 def test_s3fs_takes_the_endpoint_from_the_environment(s3_server: S3Server) -> None:

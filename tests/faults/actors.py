@@ -1,40 +1,12 @@
-"""A Ray cluster of our own for drivers to connect to, and the processes of its actors."""
+"""The processes of a driver's actors, found so that they can be killed."""
 
-import contextlib
 import os
 import signal
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from ray._private.node import Node as ClusterNode
 from ray.cluster_utils import Cluster
-
-STORE_BYTES = 128 * 2**20
-
-
-@contextmanager
-def ray_nodes(*cpus: int) -> Iterator[Cluster]:
-    """One node per number of CPUs, all on this machine; the first is the head. Ended with the block."""
-    # 15 by default: whatever else this machine does would starve the actors. Ray reads the name as it is written here.
-    os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112
-    cluster = _head(cpus[0])
-    try:
-        for count in cpus[1:]:
-            cluster.add_node(num_cpus=count, object_store_memory=STORE_BYTES)
-        yield cluster
-    finally:
-        cluster.shutdown()
-
-
-def _head(cpus: int) -> Cluster:
-    """Ray gives a node 30 s to come up, which a crowded machine may exceed: three attempts."""
-    options = {"num_cpus": cpus, "include_dashboard": False, "object_store_memory": STORE_BYTES}
-    for _ in range(2):
-        with contextlib.suppress(Exception):  # Ray raises no other
-            return Cluster(initialize_head=True, head_node_args=options)
-    return Cluster(initialize_head=True, head_node_args=options)
 
 
 class Actors:
