@@ -14,6 +14,7 @@ from typing import Any, Final
 import numba
 from numba.core import caching
 
+_settings: Any = numba.config  # its attributes are made when it is imported
 _ROOT: Final = Path(__file__).parents[1]
 _SOURCES: Final = ("schemas", "pipeline/body", "pipeline/fit", "pipeline/levenberg_marquardt.py")
 """What the compiled functions of more than one module are made of."""
@@ -23,23 +24,26 @@ def compiled(*, nogil: bool = False) -> Callable[[Any], Any]:
     """Decorator: compile at the first call, or load what an earlier process compiled from the same sources."""
 
     def decorate(function: Any) -> Any:
-        settings: Any = numba.config  # its attributes are made when it is imported
-        before = settings.CACHE_LOCATOR_CLASSES
-        settings.CACHE_LOCATOR_CLASSES = f"{__name__}.BySources,InTreeCacheLocator"  # the latter: no home folder
+        before = _settings.CACHE_LOCATOR_CLASSES
+        _settings.CACHE_LOCATOR_CLASSES = f"{__name__}.BySources,InTreeCacheLocator"  # the latter: no home folder
         try:
             return numba.njit(cache=True, nogil=nogil)(function)
         finally:
-            settings.CACHE_LOCATOR_CLASSES = before
+            _settings.CACHE_LOCATOR_CLASSES = before
 
     return decorate
 
 
 class BySources(caching.UserWideCacheLocator):
-    """In the user's cache folder, one folder for each state of the sources; whoever has the same sources shares it."""
+    """One folder for each state of the sources, in NUMBA_CACHE_DIR or the user's cache folder.
+
+    Whoever has the same sources shares it.
+    """
 
     def __init__(self, py_func: Any, py_file: str):
         super().__init__(py_func, py_file)
-        self._cache_path = str(Path(self._cache_path).parent / f"skel-{_digest()}")
+        home = _settings.CACHE_DIR or Path(self._cache_path).parent
+        self._cache_path = str(Path(home) / f"skel-{_digest()}")
 
 
 @functools.cache

@@ -26,14 +26,19 @@ def test_a_copy_shares_the_cache_until_a_source_changes(tmp_path: Path) -> None:
     assert _hits(changed, tmp_path)[0] == 0
 
 
+def test_the_folder_that_the_user_chose_for_numba_is_taken(tmp_path: Path) -> None:
+    assert Path(_hits(ROOT, tmp_path, NUMBA_CACHE_DIR=str(tmp_path / "chosen"))[1]).parent == tmp_path / "chosen"
+
+
 def _copy(folder: Path) -> Path:
     for package in ("pipeline", "schemas"):
         shutil.copytree(ROOT / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
     return folder
 
 
-def _hits(root: Path, home: Path) -> tuple[int, str]:
-    environment = os.environ | {"HOME": str(home), "XDG_CACHE_HOME": str(home / "cache"), "PYTHONPATH": str(root)}
+def _hits(root: Path, home: Path, **more: str) -> tuple[int, str]:
+    folders = {"HOME": str(home), "XDG_CACHE_HOME": str(home / "cache"), "NUMBA_CACHE_DIR": "", "PYTHONPATH": str(root)}
+    environment = os.environ | folders | more
     command = [sys.executable, "-c", PROGRAM]
     done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=True)
     hits, path = done.stdout.split()

@@ -1,8 +1,7 @@
 """SQL over published labels: DuckDB with a view `labels` over the planned files; a glob would see staged ones."""
 
+from functools import partial
 from typing import TYPE_CHECKING
-
-import pyarrow.dataset
 
 from pipeline.labels.errors import NoSuchGenerationError
 from pipeline.labels.training_metrics import metrics_files
@@ -10,6 +9,7 @@ from pipeline.s3 import s3_scanner
 
 if TYPE_CHECKING:
     import duckdb
+    import pyarrow.fs
 
     from pipeline.labels.store import LabelStore
 
@@ -28,7 +28,7 @@ def connect(store: "LabelStore", round: int | None = None) -> "duckdb.DuckDBPyCo
         raise NoSuchGenerationError(store.nothing_published())
     plans = {k: list(store.files(k).values()) for k in rounds}
     connection = duckdb.connect()
-    view = _view_of_files if store.storage.is_local else _view_of_objects
+    view = _view_of_files if store.storage.is_local else partial(_view_of_objects, s3_scanner())
     for k, files in plans.items():
         view(connection, f"labels_of_round_{k}", files)
     # By name: a later round may have more columns. The round as a constant lets a filter on it skip whole rounds.
@@ -43,9 +43,13 @@ def _view_of_files(connection: "duckdb.DuckDBPyConnection", name: str, files: li
     connection.read_parquet(files, hive_partitioning=False).create_view(name)
 
 
-def _view_of_objects(connection: "duckdb.DuckDBPyConnection", name: str, urls: list[str]) -> None:
+def _view_of_objects(
+    scanner: "pyarrow.fs.S3FileSystem", connection: "duckdb.DuckDBPyConnection", name: str, urls: list[str]
+) -> None:
     """DuckDB's own S3 reader is an extension fetched from the network; Arrow's is here, and five times s3fs's speed."""
+    import pyarrow.dataset  # a quarter of a second, which only a query over S3 needs
+
     paths = [url.removeprefix("s3://") for url in urls]
     options = pyarrow.dataset.ParquetFragmentScanOptions(pre_buffer=True)
     format = pyarrow.dataset.ParquetFileFormat(default_fragment_scan_options=options)
-    connection.register(name, pyarrow.dataset.dataset(paths, filesystem=s3_scanner(), format=format))
+    connection.register(name, pyarrow.dataset.dataset(paths, filesystem=scanner, format=format))

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 import torch
 
@@ -12,6 +13,8 @@ from pipeline.prediction import PredictorSource
 from pipeline.rounds.round_config import RoundConfig
 from pipeline.rounds.shard_task import Models, ShardLabels, ShardTask, process_shard
 from schemas.labels import LABEL_SCHEMA
+
+_THEN: Final = "When that is mended, start the round again: finished shards are reused."
 
 
 class StagingError(RuntimeError):
@@ -72,8 +75,7 @@ class ShardActor:
             )
         except Exception as error:  # whatever the file system or S3 raises
             raise StagingError(
-                f"cannot stage {task.dataset}/{task.shard} under {brief.staging.storage.root}: {error}. "
-                "When that is mended, start the round again: finished shards are reused."
+                f"cannot stage {task.dataset}/{task.shard} under {brief.staging.storage.root}: {error}. {_THEN}"
             ) from error
 
     def _labels(self, task: ShardTask) -> ShardLabels:
@@ -89,6 +91,5 @@ class ShardActor:
             storage.now()
         except Exception as error:  # whatever the file system or S3 raises
             raise StagingError(
-                f"{storage.root} does not answer: {error}. A shard failed before: {failure}. "
-                "When that is mended, start the round again: finished shards are reused."
+                f"{storage.root} does not answer: {error}. A shard failed before: {failure}. {_THEN}"
             ) from error
