@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
-CODE := $(wildcard schemas pipeline trainer jobs tests benchmarks)
+CODE := $(wildcard schemas pipeline trainer jobs tests benchmarks tools)
 # Many small processes share the cores: one thread each.
 export OMP_NUM_THREADS ?= 1
 
@@ -17,7 +17,7 @@ setup: $(READY) ## create .venv and install the project with exact versions
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(v < (3, 11) and f"Python >= 3.11 needed, {v.major}.{v.minor} found: make PYTHON=python3.11 ...")'
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
 demo: $(READY) ## the closed loop on a made set with known truth; ends with the errors of labels and networks

@@ -3,16 +3,16 @@
 import torch
 from torch import Tensor
 
-from benchmarks.conversion_optimum import ConversionObjective, Penalty
-from benchmarks.lbfgs_convert import STEPS_A_STAGE, align
+from benchmarks.baselines.conversion_optimum import ConversionObjective, Penalty
+from benchmarks.baselines.lbfgs_convert import STEPS_A_STAGE, align
+from benchmarks.made.smpl_frames import smpl_frames, within_knee_limit
+from benchmarks.made.standin_body import conversion_bodies
 from benchmarks.memory import peak_growth_bytes
 from benchmarks.report import Options, best_seconds, say, seconds, table, times
-from benchmarks.smpl_frames import smpl_frames, within_knee_limit
 from benchmarks.smplfitter_rate import smplfitter_fit
-from benchmarks.standin_body import conversion_bodies
 from pipeline.body import Skel, Smpl
 from pipeline.fit import SmplToSkel, SmplToSkelResult
-from pipeline.metrics import pve_mm
+from pipeline.numerics.error_metrics import pve_mm
 from schemas.skel import N_BETAS
 
 _FRAMES, _BASELINE_FRAMES, _OPTIMUM_FRAMES = 512, 20, 24

@@ -4,10 +4,10 @@ from collections.abc import Callable
 
 import torch
 
-from benchmarks.people import Sighted, perturbed_people
+from benchmarks.made.people import Sighted, perturbed_people
+from benchmarks.made.smpl_frames import smpl_frames
+from benchmarks.made.standin_body import conversion_bodies
 from benchmarks.report import Options, best_seconds, say, table
-from benchmarks.smpl_frames import smpl_frames
-from benchmarks.standin_body import conversion_bodies
 from pipeline.body import Skel, load_skel
 from pipeline.fit import Skelify, SmplToSkel
 from schemas.skel import N_BETAS

@@ -15,14 +15,14 @@ from benchmarks.arithmetic import (
     solver_counts,
     table_bytes,
 )
-from benchmarks.lbfgs_skelify import full_mesh
+from benchmarks.baselines.lbfgs_skelify import full_mesh
+from benchmarks.made.people import Sighted, perturbed_people
 from benchmarks.memory import peak_growth_bytes
-from benchmarks.people import Sighted, perturbed_people
 from benchmarks.report import Options, best_seconds, say, table, times
 from pipeline.body import Skel, load_skel
 from pipeline.body.official_export import export_official
 from pipeline.fit import Skelify
-from pipeline.keypoint_error import usable_confidence
+from pipeline.image.keypoint_error import usable_confidence
 
 _BATCH, _MESH_BATCH, _MEMORY_BATCH = 512, 64, 4096
 

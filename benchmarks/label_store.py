@@ -6,14 +6,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from benchmarks.made_labels import DATASET, key_of, lineage, shard_name, stage_round
+from benchmarks.made.made_labels import DATASET, key_of, lineage, shard_name, stage_round
 from benchmarks.memory import peak_bytes, reset_peak
 from benchmarks.report import Options, say
-from pipeline.config import load_config
 from pipeline.labels import LabelStore, PublishStep, StagedShard, read_labels
 from pipeline.rounds.driver import find_staged
 from pipeline.rounds.plan import RoundPlan, plan_round
 from pipeline.rounds.round_config import RoundConfig
+from pipeline.runtime.config import load_config
 
 _SHARDS_READ = 50
 _FIGURES = """SELECT decision, count(*), avg(kp2d_error), max(kp2d_error), avg(pve_mean_mm), max(pve_max_mm),
@@ -32,7 +32,7 @@ def run(options: Options) -> None:
 
 def run_s3(options: Options) -> None:
     """The same on a real S3 server, SeaweedFS, which runs on the same cores."""
-    from tests.s3_server import running_s3_server
+    from tests.services.s3_server import running_s3_server
 
     with tempfile.TemporaryDirectory() as folder, running_s3_server(Path(folder) / "s3") as server:
         store = LabelStore(server.url("bench/labels"), f"sqlite:///{folder}/catalog.db")

@@ -11,11 +11,11 @@ from pipeline.body import Skel, load_skel
 from schemas.person import PersonId
 from schemas.skel import N_BETAS, N_JOINTS, N_Q
 from trainer.data.batch import TrainBatch
-from trainer.losses import LossConfig, loss_terms, pose_keypoints
 from trainer.network.crop_input import normalise
 from trainer.network.flops import forward_flops, training_flops, utilisation
 from trainer.network.hsmr import Hsmr
 from trainer.network.variants import VARIANTS, variant
+from trainer.training.losses import LossConfig, loss_terms, pose_keypoints
 from trainer.training.optimisation import make_optimizer
 from trainer.training.train_config import OptimizerConfig
 

@@ -8,11 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.lbfgs_skelify import refine
-from benchmarks.people import Bodies, perturbed_people
-from benchmarks.published_objective import objective_terms
+from benchmarks.baselines.lbfgs_skelify import refine
+from benchmarks.baselines.published_objective import objective_terms
+from benchmarks.made.people import Bodies, perturbed_people
+from benchmarks.made.standin_body import conversion_bodies
 from benchmarks.report import Options, say, table
-from benchmarks.standin_body import conversion_bodies
 from pipeline.body import Skel, load_skel
 from pipeline.fit import Skelify, SkelifyConfig
 

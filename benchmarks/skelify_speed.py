@@ -2,8 +2,8 @@
 
 import torch
 
-from benchmarks.lbfgs_skelify import OUTER_STEPS, LbfgsFit, full_mesh, refine
-from benchmarks.people import Bodies, Sighted, errors, perturbed_people
+from benchmarks.baselines.lbfgs_skelify import OUTER_STEPS, LbfgsFit, full_mesh, refine
+from benchmarks.made.people import Bodies, Sighted, errors, perturbed_people
 from benchmarks.report import Options, best_seconds, say, seconds, table, times
 from pipeline.body import Skel, load_skel
 from pipeline.fit import Skelify, SkelifyConfig

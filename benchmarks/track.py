@@ -6,13 +6,14 @@ import numpy as np
 import torch
 from scipy.linalg import cho_factor, cho_solve
 
+from benchmarks.made.track_clips import Track, converted, frame_rate, made_motion
 from benchmarks.memory import peak_growth_bytes
 from benchmarks.report import Options, best_seconds, say, seconds, table, times
-from benchmarks.track_clips import Track, converted, frame_rate, made_motion
 from pipeline.body import Skel, load_skel, load_smpl
-from pipeline.fit import Skelify, SkelifyResult, TrackFit
-from pipeline.fit.banded_normal import BandedNormal
-from pipeline.fit.motion_prior import MotionPrior
+from pipeline.fit import Skelify, SkelifyResult
+from pipeline.fit.video.banded_normal import BandedNormal
+from pipeline.fit.video.motion_prior import MotionPrior
+from pipeline.fit.video.track import TrackFit
 
 _LENGTHS = (30, 300, 3000)
 _DENSE_LENGTHS = (10, 30, 60)

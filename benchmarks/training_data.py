@@ -14,8 +14,8 @@ import webdataset as wds
 from PIL import Image
 
 from benchmarks.report import Options, say, table, times
-from pipeline.batch import LabelBatch
-from pipeline.labels.files import encode
+from pipeline.labelling.batches import LabelBatch
+from pipeline.labels.files.staging import encode
 from pipeline.shards import RawSample, list_shards, person_record, read_shard, write_shard
 from schemas.keypoints import N_KEYPOINTS
 from schemas.labels import Decision, StartSource

@@ -4,14 +4,14 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from benchmarks.people import Bodies, errors
+from benchmarks.made.people import Bodies, errors
+from benchmarks.made.truth_people import TruthPeople, truth_people
 from benchmarks.report import Options, say, table
-from benchmarks.truth_people import TruthPeople, truth_people
 from pipeline.body import Skel, load_skel, load_smpl
-from pipeline.camera import project
-from pipeline.crop import CROP_PX
 from pipeline.fit import Anchor, Skelify, SkelifyConfig
-from pipeline.keypoint_error import usable_confidence
+from pipeline.image.camera import project
+from pipeline.image.crop import CROP_PX
+from pipeline.image.keypoint_error import usable_confidence
 from schemas.skel import N_UNLIMITED
 
 _PEOPLE, _PEOPLE_OF_ABLATION = 2048, 512

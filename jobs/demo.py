@@ -130,7 +130,7 @@ def _predictions(store, record, photos):
     """What a trained network says of these photos, as columns of a label table."""
     import pyarrow as pa
 
-    from trainer.checkpoint_choice import best_source
+    from trainer.training.checkpoint_choice import best_source
 
     people = [person.id for _, photo in photos for person in photo.people]
     source = best_source(store.storage, record)

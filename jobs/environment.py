@@ -8,7 +8,7 @@ from pathlib import Path
 
 def ray_address() -> str | None:
     """The cluster to connect to, None for a Ray of our own. Raises ConfigError for the address of a job server."""
-    from pipeline.config import ConfigError
+    from pipeline.runtime.config import ConfigError
 
     address = os.environ.get("RAY_ADDRESS") or None
     if address is not None and address.startswith(("http://", "https://")):

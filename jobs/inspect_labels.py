@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from pipeline.labels import LabelStore
-    from pipeline.labels.inspection import ResultTable
+    from pipeline.labels.inspecting.inspection import ResultTable
 
 EXAMPLES: Final = """examples:
   python jobs/inspect_labels.py rounds storage.root=./labels
@@ -47,8 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     import duckdb
 
     from jobs.label_store import named_store
-    from pipeline.config import ConfigError
     from pipeline.labels import LabelStoreError
+    from pipeline.runtime.config import ConfigError
 
     try:
         _show(named_store(overrides), options)
@@ -65,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _show(store: "LabelStore", options: argparse.Namespace) -> None:
-    from pipeline.labels import inspection
+    from pipeline.labels.inspecting import inspection
 
     if options.command == "lineage" and options.format == "json":
         json.dump([asdict(item) for item in inspection.lineage(store, options.round)], sys.stdout, indent=1)
@@ -75,7 +75,7 @@ def _show(store: "LabelStore", options: argparse.Namespace) -> None:
 
 
 def _tables(store: "LabelStore", options: argparse.Namespace) -> list["ResultTable"]:
-    from pipeline.labels import inspection
+    from pipeline.labels.inspecting import inspection
 
     match options.command:
         case "rounds":

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass, field
 
-from pipeline.config import StorageConfig, load_config
 from pipeline.labels import LabelStore
+from pipeline.runtime.config import StorageConfig, load_config
 
 
 @dataclass(frozen=True, kw_only=True)

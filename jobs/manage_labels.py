@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from pipeline.labels import LabelStore
-    from pipeline.labels.expire import Expired
+    from pipeline.labels.upkeep.expire import Expired
 
 EXAMPLES: Final = """examples:
   python jobs/manage_labels.py rollback 1 --reason "wrong body files in round 2" storage.root=/data/labels
@@ -44,8 +44,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     # Imported here, so that --help answers at once.
     from jobs.label_store import named_store
-    from pipeline.config import ConfigError
     from pipeline.labels import LabelStoreError
+    from pipeline.runtime.config import ConfigError
 
     try:
         if options.command == "import":
@@ -60,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _rollback(store: "LabelStore", options: argparse.Namespace) -> int:
-    from pipeline.labels.rollback import rollback
+    from pipeline.labels.upkeep.rollback import rollback
 
     later = [generation.round for generation in store.rounds() if generation.round > options.round]
     if options.dry_run:
@@ -75,7 +75,7 @@ def _rollback(store: "LabelStore", options: argparse.Namespace) -> int:
 
 
 def _forget(store: "LabelStore", options: argparse.Namespace) -> int:
-    from pipeline.labels.forget import forget
+    from pipeline.labels.upkeep.forget import forget
 
     if options.dry_run:
         children = [generation.round for generation in store.rounds() if generation.round > options.round]
@@ -105,7 +105,7 @@ def _withdrawn(store: "LabelStore", options: argparse.Namespace) -> int:
 
 
 def _expire(store: "LabelStore", options: argparse.Namespace) -> int:
-    from pipeline.labels.expire import expire
+    from pipeline.labels.upkeep.expire import expire
 
     done = expire(store, older_than=options.older_than, before_round=options.before_round, dry_run=options.dry_run)
     _show_expired(done, dry_run=options.dry_run)
@@ -127,7 +127,7 @@ def _show_expired(done: "Expired", *, dry_run: bool) -> None:
 
 
 def _verify(store: "LabelStore", options: argparse.Namespace) -> int:
-    from pipeline.labels.verify import Fault, verify
+    from pipeline.labels.upkeep.verify import Fault, verify
 
     damaged = 0
     for item in verify(store, options.rounds or None):
@@ -151,19 +151,19 @@ def _export(store: "LabelStore", options: argparse.Namespace) -> int:
     k, to = options.round, options.to
     match options.form:
         case "parquet":
-            from pipeline.labels.export_parquet import export_file
+            from pipeline.labels.exchange.export_parquet import export_file
 
             print(f"Wrote {export_file(store, k, to)} rows to {to}.")
         case "shards":
-            from pipeline.labels.export_parquet import export_shards
+            from pipeline.labels.exchange.export_parquet import export_shards
 
             print(f"Wrote {export_shards(store, k, to)} files under {to}.")
         case "npz":
-            from pipeline.labels.hsmr_npz import export_npz
+            from pipeline.labels.exchange.hsmr_npz import export_npz
 
             print(f"Wrote {export_npz(store, k, to)} labelled people to {to}.")
         case _:
-            from pipeline.labels.hsmr_tars import export_tars
+            from pipeline.labels.exchange.hsmr_tars import export_tars
 
             for tar in export_tars(store, k, to):
                 print(
@@ -174,10 +174,11 @@ def _export(store: "LabelStore", options: argparse.Namespace) -> int:
 
 def _import(options: argparse.Namespace, overrides: list[str]) -> int:
     from jobs.environment import code_revision
-    from pipeline.config import ConfigError, load_config
     from pipeline.labels import LabelStore
-    from pipeline.rounds.import_round import NpzSource, TarLabels, import_round
+    from pipeline.labels.exchange.label_sources import NpzSource, TarLabels
+    from pipeline.rounds.import_round import import_round
     from pipeline.rounds.round_config import RoundConfig
+    from pipeline.runtime.config import ConfigError, load_config
 
     if options.tars and not any(word.startswith("data.shards=") for word in overrides) and options.round == 0:
         overrides = [*overrides, f"data.shards={options.tars}"]
@@ -205,7 +206,7 @@ def _import(options: argparse.Namespace, overrides: list[str]) -> int:
 
 def _relocate(store: "LabelStore", options: argparse.Namespace) -> int:
     from pipeline.labels import LabelStore
-    from pipeline.labels.relocate import relocate
+    from pipeline.labels.upkeep.relocate import relocate
 
     destination = LabelStore(options.to, options.to_catalog)
     generations = store.rounds()

@@ -14,9 +14,9 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command; returns its exit code."""
     options = _parser().parse_args(arguments)
     from pipeline.body import BodyFileError
-    from pipeline.config import ConfigError, load_config
     from pipeline.labels import LabelStoreError
     from pipeline.rounds.round_config import RoundConfig
+    from pipeline.runtime.config import ConfigError, load_config
 
     try:
         rows = _draw(options, load_config(RoundConfig, options.overrides))

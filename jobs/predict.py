@@ -28,7 +28,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command; returns its exit code."""
     options = _parser().parse_args(arguments)
     # Imported here, so that --help answers at once.
-    from pipeline.config import ConfigError, load_config, valid_keys
+    from pipeline.runtime.config import ConfigError, load_config, valid_keys
     from trainer.inference.boxes import BoxesError
     from trainer.inference.inference_config import InferenceConfig
     from trainer.inference.photo_source import InputError

@@ -6,7 +6,7 @@ import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pipeline.prediction import PredictorSource
+    from pipeline.labelling.predictor import PredictorSource
     from pipeline.rounds.round_config import RoundConfig
 
 LOG_WIDTH = 110  # columns where the output is no terminal
@@ -28,8 +28,8 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command; returns its exit code."""
     options = _parser().parse_intermixed_args(arguments)
     # Imported here, so that --help answers at once.
-    from pipeline.config import ConfigError, load_config, valid_keys
-    from pipeline.rounds.ray_environment import prepare_ray
+    from pipeline.runtime.config import ConfigError, load_config, valid_keys
+    from pipeline.runtime.ray_environment import prepare_ray
 
     prepare_ray(os.environ)
 
@@ -83,13 +83,13 @@ def _refine(round: int, config: "RoundConfig", force_publish: str | None) -> int
     from pipeline.body import BodyFileError
     from pipeline.labels import LabelStoreError
     from pipeline.rounds.actor import StagingError
-    from pipeline.rounds.cluster import refuse_lost_paths
     from pipeline.rounds.driver import open_store, run_round
     from pipeline.rounds.pool import ActorStartError
     from pipeline.rounds.summary import summary_table
+    from pipeline.runtime.ray_cluster import refuse_lost_paths
     from trainer.checkpoint import CheckpointError
 
-    refuse_lost_paths(config)
+    refuse_lost_paths(config.storage, config.data)
     address = ray_address()
     try:
         result = run_round(
@@ -117,9 +117,9 @@ def _refine(round: int, config: "RoundConfig", force_publish: str | None) -> int
 
 def chosen_predictor(round: int, config: "RoundConfig") -> "PredictorSource | None":
     """The network whose predictions start the fits, said on stdout. Raises ConfigError, LabelStoreError or OSError."""
-    from pipeline.config import ConfigError
     from pipeline.rounds.driver import open_store
-    from trainer.checkpoint_choice import predicting_checkpoint
+    from pipeline.runtime.config import ConfigError
+    from trainer.training.checkpoint_choice import predicting_checkpoint
 
     choice = config.predict.checkpoint
     if round == 0:

@@ -29,8 +29,8 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command; returns its exit code."""
     options = _parser().parse_intermixed_args(arguments)
     # Imported here, so that --help answers at once.
-    from pipeline.config import ConfigError
-    from pipeline.rounds.ray_environment import prepare_ray
+    from pipeline.runtime.config import ConfigError
+    from pipeline.runtime.ray_environment import prepare_ray
 
     prepare_ray(os.environ)
     try:
@@ -59,8 +59,8 @@ def _parser() -> argparse.ArgumentParser:
 
 def _configs(overrides: list[str]) -> "tuple[RoundConfig, TrainConfig]":
     """Each override to the command that knows its key. Raises ConfigError for one that neither knows."""
-    from pipeline.config import load_config, valid_keys
     from pipeline.rounds.round_config import RoundConfig
+    from pipeline.runtime.config import load_config, valid_keys
     from trainer.training.train_config import TrainConfig
 
     known = {cls: set(valid_keys(cls)) for cls in (RoundConfig, TrainConfig)}
@@ -78,13 +78,13 @@ def _loop(options: argparse.Namespace, refine: "RoundConfig", train: "TrainConfi
     from pipeline.body import BodyFileError
     from pipeline.labels import LabelStoreError
     from pipeline.rounds.actor import StagingError
-    from pipeline.rounds.cluster import ray_session, refuse_lost_paths, shipped_packages
     from pipeline.rounds.pool import ActorStartError
+    from pipeline.runtime.ray_cluster import ray_session, refuse_lost_paths, shipped_packages
     from trainer.checkpoint import CheckpointError
     from trainer.closed_loop import run_loop
     from trainer.training.ray_stage import TrainingFailedError
 
-    refuse_lost_paths(refine)
+    refuse_lost_paths(refine.storage, refine.data)
     address = ray_address()
     try:
         with ray_session(address, refine.run.actors, shipped_packages(train)):

@@ -28,8 +28,8 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command; returns its exit code."""
     options = _parser().parse_intermixed_args(arguments)
     # Imported here, so that --help answers at once.
-    from pipeline.config import ConfigError, load_config, valid_keys
-    from pipeline.rounds.ray_environment import prepare_ray
+    from pipeline.runtime.config import ConfigError, load_config, valid_keys
+    from pipeline.runtime.ray_environment import prepare_ray
 
     prepare_ray(os.environ)
 

@@ -8,15 +8,14 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-from pipeline.rounds.ray_environment import prepare_ray
-from tests.s3_server import S3Server, running_s3_server
+from pipeline.runtime.ray_environment import prepare_ray
+from tests.repository import SHARED
+from tests.services.s3_server import S3Server, running_s3_server
 
 # Before any test module imports Ray, which reads its environment only then.
 if "ray" not in sys.modules:
     prepare_ray(os.environ)
 
-ROOT = Path(__file__).parents[1]
-SHARED = ROOT.parent / "shared"
 
 # No deadline: the machine is shared, and the first call of a compiled function is slow. The same cases in every run.
 hypothesis.settings.register_profile("default", deadline=None, derandomize=True, print_blob=True)

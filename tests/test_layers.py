@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+from tests.repository import ROOT
+
 MAY_IMPORT: dict[str, set[str]] = {
     "schemas": set(),
     "pipeline": {"schemas"},

@@ -9,12 +9,12 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Final, Literal
 
-from pipeline.crop import CROP_PX
+from pipeline.image.crop import CROP_PX
 from pipeline.labels import Generation, LabelStore, Storage
-from pipeline.labels.lineage import Quantiles
+from pipeline.labels.files.lineage import Quantiles
 from pipeline.rounds.driver import open_store, run_round
 from pipeline.rounds.round_config import RoundConfig
-from trainer.checkpoint_choice import predicting_checkpoint
+from trainer.training.checkpoint_choice import predicting_checkpoint
 from trainer.training.driver import run_training
 from trainer.training.train_config import TrainConfig
 

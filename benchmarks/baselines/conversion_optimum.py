@@ -15,9 +15,9 @@ from torch import Tensor
 
 from pipeline.body import Skel
 from pipeline.fit import SmplToSkelConfig
-from pipeline.fit.joint_limits import fit_bounds
-from pipeline.fit.surface_patches import SurfacePatches
-from pipeline.levenberg_marquardt import Bounds, Linearised, LmConfig, minimise
+from pipeline.fit.solver.joint_limits import fit_bounds
+from pipeline.fit.surface.surface_patches import SurfacePatches
+from pipeline.numerics.levenberg_marquardt import Bounds, Linearised, LmConfig, minimise
 from schemas.skel import N_BETAS, N_Q
 
 _TRANS = N_Q + N_BETAS

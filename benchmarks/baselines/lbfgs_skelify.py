@@ -12,8 +12,8 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from benchmarks.people import Bodies
-from benchmarks.published_objective import objective_terms
+from benchmarks.baselines.published_objective import objective_terms
+from benchmarks.made.people import Bodies
 from pipeline.body import Skel
 from schemas.skel import N_UNLIMITED
 

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from pipeline.camera import FOCAL
+from pipeline.image.camera import FOCAL
 from schemas.keypoints import SCORED
 from schemas.skel import N_UNLIMITED, q_limits
 

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.labels import Lineage, StagedShard, Staging
-from pipeline.labels.columns import VECTORS
+from pipeline.labels.files.columns import VECTORS
 from pipeline.rounds.plan import RoundPlan
 from schemas.labels import LABEL_SCHEMA
 

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 from pipeline.body import Skel
-from pipeline.camera import project
-from pipeline.crop import CROP_PX
 from pipeline.demo_set.crop_fit import fit_crop_cameras
 from pipeline.demo_set.poses import sample_bodies
-from pipeline.metrics import mpjpe_mm, pa_mpjpe_mm
+from pipeline.image.camera import project
+from pipeline.image.crop import CROP_PX
+from pipeline.numerics.error_metrics import mpjpe_mm, pa_mpjpe_mm
 from schemas.keypoints import SCORED
 from schemas.skel import N_UNLIMITED, q_limits
 

@@ -6,13 +6,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.people import inside_limits
+from benchmarks.made.people import inside_limits
 from pipeline.body import Skel, Smpl
-from pipeline.camera import project
-from pipeline.crop import CROP_PX
 from pipeline.demo_set.poses import sample_bodies
 from pipeline.fit import SkelifyResult, SmplToSkel
-from pipeline.fit.orientation import PelvisOrientation
+from pipeline.fit.solver.orientation import PelvisOrientation
+from pipeline.image.camera import project
+from pipeline.image.crop import CROP_PX
 
 NOISE_PX, OFF = 1.5, 0.15
 

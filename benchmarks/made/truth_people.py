@@ -15,13 +15,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.people import Bodies, Sighted, posed
+from benchmarks.made.people import Bodies, Sighted, posed
 from pipeline.body import Skel, Smpl
-from pipeline.camera import project, solve_camera
 from pipeline.demo_set.detector import detect_keypoints, detect_keypoints_3d
 from pipeline.demo_set.poses import sample_bodies
 from pipeline.demo_set.pseudo_labels import PseudoLabels, make_pseudo_labels
 from pipeline.fit import SmplToSkel
+from pipeline.image.camera import project, solve_camera
 from schemas.keypoints import N_KEYPOINTS
 from schemas.skel import N_Q, N_UNLIMITED, q_limits
 

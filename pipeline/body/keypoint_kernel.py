@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from pipeline.body import kinematics
 from pipeline.body.representation import Q_OF_JOINT
-from pipeline.compiled import compiled
+from pipeline.numerics.numba_cache import compiled
 from schemas.skel import N_BETAS, N_JOINTS, N_Q, PARENTS
 
 _CHILD = np.array(kinematics.child_table(), dtype=np.int64)

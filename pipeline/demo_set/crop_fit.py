@@ -6,7 +6,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.camera import FOCAL
+from pipeline.image.camera import FOCAL
 
 Array = NDArray[np.float64]
 

@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.crop import CROP_PX
+from pipeline.image.crop import CROP_PX
 from schemas.keypoints import FLIP_PERMUTATION, N_KEYPOINTS
 
 Array = NDArray[np.float64]

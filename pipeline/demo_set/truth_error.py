@@ -9,9 +9,9 @@ import torch
 from numpy.typing import NDArray
 
 from pipeline.body import Skel
-from pipeline.camera import project
-from pipeline.crop import CROP_PX
-from pipeline.metrics import mpjpe_mm, mpvpe_mm, pa_mpjpe_mm
+from pipeline.image.camera import project
+from pipeline.image.crop import CROP_PX
+from pipeline.numerics.error_metrics import mpjpe_mm, mpvpe_mm, pa_mpjpe_mm
 from schemas.keypoints import SCORED
 from schemas.labels import IDENTITY_COLUMNS
 from schemas.skel import q_limits

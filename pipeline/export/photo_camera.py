@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy.typing import NDArray
 
-from pipeline.camera import FOCAL
+from pipeline.image.camera import FOCAL
 
 
 class PhotoCamera(NamedTuple):

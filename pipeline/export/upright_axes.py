@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from pipeline.fit.orientation import PelvisOrientation
+from pipeline.fit.solver.orientation import PelvisOrientation
 
 
 def to_upright(points: Float[np.ndarray, "*N 3"]) -> Float[np.ndarray, "*N 3"]:

@@ -1,9 +1,8 @@
 """Optimisers: SKELify (keypoints to SKEL) and SMPL-to-SKEL conversion."""
 
-from pipeline.fit.published_objective import hsmr_objective
+from pipeline.fit.objectives.published_objective import hsmr_objective
 from pipeline.fit.skelify import Anchor, Skelify, SkelifyConfig, SkelifyResult
 from pipeline.fit.smpl_to_skel import SmplToSkel, SmplToSkelConfig, SmplToSkelResult
-from pipeline.fit.track import TrackConfig, TrackFit
 
 __all__ = [
     "Anchor",
@@ -13,7 +12,5 @@ __all__ = [
     "SmplToSkel",
     "SmplToSkelConfig",
     "SmplToSkelResult",
-    "TrackConfig",
-    "TrackFit",
     "hsmr_objective",
 ]

@@ -8,7 +8,7 @@ The robust objective, in units of squared standard deviations:
 inside the joint limits, which bound the search: no label ever leaves them.
 The pelvis moves by spin vectors, so lying and upside-down people are no special case.
 
-objective=hsmr minimises the published refiner objective instead (`pipeline.fit.published_objective`).
+objective=hsmr minimises the published refiner objective instead (`pipeline.fit.objectives.published_objective`).
 """
 
 from dataclasses import dataclass, replace
@@ -19,20 +19,26 @@ from jaxtyping import Float
 from torch import Tensor
 
 from pipeline.body.skel import Skel
-from pipeline.camera import project, rough_camera
-from pipeline.fit import restarts
-from pipeline.fit.compiled_linearise import linearise_people
-from pipeline.fit.compiled_solver import Stage, solve
-from pipeline.fit.compiled_terms import Kernel
-from pipeline.fit.image_objective import CAM, ImageObjective, cam_t_of, linearise
-from pipeline.fit.joint_limits import fit_bounds
-from pipeline.fit.mean_pose import folded_q, mean_q
-from pipeline.fit.orientation import PelvisOrientation
-from pipeline.fit.posterior import Estimate, q_standard_deviation
-from pipeline.fit.published_objective import ANGLE_WEIGHT, KERNEL_SCALE, SHAPE_WEIGHT, squared_confidence, torso_length
-from pipeline.fit.solver_dtype import in_solver_dtype
-from pipeline.keypoint_error import kp2d_error, usable_confidence, usable_places
-from pipeline.levenberg_marquardt import Bounds, Linearised, LmConfig, Minimum, minimise
+from pipeline.fit.objectives.published_objective import (
+    ANGLE_WEIGHT,
+    KERNEL_SCALE,
+    SHAPE_WEIGHT,
+    squared_confidence,
+    torso_length,
+)
+from pipeline.fit.solver.compiled_linearise import linearise_people
+from pipeline.fit.solver.compiled_solver import Stage, solve
+from pipeline.fit.solver.compiled_terms import Kernel
+from pipeline.fit.solver.image_objective import CAM, ImageObjective, cam_t_of, linearise
+from pipeline.fit.solver.joint_limits import fit_bounds
+from pipeline.fit.solver.orientation import PelvisOrientation
+from pipeline.fit.solver.posterior import Estimate, q_standard_deviation
+from pipeline.fit.solver.solver_dtype import in_solver_dtype
+from pipeline.fit.starts import restarts
+from pipeline.fit.starts.mean_pose import folded_q, mean_q
+from pipeline.image.camera import project, rough_camera
+from pipeline.image.keypoint_error import kp2d_error, usable_confidence, usable_places
+from pipeline.numerics.levenberg_marquardt import Bounds, Linearised, LmConfig, Minimum, minimise
 from schemas.skel import N_BETAS, N_Q, N_UNLIMITED, q_limits
 
 Objective = Literal["robust", "hsmr"]

@@ -19,16 +19,16 @@ from torch import Tensor
 
 from pipeline.body.skel import Skel
 from pipeline.body.smpl import Smpl
-from pipeline.fit.bone_motion import bone_rotations_to_q
-from pipeline.fit.compiled_solver import Stage, solve
-from pipeline.fit.compiled_terms import Kernel, Targets
-from pipeline.fit.joint_limits import fit_bounds
-from pipeline.fit.orientation import PelvisOrientation, spin_jacobian
-from pipeline.fit.posterior import Estimate, q_standard_deviation
-from pipeline.fit.solver_dtype import in_solver_dtype
-from pipeline.fit.surface_patches import SurfacePatches
-from pipeline.levenberg_marquardt import Linearised, LmConfig, Minimum, minimise
-from pipeline.metrics import pve_mm
+from pipeline.fit.solver.compiled_solver import Stage, solve
+from pipeline.fit.solver.compiled_terms import Kernel, Targets
+from pipeline.fit.solver.joint_limits import fit_bounds
+from pipeline.fit.solver.orientation import PelvisOrientation, spin_jacobian
+from pipeline.fit.solver.posterior import Estimate, q_standard_deviation
+from pipeline.fit.solver.solver_dtype import in_solver_dtype
+from pipeline.fit.surface.bone_motion import bone_rotations_to_q
+from pipeline.fit.surface.surface_patches import SurfacePatches
+from pipeline.numerics.error_metrics import pve_mm
+from pipeline.numerics.levenberg_marquardt import Linearised, LmConfig, Minimum, minimise
 from schemas.skel import N_BETAS, N_Q
 
 _AT_ONCE, _AT_ONCE_ON_GPU = 64, 4096  # frames; their two meshes weigh 160 KB each

@@ -1,6 +1,6 @@
 """The crop camera: pinhole with focal 5000 px for a 256 px crop, and the one procedure that solves it for a label.
 
-Camera axes: x right, y down, z forward, m. Image points in crop units (see `pipeline.crop`).
+Camera axes: x right, y down, z forward, m. Image points in crop units (see `pipeline.image.crop`).
 """
 
 from typing import Final
@@ -9,8 +9,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from pipeline.keypoint_error import usable_confidence, usable_places
-from pipeline.levenberg_marquardt import Linearised, LmConfig, minimise
+from pipeline.image.keypoint_error import usable_confidence, usable_places
+from pipeline.numerics.levenberg_marquardt import Linearised, LmConfig, minimise
 
 FOCAL: Final = 5000 / 256
 """Focal length in crop units: 5000 px of the 256 px crop (SKEL_MATHS 6)."""

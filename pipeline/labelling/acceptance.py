@@ -10,8 +10,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from pipeline.body.skel import Skel
-from pipeline.camera import project, solve_camera
-from pipeline.keypoint_error import enough_keypoints, kp2d_error
+from pipeline.image.camera import project, solve_camera
+from pipeline.image.keypoint_error import enough_keypoints, kp2d_error
 from schemas.labels import Decision
 from schemas.skel import BETAS_LIMIT, N_UNLIMITED, q_limits
 

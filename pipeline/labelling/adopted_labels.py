@@ -6,11 +6,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pipeline.acceptance import AcceptConfig, Measured, judge, measure
-from pipeline.batch import LabelBatch, PersonBatch
 from pipeline.body import Skel
-from pipeline.convert import as_numpy
-from pipeline.labels.hsmr_fields import MM_PER_M, HsmrLabel
+from pipeline.labelling.acceptance import AcceptConfig, Measured, judge, measure
+from pipeline.labelling.batches import LabelBatch, PersonBatch
+from pipeline.labelling.convert import as_numpy
+from pipeline.labels.exchange.hsmr_fields import MM_PER_M, HsmrLabel
 from schemas.labels import LABEL_SCHEMA, Decision, StartSource
 from schemas.skel import N_BETAS, N_Q
 

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pipeline.crop import to_crop_units
+from pipeline.image.crop import to_crop_units
 from schemas.keypoints import N_KEYPOINTS
 from schemas.labels import LABEL_SCHEMA
 from schemas.person import Person, PersonId

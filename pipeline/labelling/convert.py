@@ -4,9 +4,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pipeline.acceptance import measure
-from pipeline.batch import LabelBatch, PersonBatch
 from pipeline.fit import SmplToSkel
+from pipeline.labelling.acceptance import measure
+from pipeline.labelling.batches import LabelBatch, PersonBatch
 from schemas.labels import Decision, StartSource
 from schemas.skel import N_BETAS, N_Q
 

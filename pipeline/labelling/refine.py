@@ -7,16 +7,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pipeline.acceptance import AcceptConfig, Measured, judge, measure
-from pipeline.batch import LabelBatch, PersonBatch
 from pipeline.body import Smpl
-from pipeline.convert import as_numpy, stored
-from pipeline.fit import Anchor, Skelify, TrackFit
+from pipeline.fit import Anchor, Skelify
 from pipeline.fit.skelify import SkelifyResult
-from pipeline.fused_anchor import fused_anchor
-from pipeline.metrics import pve_mm
-from pipeline.prediction import PredictionBatch
-from pipeline.tracks import TrackPart
+from pipeline.fit.video.track import TrackFit
+from pipeline.labelling.acceptance import AcceptConfig, Measured, judge, measure
+from pipeline.labelling.batches import LabelBatch, PersonBatch
+from pipeline.labelling.convert import as_numpy, stored
+from pipeline.labelling.fused_anchor import fused_anchor
+from pipeline.labelling.predictor import PredictionBatch
+from pipeline.labelling.tracks import TrackPart
+from pipeline.numerics.error_metrics import pve_mm
 from schemas.labels import Decision, StartSource
 
 

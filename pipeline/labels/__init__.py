@@ -1,8 +1,7 @@
 """Label generations: staged files, the audit, the atomic publish, lineage and SQL over what is published."""
 
-from pipeline.labels.audit import AuditCheck, AuditConfig, AuditFailedError, AuditReport
-from pipeline.labels.columns import vectors
-from pipeline.labels.errors import (
+from pipeline.labels.files.columns import vectors
+from pipeline.labels.files.errors import (
     AlreadyPublishedError,
     CatalogError,
     LabelSchemaError,
@@ -13,12 +12,13 @@ from pipeline.labels.errors import (
     RoundBusyError,
     RoundOrderError,
 )
-from pipeline.labels.files import StagedShard, Staging, read_labels
-from pipeline.labels.generation import Generation
-from pipeline.labels.lineage import InputShard, Lineage, derive_run_id
-from pipeline.labels.publish import Publication, PublishStep
-from pipeline.labels.storage import Storage
+from pipeline.labels.files.lineage import InputShard, Lineage, derive_run_id
+from pipeline.labels.files.staging import StagedShard, Staging, read_labels
+from pipeline.labels.publishing.audit import AuditCheck, AuditConfig, AuditFailedError, AuditReport
+from pipeline.labels.publishing.publish import Publication, PublishStep
 from pipeline.labels.store import LabelStore
+from pipeline.labels.table.generation import Generation
+from pipeline.storage.storage import Storage
 
 __all__ = [
     "AlreadyPublishedError",

@@ -1,40 +1,33 @@
 """SQL over published labels: DuckDB with a view `labels` over the planned files; a glob would see staged ones."""
 
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-from pipeline.labels.errors import NoSuchGenerationError
-from pipeline.labels.training_metrics import metrics_files
-from pipeline.s3 import s3_scanner
+from pipeline.labels.files.training_curves import metrics_files
+from pipeline.storage.s3 import s3_scanner
+from pipeline.storage.storage import Storage
 
 if TYPE_CHECKING:
     import duckdb
     import pyarrow.fs
 
-    from pipeline.labels.store import LabelStore
 
-
-def connect(store: "LabelStore", round: int | None = None) -> "duckdb.DuckDBPyConnection":
-    """A DuckDB connection with the view `labels` over all published rounds, or over one.
+def connect(storage: Storage, plans: Mapping[int, Sequence[str]]) -> "duckdb.DuckDBPyConnection":
+    """A DuckDB connection with the view `labels` over the files of some rounds, at least one: round -> its files.
 
     Once a network was trained, the view `training` has its curves (METRICS_SCHEMA).
-
-    Raises NoSuchGenerationError when nothing, or not that round, is published.
     """
     import duckdb  # half of what importing the store costs; loader processes and actors never query
 
-    rounds = [round] if round is not None else [generation.round for generation in store.rounds()]
-    if not rounds:
-        raise NoSuchGenerationError(store.nothing_published())
-    plans = {k: list(store.files(k).values()) for k in rounds}
     connection = duckdb.connect()
-    view = _view_of_files if store.storage.is_local else partial(_view_of_objects, s3_scanner())
+    view = _view_of_files if storage.is_local else partial(_view_of_objects, s3_scanner())
     for k, files in plans.items():
-        view(connection, f"labels_of_round_{k}", files)
+        view(connection, f"labels_of_round_{k}", list(files))
     # By name: a later round may have more columns. The round as a constant lets a filter on it skip whole rounds.
     parts = (f"SELECT * REPLACE ({k}::INTEGER AS round) FROM labels_of_round_{k}" for k in plans)
     connection.execute(f"CREATE VIEW labels AS {' UNION ALL BY NAME '.join(parts)}")
-    if curves := metrics_files(store.storage):
+    if curves := metrics_files(storage):
         view(connection, "training", curves)
     return connection
 

@@ -6,13 +6,16 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from pipeline.labels import layout, query
-from pipeline.labels import publish as publishing
-from pipeline.labels.audit import AuditConfig
-from pipeline.labels.catalog import LabelCatalog
-from pipeline.labels.errors import LabelStoreError, NoSuchGenerationError
-from pipeline.labels.files import StagedShard, Staging, person_rows, read_labels
-from pipeline.labels.generation import (
+from pipeline.labels import query
+from pipeline.labels.files import layout
+from pipeline.labels.files.errors import LabelStoreError, NoSuchGenerationError
+from pipeline.labels.files.lineage import Lineage
+from pipeline.labels.files.staging import StagedShard, Staging, person_rows, read_labels
+from pipeline.labels.publishing import publish as publishing
+from pipeline.labels.publishing.audit import AuditConfig
+from pipeline.labels.publishing.publish import Publication, StepHook
+from pipeline.labels.table.catalog import LabelCatalog
+from pipeline.labels.table.generation import (
     Generation,
     LineageFile,
     describe,
@@ -20,10 +23,8 @@ from pipeline.labels.generation import (
     planned_files,
     published_rounds,
 )
-from pipeline.labels.lineage import Lineage
-from pipeline.labels.publish import Publication, StepHook
-from pipeline.labels.storage import Storage
-from pipeline.labels.withdrawn import WithdrawnGeneration, withdrawn_generations
+from pipeline.labels.table.withdrawn import WithdrawnGeneration, withdrawn_generations
+from pipeline.storage.storage import Storage
 from schemas.person import Rejection
 
 if TYPE_CHECKING:
@@ -125,7 +126,10 @@ class LabelStore:
 
     def query(self, round: int | None = None) -> "duckdb.DuckDBPyConnection":
         """DuckDB with the view `labels` over all published rounds, or over one. Raises NoSuchGenerationError."""
-        return query.connect(self, round)
+        rounds = [round] if round is not None else [generation.round for generation in self.rounds()]
+        if not rounds:
+            raise NoSuchGenerationError(self.nothing_published())
+        return query.connect(self.storage, {k: list(self.files(k).values()) for k in rounds})
 
     def staging(self, round: int, run_id: str, config_digest: str) -> Staging:
         """Where the actors of a run write; a few strings, to be handed to them."""
@@ -148,7 +152,7 @@ class LabelStore:
         on_step: StepHook = lambda step: None,
         force: str | None = None,
     ) -> Publication:
-        """Audit and publish a run as generation `lineage.round`; see `pipeline.labels.publish.publish`."""
+        """Audit and publish a run as generation `lineage.round`; see `pipeline.labels.publishing.publish.publish`."""
         return publishing.publish(self._catalog, lineage, staged, unreadable, config, on_step, force)
 
     def nothing_published(self) -> str:

@@ -15,8 +15,8 @@ import numba
 from numba.core import caching
 
 _settings: Any = numba.config  # its attributes are made when it is imported
-_ROOT: Final = Path(__file__).parents[1]
-_SOURCES: Final = ("schemas", "pipeline/body", "pipeline/fit", "pipeline/levenberg_marquardt.py")
+_ROOT: Final = Path(__file__).parents[2]
+_SOURCES: Final = ("schemas", "pipeline/body", "pipeline/fit", "pipeline/image", "pipeline/numerics")
 """What the compiled functions of more than one module are made of."""
 
 
@@ -50,7 +50,6 @@ class BySources(caching.UserWideCacheLocator):
 def _digest() -> str:
     digest = hashlib.sha256()
     for source in _SOURCES:
-        path = _ROOT / source
-        for file in sorted(path.glob("*.py")) if path.is_dir() else [path]:
+        for file in sorted((_ROOT / source).rglob("*.py")):
             digest.update(file.read_bytes())
     return digest.hexdigest()[:16]

@@ -8,7 +8,7 @@ import simplejpeg
 import torch
 
 from pipeline.body import Skel
-from pipeline.crop import CROP_PX
+from pipeline.image.crop import CROP_PX
 from pipeline.render.overlay import Panel, crop_square, draw_keypoints, overlay_mesh
 from pipeline.render.rasterizer import PinholeCamera
 from schemas.person import Person, PersonId, Photo

@@ -11,8 +11,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.camera import FOCAL
-from pipeline.compiled import compiled
+from pipeline.image.camera import FOCAL
+from pipeline.numerics.numba_cache import compiled
 
 FloatArray = NDArray[np.floating]
 UInt8Array = NDArray[np.uint8]

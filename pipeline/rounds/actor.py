@@ -8,8 +8,8 @@ import torch
 
 from pipeline.body import load_skel, load_smpl
 from pipeline.fit import Skelify, SmplToSkel
+from pipeline.labelling.predictor import PredictorSource
 from pipeline.labels import StagedShard, Staging, read_labels
-from pipeline.prediction import PredictorSource
 from pipeline.rounds.round_config import RoundConfig
 from pipeline.rounds.shard_task import Models, ShardLabels, ShardTask, process_shard
 from schemas.labels import LABEL_SCHEMA

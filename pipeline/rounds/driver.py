@@ -12,17 +12,17 @@ from typing import Any
 import ray
 
 from pipeline.body import load_skel, load_smpl
-from pipeline.config import BodyConfig, ConfigError, StorageConfig, to_yaml
+from pipeline.labelling.predictor import PredictorSource
 from pipeline.labels import Generation, LabelStore, Lineage, StagedShard, Staging, read_labels
-from pipeline.labels.round_lock import RoundLock
-from pipeline.prediction import PredictorSource
+from pipeline.labels.files.round_lock import RoundLock
 from pipeline.rounds.actor import ActorBrief, ShardActor, StagingError
-from pipeline.rounds.cluster import Placement, place, ray_session, resolve_device, shipped_packages
 from pipeline.rounds.plan import RoundPlan, plan_round
 from pipeline.rounds.pool import ActorPool, Done, GivenUp
 from pipeline.rounds.progress import RoundProgress
 from pipeline.rounds.round_config import RoundConfig
 from pipeline.rounds.shard_task import ShardTask, carry_over
+from pipeline.runtime.config import BodyConfig, ConfigError, StorageConfig, to_yaml
+from pipeline.runtime.ray_cluster import Placement, place, ray_session, resolve_device, shipped_packages
 from schemas.labels import LABEL_SCHEMA
 from schemas.person import Rejection, RejectionReason
 

@@ -1,83 +1,27 @@
 """A generation from labels that somebody else made: read, matched by identity, measured, audited, published."""
 
-import hashlib
-import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Protocol
 
 import pyarrow as pa
 import torch
 
-from pipeline.batch import LabelBatch, PersonBatch
 from pipeline.body import Skel, load_skel
-from pipeline.config import ConfigError
-from pipeline.imported import import_people
+from pipeline.labelling.adopted_labels import import_people
+from pipeline.labelling.batches import LabelBatch, PersonBatch
 from pipeline.labels import Generation, LabelStore, Lineage, StagedShard, Staging, derive_run_id, read_labels
-from pipeline.labels.hsmr_fields import HsmrLabel
-from pipeline.labels.hsmr_npz import NpzLabels, read_npz
-from pipeline.labels.hsmr_tars import Place, read_tar_labels
+from pipeline.labels.exchange.label_sources import LabelSource
 from pipeline.rounds.driver import driver_lock, resolved_plan, round_lineage, unreadable_shards
 from pipeline.rounds.plan import RoundPlan
 from pipeline.rounds.progress import RoundProgress
 from pipeline.rounds.round_config import RoundConfig
 from pipeline.rounds.shard_batches import single_batches
 from pipeline.rounds.shard_task import ShardTask, carried_rows, carry_over, photos_of, with_guesses
-from pipeline.shards import ShardInfo, list_shards, read_shard
+from pipeline.runtime.config import ConfigError
+from pipeline.shards import ShardInfo, read_shard
 from schemas.labels import LABEL_SCHEMA
-from schemas.person import Person, PersonId, Rejection, RejectionReason
-
-
-class LabelSource(Protocol):
-    """Where imported labels come from; `digest` is of their content."""
-
-    uri: str
-    digest: str
-
-    def of_shard(self, dataset: str, shard: str, people: Sequence[PersonId]) -> list[HsmrLabel | None]:
-        """The label of each of these people of one shard, None where there is none."""
-        ...
-
-
-class TarLabels:
-    """HSMR's converted tars; a tar holds the labels of the input shard that has its name (and data set, if told)."""
-
-    def __init__(self, pattern: str, dataset: str | None = None) -> None:
-        """Raises FileNotFoundError or ValueError for a pattern that cannot be used."""
-        self.uri = pattern
-        self.shards = list_shards(pattern, dataset)
-        content = sorted((item.shard, item.size, item.etag) for item in self.shards)
-        self.digest = hashlib.sha256(json.dumps(content).encode()).hexdigest()
-        self._by_name: dict[str, list[ShardInfo]] = {}
-        for item in self.shards:
-            self._by_name.setdefault(item.shard, []).append(item)
-        self._read: tuple[ShardInfo, Mapping[Place, HsmrLabel]] | None = None
-
-    def of_shard(self, dataset: str, shard: str, people: Sequence[PersonId]) -> list[HsmrLabel | None]:
-        tars = self._by_name.get(shard, [])
-        tars = [item for item in tars if item.dataset == dataset] or tars
-        if len(tars) > 1:
-            raise ConfigError(f"{len(tars)} tars are named {shard}: put them into folders named as their data sets.")
-        if not tars:
-            return [None] * len(people)
-        if self._read is None or self._read[0] != tars[0]:
-            self._read = tars[0], read_tar_labels(tars[0])
-        return [self._read[1].get((who.key, who.person)) for who in people]
-
-
-class NpzSource:
-    """One npz, see `pipeline.labels.hsmr_npz`."""
-
-    def __init__(self, path: str) -> None:
-        """Raises LabelStoreError for a file that cannot be used."""
-        self.uri = path
-        self._labels: NpzLabels = read_npz(path)
-        self.digest = hashlib.sha256(Path(path).read_bytes()).hexdigest()
-
-    def of_shard(self, dataset: str, shard: str, people: Sequence[PersonId]) -> list[HsmrLabel | None]:
-        return [self._labels.label(who) for who in people]
+from schemas.person import Person, Rejection, RejectionReason
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,11 +3,11 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from pipeline.config import ConfigError
+from pipeline.labelling.predictor import PredictorSource
 from pipeline.labels import Generation, InputShard, LabelStore, derive_run_id
-from pipeline.prediction import PredictorSource
 from pipeline.rounds.round_config import RoundConfig, config_digest
 from pipeline.rounds.shard_task import ShardTask
+from pipeline.runtime.config import ConfigError
 from pipeline.shards import ShardInfo, list_shards
 
 NOT_GIVEN = "not given"

@@ -5,13 +5,12 @@ import json
 from dataclasses import asdict, dataclass, field
 from typing import Literal
 
-from pipeline.acceptance import AcceptConfig
-from pipeline.config import BodyConfig, DataConfig, StorageConfig
-from pipeline.fit import SkelifyConfig, SmplToSkelConfig, TrackConfig
+from pipeline.fit import SkelifyConfig, SmplToSkelConfig
+from pipeline.fit.video.track import TrackConfig
+from pipeline.labelling.acceptance import AcceptConfig
 from pipeline.labels import AuditConfig
+from pipeline.runtime.config import BodyConfig, DataConfig, Device, StorageConfig
 from schemas.labels import LABEL_SCHEMA
-
-Device = Literal["auto", "cpu", "cuda"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

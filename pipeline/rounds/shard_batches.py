@@ -7,9 +7,9 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.fit import TrackConfig
-from pipeline.prediction import Guess
-from pipeline.tracks import TrackPart, find_tracks
+from pipeline.fit.video.track import TrackConfig
+from pipeline.labelling.predictor import Guess
+from pipeline.labelling.tracks import TrackPart, find_tracks
 from schemas.person import Person, Rejection
 
 Seen = TypeVar("Seen")

@@ -7,12 +7,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.batch import LabelBatch, PersonBatch
 from pipeline.body import Smpl
-from pipeline.convert import convert_people
-from pipeline.fit import Skelify, SmplToSkel, TrackFit
-from pipeline.prediction import Guess, PredictionBatch, Predictor
-from pipeline.refine import refine_people
+from pipeline.fit import Skelify, SmplToSkel
+from pipeline.fit.video.track import TrackFit
+from pipeline.labelling.batches import LabelBatch, PersonBatch
+from pipeline.labelling.convert import convert_people
+from pipeline.labelling.predictor import Guess, PredictionBatch, Predictor
+from pipeline.labelling.refine import refine_people
 from pipeline.rounds.round_config import RoundConfig
 from pipeline.rounds.shard_batches import ShardBatch, single_batches, track_batches
 from pipeline.shards import ShardInfo, read_shard

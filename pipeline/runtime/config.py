@@ -14,6 +14,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 Config = TypeVar("Config")
+Device = Literal["auto", "cpu", "cuda"]
 
 
 class ConfigError(ValueError):

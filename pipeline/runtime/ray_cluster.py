@@ -10,8 +10,7 @@ from pathlib import Path
 import ray
 import torch
 
-from pipeline.config import ConfigError
-from pipeline.rounds.round_config import Device, RoundConfig
+from pipeline.runtime.config import ConfigError, DataConfig, Device, StorageConfig
 
 OBJECT_STORE_BYTES = 256 * 2**20  # labels go through the label store, not through Ray
 
@@ -92,11 +91,11 @@ def _job_working_dir() -> bool:
     return "runtime_resources" in Path.cwd().parts
 
 
-def refuse_lost_paths(config: RoundConfig) -> None:
+def refuse_lost_paths(storage: StorageConfig, data: DataConfig) -> None:
     """Raises ConfigError for a relative path inside a copied working folder: labels written there would be lost."""
     if not _job_working_dir():
         return
-    for key, path in (("storage.root", config.storage.root), ("data.shards", config.data.shards)):
+    for key, path in (("storage.root", storage.root), ("data.shards", data.shards)):
         if path is not None and "://" not in path and not Path(path).is_absolute():
             raise ConfigError(
                 f"{key}={path} is relative to the folder that --working-dir copied, which Ray deletes with the job. "

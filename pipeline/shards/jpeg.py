@@ -27,7 +27,7 @@ def check_jpeg(jpeg: bytes) -> tuple[int, int]:
     """(width, height) in px of a JPEG whose every coefficient decodes without a warning. Raises BadPhotoError.
 
     Decodes to grey at 1/8 size: the entropy-coded data, where damage shows, is read in full, only the inverse
-    transforms are saved. The verdict is that of a full decode (tests/shards/test_jpeg.py compares) in half the time.
+    transforms are saved. The verdict is that of a full decode (test_jpeg.py compares) in half the time.
     """
     size = check_jpeg_header(jpeg)
     try:

@@ -12,7 +12,7 @@ from typing import Any, BinaryIO, Final, cast
 
 from braceexpand import braceexpand
 
-from pipeline.s3 import s3_filesystem
+from pipeline.storage.s3 import s3_filesystem
 
 _MAX_SHARDS = 100_000
 _S3_BLOCK_BYTES: Final = 8 * 2**20  # read-ahead: tens of photos a request

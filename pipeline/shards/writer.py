@@ -11,8 +11,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from pipeline.s3 import s3_filesystem
 from pipeline.shards.shard_list import parse_url
+from pipeline.storage.s3 import s3_filesystem
 
 _PICKLE_PROTOCOL = 4  # that of the published shards
 

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import fsspec
 
-from pipeline.s3 import s3_filesystem
+from pipeline.storage.s3 import s3_filesystem
 
 SINGLE_PUT_BYTES = 2**31  # s3fs sends up to twice this as one PUT; a multipart upload could be left half done
 _CREATED_BY_ANOTHER = {"PreconditionFailed", "ConditionalRequestConflict"}

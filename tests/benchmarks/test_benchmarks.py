@@ -9,14 +9,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from benchmarks import people, published_objective
 from benchmarks.__main__ import main
-from benchmarks.lbfgs_skelify import full_mesh, refine
-from benchmarks.truth_people import truth_people
+from benchmarks.baselines import published_objective
+from benchmarks.baselines.lbfgs_skelify import full_mesh, refine
+from benchmarks.made import people
+from benchmarks.made.truth_people import truth_people
 from pipeline.body import Skel, load_skel, load_smpl
-from tests.body.standin import Golden
-
-REPOSITORY = Path(__file__).parents[2]
+from tests.pipeline.body.standin import Golden
+from tests.repository import ROOT
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +26,7 @@ def skel() -> Skel:
 
 def bench(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "benchmarks", *arguments]
-    return subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=300, check=False)
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
 
 
 def test_the_cheap_ones_print_their_tables() -> None:

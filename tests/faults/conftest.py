@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from pipeline.rounds.ray_environment import prepare_ray
+from pipeline.runtime.ray_environment import prepare_ray
 
 if "ray" not in sys.modules:
     prepare_ray(os.environ)

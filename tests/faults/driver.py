@@ -15,7 +15,7 @@ from pyiceberg.catalog.sql import SqlCatalog
 
 from jobs import refine_round
 from pipeline.labels import LabelStore, PublishStep
-from pipeline.labels import publish as publishing
+from pipeline.labels.publishing import publish as publishing
 
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(["tests.faults.driver", "pipeline.rounds.driver", "pipeline.rounds.summary"])

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 
 from pipeline.labels import Generation, LabelStore, StagedShard, read_labels
-from pipeline.labels.layout import sidecar_file
+from pipeline.labels.files.layout import sidecar_file
 
 Person = tuple[str, str, str, int]
 Shard = tuple[str, str]

@@ -1,6 +1,6 @@
 """A Ray cluster of one or more nodes on this machine, started from Python: drivers connect to it, nodes can be lost.
 
-What an operator does, `ray start` and `ray job submit`, is in tests/ray_nodes.py.
+What an operator does, `ray start` and `ray job submit`, is in tests/services/ray_nodes.py.
 """
 
 import contextlib

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from pipeline.labels import LabelStore
 from tests.faults.driver import Driver, Halt
-from tests.rounds.made_shards import make_samples, write_shards
+from tests.pipeline.rounds.made_shards import make_samples, write_shards
+from tests.repository import ROOT
 
-ROOT = Path(__file__).parents[2]
 PEOPLE, SHARDS = 12, 6
 SETTINGS = ("fit.device=cpu", "fit.batch_size=2", "run.progress=false")
 PATIENCE = 600  # s: a round takes 5 to 30 on an idle machine, and ten times that on a crowded one

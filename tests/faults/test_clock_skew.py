@@ -12,18 +12,18 @@ from pathlib import Path
 import pytest
 
 from pipeline.labels import LabelStore
-from pipeline.labels.expire import expire
+from pipeline.labels.upkeep.expire import expire
 from tests.faults.conftest import Uninterrupted
 from tests.faults.driver import Halt
 from tests.faults.invariants import check_equal, check_store
 from tests.faults.lanes import in_lanes
 from tests.faults.small_round import PATIENCE, SmallRound
 from tests.faults.tally import Tally
-from tests.labels.label_tables import publish_rounds
+from tests.pipeline.labels.label_tables import publish_rounds
+from tests.repository import ROOT
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(3600)]
 
-ROOT = Path(__file__).parents[2]
 DAY = 86_400
 AHEAD, BEHIND = 10 * DAY, -10 * DAY
 ICEBERG_TOLERANCE_MS = 60_000  # other readers (Java) refuse a snapshot log that goes back by more
@@ -98,7 +98,7 @@ def test_expire_by_another_clock_spares_a_round_that_runs(
         files = small.run_files(0)
         code = (
             "import sys; from datetime import timedelta; from pipeline.labels import LabelStore;"
-            "from pipeline.labels.expire import expire;"
+            "from pipeline.labels.upkeep.expire import expire;"
             "expire(LabelStore(sys.argv[1]), older_than=timedelta(days=7))"
         )
         environment = shifted(shifting_library, AHEAD)

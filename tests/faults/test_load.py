@@ -12,7 +12,7 @@ from tests.faults.conftest import Uninterrupted
 from tests.faults.invariants import check_equal, check_store
 from tests.faults.small_round import PATIENCE, SmallRound
 from tests.faults.tally import Tally
-from tests.rounds.made_shards import make_samples
+from tests.pipeline.rounds.made_shards import make_samples
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(3600)]
 

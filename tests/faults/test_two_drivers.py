@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.labels import PublishStep
-from pipeline.labels.layout import lock_file
+from pipeline.labels.files.layout import lock_file
 from tests.faults.conftest import Uninterrupted
 from tests.faults.driver import Halt
 from tests.faults.invariants import check_equal, check_store

@@ -15,6 +15,7 @@ from pipeline.shards.person_record import MAX_SIDE_PER_PHOTO, MIN_SIDE_PX
 from schemas.person import Person, Photo, Rejection, RejectionReason
 from tests.input.mutations import KEYS, Case, good_tar, made_case, shared_seeds
 from tests.input.watch import WATCH
+from tests.repository import SHARED
 
 MAX_CPU_SECONDS = 3.0
 MAX_GROWTH_BYTES = 256 * 2**20  # of a case; the largest honest one decodes a progressive photo of 25 million pixels
@@ -151,7 +152,7 @@ def main() -> int:
     """Repeat the cases of the given seeds, in a new folder, and print what comes out."""
     import tempfile
 
-    shared = Path(__file__).parents[3] / "shared"
+    shared = SHARED
     with tempfile.TemporaryDirectory() as folder:
         fuzzer = Fuzzer(Path(folder), shared if shared.is_dir() else None)
         for seed in sys.argv[1:]:

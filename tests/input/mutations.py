@@ -19,7 +19,7 @@ import numpy as np
 from PIL import Image
 
 from tests.input.gadgets import gadget_pickles
-from tests.shards.samples import person, photo_bytes
+from tests.pipeline.shards.samples import person, photo_bytes
 
 Rng = np.random.Generator
 Members = list[tuple[tarfile.TarInfo, bytes]]

@@ -17,8 +17,8 @@ import pytest
 from benchmarks.memory import peak_bytes, reset_peak
 from pipeline.body import load_skel
 from pipeline.body.body_files import BodyFileError
-from pipeline.config import ConfigError, load_config
 from pipeline.rounds.round_config import RoundConfig
+from pipeline.runtime.config import ConfigError, load_config
 from pipeline.safe_pickle import (
     BODY_GLOBALS,
     ForbiddenPickleError,
@@ -26,7 +26,7 @@ from pipeline.safe_pickle import (
     restricted_loads,
 )
 from schemas.person import RejectionReason
-from tests.shards.samples import members, person, photo_bytes, read, reasons, sample, write_tar
+from tests.pipeline.shards.samples import members, person, photo_bytes, read, reasons, sample, write_tar
 
 R = RejectionReason
 MERSENNE = 2**61 - 1  # Python's hash of an integer is its remainder by this

@@ -1,6 +1,6 @@
 """docs/labels.md, "A data engineer's day", executed: every command runs, and prints what the page shows.
 
-Numbers, digests and times may differ. `UPDATE_DOCS=1 pytest -m slow tests/labels/test_docs_walkthrough.py` writes what
+Numbers, digests and times may differ. `UPDATE_DOCS=1 pytest -m slow tests/jobs/test_docs_walkthrough.py` writes what
 was really printed into the page.
 """
 
@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
-REPOSITORY = Path(__file__).parents[2]
-PAGE = REPOSITORY / "docs" / "labels.md"
+from tests.repository import ROOT
+
+PAGE = ROOT / "docs" / "labels.md"
 _BLOCK = re.compile(r"```console\n(.*?)```", re.DOTALL)
 _PROMPT = re.compile(r"^\$ ", re.MULTILINE)
 _VARYING = re.compile(r"[0-9a-f]{7,}(-dirty)?|[-+]?\d[\d.,:e+TZ-]*")
@@ -58,7 +59,7 @@ def normal(text: str) -> list[str]:
 @pytest.mark.timeout(1800)
 def test_the_commands_of_the_page_print_what_it_shows(tmp_path: Path) -> None:
     page = PAGE.read_text(encoding="utf-8")
-    (tmp_path / "jobs").symlink_to(REPOSITORY / "jobs")
+    (tmp_path / "jobs").symlink_to(ROOT / "jobs")
     environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     environment |= {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "COLUMNS": "110"}
     different = []

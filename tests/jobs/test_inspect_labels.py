@@ -9,8 +9,8 @@ import pytest
 
 from jobs.inspect_labels import main
 from pipeline.labels import LabelStore
-from tests.labels.label_tables import lineage, publish_rounds, stage
-from tests.s3_server import S3Server
+from tests.pipeline.labels.label_tables import lineage, publish_rounds, stage
+from tests.services.s3_server import S3Server
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import pytest
 
 from jobs.manage_labels import main
 from pipeline.labels import LabelStore
-from tests.labels.label_tables import publish_rounds
+from tests.pipeline.labels.label_tables import publish_rounds
 
 
 @pytest.fixture

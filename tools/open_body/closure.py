@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.body.open_body.makehuman import BaseMesh
+from tools.open_body.makehuman import BaseMesh
 
 LEFT_EYE_RIM = (6850, 6847, 6886, 6844, 6841, 6838, 6785, 6784, 6790, 6793, 6796, 6799, 6802, 6805, 6808, 6811, 11693,
                 6814, 6817, 6820, 6825, 6828, 6831, 6834, 11695, 6837, 6856, 6853)  # fmt: skip

@@ -14,8 +14,8 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from pipeline.body.arrays import SMPL_PARENTS
-from pipeline.body.open_body.anatomy import SMPL_MIRROR, SMPL_NAMES
-from pipeline.body.open_body.tpose import MIRROR
+from tools.open_body.anatomy import SMPL_MIRROR, SMPL_NAMES
+from tools.open_body.tpose import MIRROR
 
 MIX = 0.7  # full dual quaternions bulge at the outside of elbows and knees
 SAMPLES, SEED = 600, 7

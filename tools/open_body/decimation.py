@@ -8,7 +8,7 @@ import heapq
 
 import numpy as np
 
-from pipeline.body.open_body.closure import HalfSkin
+from tools.open_body.closure import HalfSkin
 
 FLIP_COSINE = 0.2  # a collapse may turn no face by more than about 78 degrees
 NEEDLE = 0.08  # least accepted triangle quality, 1 for equilateral

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.body.open_body.closure import HalfSkin
-from pipeline.body.open_body.makehuman import BaseMesh, Rig
+from tools.open_body.closure import HalfSkin
+from tools.open_body.makehuman import BaseMesh, Rig
 
 VERTEX_COUNT = 6890
 # Landmark name -> (left index, right index); None where SMPL names only the other side.

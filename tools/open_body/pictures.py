@@ -1,4 +1,4 @@
-"""Pictures of the open body for docs/open_body.md: `python -m pipeline.body.open_body.pictures`."""
+"""Pictures of the open body for docs/open_body.md: `python -m tools.open_body.pictures`."""
 
 import argparse
 from collections.abc import Sequence

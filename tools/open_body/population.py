@@ -8,7 +8,7 @@ from itertools import product
 
 import numpy as np
 
-from pipeline.body.open_body.makehuman import Assets, load_target
+from tools.open_body.makehuman import Assets, load_target
 
 # Large traits first: the shape space makes each component orthogonal to those before it.
 TRAITS = (

@@ -11,7 +11,7 @@ from scipy.optimize import nnls
 from scipy.spatial.transform import Rotation
 
 from pipeline.body.arrays import SMPL_PARENTS
-from pipeline.body.open_body.anatomy import J19_FROM_SMPL, SMPL_NAMES, reach_of
+from tools.open_body.anatomy import J19_FROM_SMPL, SMPL_NAMES, reach_of
 
 TEMPLATE_WEIGHT, SHAPE_WEIGHT, POSE_WEIGHT, SUM_WEIGHT = 5.0, 1.5, 0.4, 10.0
 SPREAD, NEAR = 3e-3, 0.06  # m; ridge, growing with the distance over NEAR

@@ -6,8 +6,8 @@ chosen first (x forward, y towards the parent, z right or up), the effective fra
 
 import numpy as np
 
-from pipeline.body.open_body.anatomy import SKEL_MIRROR, SKEL_NAMES, SKEL_PARENTS
-from pipeline.body.open_body.tpose import rotation_between
+from tools.open_body.anatomy import SKEL_MIRROR, SKEL_NAMES, SKEL_PARENTS
+from tools.open_body.tpose import rotation_between
 
 # Columns: where O-axes (x forward, y up, z right) point in S-axes (x left, y up, z forward).
 UPRIGHT = np.array([[0.0, 0, -1], [0, 1, 0], [1, 0, 0]])

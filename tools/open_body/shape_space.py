@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.body.open_body.anatomy import (
+from tools.open_body.anatomy import (
     EXTRA_NAMES,
     SKEL_NAMES,
     SMPL_NAMES,
@@ -18,10 +18,10 @@ from pipeline.body.open_body.anatomy import (
     skel_joints,
     smpl_joints,
 )
-from pipeline.body.open_body.closure import carry_pupils
-from pipeline.body.open_body.landmarks import Numbering
-from pipeline.body.open_body.population import TRAITS, Population
-from pipeline.body.open_body.tpose import MIRROR, TPoser
+from tools.open_body.closure import carry_pupils
+from tools.open_body.landmarks import Numbering
+from tools.open_body.population import TRAITS, Population
+from tools.open_body.tpose import MIRROR, TPoser
 
 CENTRE_NAMES = (*SMPL_NAMES, *SKEL_NAMES, *EXTRA_NAMES)
 GRID = 2.0**-20  # m; positions are rounded to it so that float32 holds them exactly and rebuilds agree

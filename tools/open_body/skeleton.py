@@ -8,8 +8,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from pipeline.body.open_body.anatomy import SKEL_NAMES
-from pipeline.body.open_body.tpose import MIRROR
+from tools.open_body.anatomy import SKEL_NAMES
+from tools.open_body.tpose import MIRROR
 
 SIDES = 6  # corners of a tube's cross-section
 Bones = dict[str, np.ndarray]

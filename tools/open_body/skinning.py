@@ -6,9 +6,9 @@ from itertools import pairwise
 import numpy as np
 from scipy import sparse
 
-from pipeline.body.open_body.anatomy import SKEL_MIRROR, SKEL_NAMES, SMPL_MIRROR, SMPL_NAMES
-from pipeline.body.open_body.landmarks import Numbering
-from pipeline.body.open_body.makehuman import Rig
+from tools.open_body.anatomy import SKEL_MIRROR, SKEL_NAMES, SMPL_MIRROR, SMPL_NAMES
+from tools.open_body.landmarks import Numbering
+from tools.open_body.makehuman import Rig
 
 LIMB_BONES = {  # our part -> MakeHuman bones of the left side
     "collar": r"clavicle|shoulder01",

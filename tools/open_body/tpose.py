@@ -5,7 +5,7 @@ Every person of the population is posed by their own joints, so that the shape s
 
 import numpy as np
 
-from pipeline.body.open_body.makehuman import BaseMesh, Rig
+from tools.open_body.makehuman import BaseMesh, Rig
 
 MIRROR = np.array([-1.0, 1.0, 1.0])
 HIP_CENTRE = np.array([0.0, -0.26, 0.0])  # m, where every person's hips are put

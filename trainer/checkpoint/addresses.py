@@ -4,7 +4,7 @@ import io
 from pathlib import Path
 from typing import BinaryIO
 
-from pipeline.labels.storage import Storage
+from pipeline.storage.storage import Storage
 
 
 def opened(address: str) -> BinaryIO:

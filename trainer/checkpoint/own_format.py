@@ -12,7 +12,7 @@ from typing import Any, BinaryIO, Final
 import safetensors.torch
 from safetensors import SafetensorError
 
-from pipeline.labels.storage import Storage
+from pipeline.storage.storage import Storage
 from trainer.checkpoint.errors import CheckpointError
 from trainer.checkpoint.network_weights import KINDS, Network, build, kind_of, require_finite
 from trainer.network.decoder import DecoderConfig

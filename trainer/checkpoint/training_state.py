@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from pipeline.labels.storage import Storage
+from pipeline.storage.storage import Storage
 from trainer.checkpoint.foreign import read_pickle
 
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pipeline.body.representation import mirror_q, turn_in_image_plane
-from pipeline.crop import CROP_PX
+from pipeline.image.crop import CROP_PX
 from schemas.keypoints import FLIP_PERMUTATION, N_KEYPOINTS
 from trainer.data.augmentation import Augmentation
 from trainer.data.batch import TrainBatch

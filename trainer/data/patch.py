@@ -7,8 +7,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.compiled import compiled
-from pipeline.crop import CROP_PX
+from pipeline.image.crop import CROP_PX
+from pipeline.numerics.numba_cache import compiled
 from trainer.data.decode import Picture
 
 _FIXED: Final = 1 << 16
@@ -38,7 +38,7 @@ class CropTransform:
 def crop_transform(
     center: NDArray[Any], side: float, *, scale: float = 1.0, rotation_deg: float = 0.0, mirrored: bool = False
 ) -> CropTransform:
-    """The crop around `center` (2,) px of side `side` * `scale` px; without augmentation that of `pipeline.crop`.
+    """The crop around `center` (2,) px of side `side` * `scale` px; without augmentation that of `pipeline.image.crop`.
 
     As HSMR: the photo is mirrored first, then the window turned by rotation_deg about the centre, so that the person
     turns by as much the other way (towards -y first).

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.crop import CROP_PX
+from pipeline.image.crop import CROP_PX
 from schemas.person import Person, PersonId, Photo
 from trainer.data.augmentation import Augmentation, augmented_crop, no_augmentation
 from trainer.data.decode import dct_factor, decode_photo

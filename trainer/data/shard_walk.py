@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pipeline.keypoint_error import enough_keypoints
+from pipeline.image.keypoint_error import enough_keypoints
 from pipeline.shards import read_shard
 from schemas.person import REPAIRS, Person, PersonId, Photo, Rejection, RejectionReason
 from trainer.data.decode import DamagedPhotoError

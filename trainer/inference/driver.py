@@ -12,9 +12,9 @@ import torch
 from tqdm import tqdm
 
 from pipeline.body import Skel, load_skel
-from pipeline.config import ConfigError
 from pipeline.fit import Skelify
 from pipeline.labels import LabelStore, Storage
+from pipeline.runtime.config import ConfigError
 from schemas.person import Rejection
 from schemas.skel import N_Q
 from trainer.checkpoint import CheckpointError, load_checkpoint
@@ -30,10 +30,10 @@ from trainer.inference.predicted_people import (
     place_bodies,
 )
 from trainer.inference.predictions_table import PredictionsWriter, write_rejections
+from trainer.inference.predictor import NetworkPredictor
 from trainer.inference.refinement import refine_predictions
 from trainer.inference.surfaces import MeshWriter, OverlayWriter, pose_surfaces
 from trainer.network.hsmr import Hsmr
-from trainer.predictor import NetworkPredictor
 
 PREDICTIONS_FILE = "predictions.parquet"
 REJECTIONS_FILE = "rejections.parquet"

@@ -3,11 +3,10 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pipeline.acceptance import AcceptConfig
-from pipeline.config import BodyConfig, StorageConfig
 from pipeline.export.mesh_files import MeshFormat
 from pipeline.fit import SkelifyConfig
-from pipeline.rounds.round_config import Device
+from pipeline.labelling.acceptance import AcceptConfig
+from pipeline.runtime.config import BodyConfig, Device, StorageConfig
 from trainer.inference.motions import AngleOrder
 
 DEFAULT_FPS = 30.0

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
+from pipeline.labelling.predictor import Guess
 from pipeline.labels import LabelStore, read_labels, vectors
-from pipeline.prediction import Guess
 from schemas.labels import IDENTITY_COLUMNS
 from schemas.person import PersonId, Photo
 

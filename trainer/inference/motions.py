@@ -12,7 +12,7 @@ from pipeline.body import Skel
 from pipeline.export.coordinate_order import opensim_angles
 from pipeline.export.motion_file import Motion, motion_file
 from pipeline.export.upright_axes import pose_on_ground, to_ground
-from pipeline.fit.orientation import PelvisOrientation
+from pipeline.fit.solver.orientation import PelvisOrientation
 from pipeline.labels import Storage
 from schemas.person import PersonId, Rejection, RejectionReason
 from trainer.inference.predicted_people import PlacedBodies, PredictedPeople

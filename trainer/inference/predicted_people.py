@@ -11,13 +11,13 @@ from torch import Tensor
 
 from pipeline.body import Skel
 from pipeline.export.photo_camera import into_photo_camera
-from pipeline.prediction import Guess
+from pipeline.labelling.predictor import Guess
 from schemas.person import Person, Photo, Rejection, RejectionReason
 from schemas.skel import N_BETAS, N_Q
 
 
 class PosesOfPhotos(Protocol):
-    """Where poses come from: `trainer.predictor.NetworkPredictor`, `trainer.inference.label_poses.LabelPoses`."""
+    """Where poses come from: `predictor.NetworkPredictor`, `label_poses.LabelPoses`."""
 
     def predict(self, photos: Sequence[Photo]) -> Sequence[Guess | None]:
         """One per person, the people of the first photo in their order, then those of the next; None: unknown."""

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pipeline.prediction import Guess
+from pipeline.labelling.predictor import Guess
 from schemas.person import Photo
 from schemas.skel import N_Q
 from trainer.checkpoint import CheckpointError, load_checkpoint
@@ -22,7 +22,7 @@ CROPS_AT_ONCE: Final = 256  # a photo's crops go to the network in batches of at
 
 
 class NetworkPredictor:
-    """`pipeline.prediction.Predictor` by an HSMR network; in bf16 on a GPU, in float32 on a CPU."""
+    """`pipeline.labelling.predictor.Predictor` by an HSMR network; in bf16 on a GPU, in float32 on a CPU."""
 
     def __init__(self, network: Hsmr, device: torch.device | str, q_std: Sequence[float] = ()) -> None:
         """q_std: what the checkpoint says of itself; without it UNMEASURED_STD for every q."""
@@ -53,7 +53,7 @@ class NetworkPredictor:
 
 @dataclass(frozen=True, slots=True)
 class CheckpointSource:
-    """`pipeline.prediction.PredictorSource`: actors load the file and make sure that it is still the same."""
+    """`pipeline.labelling.predictor.PredictorSource`: actors load the file and make sure that it is still the same."""
 
     uri: str
     digest: str

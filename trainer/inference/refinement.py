@@ -6,10 +6,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pipeline.acceptance import AcceptConfig, judge, measure
-from pipeline.batch import PersonBatch
-from pipeline.convert import as_numpy, stored
 from pipeline.fit import Skelify
+from pipeline.labelling.acceptance import AcceptConfig, judge, measure
+from pipeline.labelling.batches import PersonBatch
+from pipeline.labelling.convert import as_numpy, stored
 from schemas.labels import Decision
 from trainer.inference.predicted_people import PredictedPeople, Refinement, as_tensors
 

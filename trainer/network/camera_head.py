@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from pipeline.camera import FOCAL
+from pipeline.image.camera import FOCAL
 
 MIN_SCALE: Final = 0.01
 """Smaller s (a person 4 km away, or behind the camera) counts as this."""

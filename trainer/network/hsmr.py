@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.body.representation import q_to_rotations, representation_to_q
-from pipeline.fit.mean_pose import mean_parameters
+from pipeline.fit.starts.mean_pose import mean_parameters
 from schemas.skel import N_BETAS, N_JOINTS
 from trainer.network.camera_head import camera_translation
 from trainer.network.decoder import TokenDecoder

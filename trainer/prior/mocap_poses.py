@@ -17,7 +17,7 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pipeline.labels.storage import Storage
+from pipeline.storage.storage import Storage
 from schemas.skel import N_BETAS, N_Q
 
 MAX_PVE: Final = 0.05

@@ -2,7 +2,7 @@
 
 from pipeline.labels import LabelStore, Storage
 from trainer.checkpoint import checkpoint_digest
-from trainer.predictor import CheckpointSource
+from trainer.inference.predictor import CheckpointSource
 from trainer.training.record import TrainingRecord, best_record
 
 

@@ -7,14 +7,14 @@ from datetime import UTC, datetime
 import ray
 
 from pipeline.body import load_skel
-from pipeline.config import to_yaml
 from pipeline.labels import Generation, LabelStore, Storage
-from pipeline.rounds.cluster import ray_session, resolve_device, shipped_packages
 from pipeline.rounds.driver import open_store
+from pipeline.runtime.config import to_yaml
+from pipeline.runtime.ray_cluster import ray_session, resolve_device, shipped_packages
 from trainer.checkpoint import checkpoint_digest
-from trainer.checkpoint_choice import absolute, best_source
 from trainer.data import index_generation
-from trainer.predictor import CheckpointSource
+from trainer.inference.predictor import CheckpointSource
+from trainer.training.checkpoint_choice import absolute, best_source
 from trainer.training.job import Outcome, TrainingJob
 from trainer.training.ray_stage import place_workers, train_on_ray
 from trainer.training.record import TrainingRecord, best_record, read_record, write_record

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pipeline.body import Skel
 from pipeline.body.representation import Q, q_to_rotations
-from pipeline.camera import project
+from pipeline.image.camera import project
 from schemas.skel import N_UNLIMITED, q_limits
 from trainer.data.batch import TrainBatch
 from trainer.network.hsmr import HsmrOutput

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from tensorboardX import SummaryWriter
 
 from pipeline.labels import Storage
-from pipeline.labels.training_metrics import METRICS_SCHEMA, metrics_file
+from pipeline.labels.files.training_curves import METRICS_SCHEMA, metrics_file
 from trainer.training.record import run_folder
 
 EVENTS = "tensorboard/events.out.tfevents.0.training"  # TensorBoard looks for "tfevents" in the name

@@ -2,7 +2,7 @@
 
 import time
 
-from pipeline.console_bar import ConsoleBar
+from pipeline.runtime.progress_bar import ConsoleBar
 from trainer.training.job import Progress as Step
 
 

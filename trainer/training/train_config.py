@@ -5,11 +5,10 @@ import json
 from dataclasses import asdict, dataclass, field
 from typing import Literal
 
-from pipeline.config import BodyConfig, StorageConfig
-from pipeline.rounds.round_config import Device
+from pipeline.runtime.config import BodyConfig, Device, StorageConfig
 from trainer.data import TrainDataConfig
-from trainer.losses import LossConfig
 from trainer.prior import PriorConfig
+from trainer.training.losses import LossConfig
 
 BestBy = Literal["mpjpe_mm", "kp2d_error_px", "pa_mpjpe_mm"]
 

@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 
 from pipeline.body import Skel
-from pipeline.camera import project
-from pipeline.crop import CROP_PX
-from pipeline.keypoint_error import kp2d_error, usable_confidence
-from pipeline.metrics import mpjpe_mm, pa_mpjpe_mm
+from pipeline.image.camera import project
+from pipeline.image.crop import CROP_PX
+from pipeline.image.keypoint_error import kp2d_error, usable_confidence
+from pipeline.numerics.error_metrics import mpjpe_mm, pa_mpjpe_mm
 from schemas.keypoints import N_KEYPOINTS
 from schemas.skel import N_Q
 from trainer.data import TrainBatch

@@ -13,15 +13,15 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from pipeline.body import load_skel
-from pipeline.config import to_yaml
+from pipeline.runtime.config import to_yaml
 from trainer.checkpoint import CheckpointInfo, save_checkpoint
 from trainer.data import JoinCounts, TrainBatch, batches_per_epoch, open_epoch, open_validation
-from trainer.losses import loss_terms, pose_keypoints
 from trainer.network.crop_input import normalise
 from trainer.network.hsmr import Hsmr, HsmrOutput
 from trainer.prior import AdversarialPrior, load_mocap
 from trainer.training.initial_network import initial_network
 from trainer.training.job import Outcome, Place, Progress, TrainingJob
+from trainer.training.losses import loss_terms, pose_keypoints
 from trainer.training.metrics_files import write_metrics
 from trainer.training.optimisation import WeightAverage, make_optimizer, set_learning_rate
 from trainer.training.record import row_counts

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from pipeline.body.skel import Skel
-from pipeline.camera import project
+from pipeline.image.camera import project
 from schemas.keypoints import SCORED, UNSCORED
 from schemas.skel import N_UNLIMITED, q_limits
 

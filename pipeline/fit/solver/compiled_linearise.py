@@ -6,11 +6,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from pipeline.body.keypoint_kernel import KernelTables, _scratch, in_chunks
-from pipeline.compiled import compiled
-from pipeline.fit.compiled_pelvis import pelvis_matrix
-from pipeline.fit.compiled_terms import N_UNKNOWNS, Targets, linearise, workspace
-from pipeline.fit.orientation import PelvisOrientation
-from pipeline.levenberg_marquardt import Linearised
+from pipeline.fit.solver.compiled_pelvis import pelvis_matrix
+from pipeline.fit.solver.compiled_terms import N_UNKNOWNS, Targets, linearise, workspace
+from pipeline.fit.solver.orientation import PelvisOrientation
+from pipeline.numerics.levenberg_marquardt import Linearised
+from pipeline.numerics.numba_cache import compiled
 
 
 @compiled(nogil=True)
@@ -37,7 +37,7 @@ def linearise_people(
     tables: KernelTables,
     threads: int,
 ) -> Linearised:
-    """The objective of B people at x, as `pipeline.fit.image_objective.linearise` has it."""
+    """The objective of B people at x, as `pipeline.fit.solver.image_objective.linearise` has it."""
     at, count = x.numpy(), len(x)
     cost, gradient, normal = (np.zeros((count, *shape), at.dtype) for shape in ((), (N_UNKNOWNS,), (N_UNKNOWNS,) * 2))
     people = (

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from pipeline.compiled import compiled
+from pipeline.numerics.numba_cache import compiled
 
 
 @compiled()

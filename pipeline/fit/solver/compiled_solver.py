@@ -1,8 +1,8 @@
 """The whole fit of one person in one compiled loop, for the CPU.
 
-The algorithm of `pipeline.levenberg_marquardt.minimise` on the objectives of `Skelify` and `SmplToSkel`, whose torch
-forms serve the GPU and check this one. Per iteration: one pass over the keypoints, a 59 x 59 normal matrix that stays
-in the first-level cache, one Cholesky factorisation. Between iterations a person's numbers never leave the core.
+The algorithm of `pipeline.numerics.levenberg_marquardt.minimise` on the objectives of `Skelify` and `SmplToSkel`, whose
+torch forms serve the GPU and check this one. Per iteration: one pass over the keypoints, a 59 x 59 normal matrix that
+stays in the first-level cache, one Cholesky factorisation. Between iterations a person's numbers never leave the core.
 """
 
 from dataclasses import dataclass
@@ -13,12 +13,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from pipeline.body.keypoint_kernel import KernelTables, _scratch, in_chunks
-from pipeline.compiled import compiled
-from pipeline.fit.compiled_pelvis import pelvis_matrix, pelvis_q, product, rodrigues
-from pipeline.fit.compiled_terms import N_UNKNOWNS, Targets, linearise, workspace
-from pipeline.fit.orientation import PelvisOrientation
-from pipeline.fit.posterior import Estimate
-from pipeline.levenberg_marquardt import BOUND_ROUNDS, Bounds, LmConfig
+from pipeline.fit.solver.compiled_pelvis import pelvis_matrix, pelvis_q, product, rodrigues
+from pipeline.fit.solver.compiled_terms import N_UNKNOWNS, Targets, linearise, workspace
+from pipeline.fit.solver.orientation import PelvisOrientation
+from pipeline.fit.solver.posterior import Estimate
+from pipeline.numerics.levenberg_marquardt import BOUND_ROUNDS, Bounds, LmConfig
+from pipeline.numerics.numba_cache import compiled
 from schemas.skel import N_Q
 
 _N = N_UNKNOWNS

@@ -1,7 +1,7 @@
 """The terms of the fits' objectives for one person in compiled form: cost, gradient and normal matrix added up.
 
 An objective is a sum of: the points' term (`Kernel` says which), 3D keypoints, a quadratic hold on every unknown, and
-the published pull into the joints' ranges. A term without data costs nothing. `pipeline.fit.image_objective` and
+the published pull into the joints' ranges. A term without data costs nothing. `pipeline.fit.solver.image_objective` and
 `SmplToSkel` hold the torch forms.
 """
 
@@ -11,8 +11,8 @@ from enum import IntEnum
 import numpy as np
 
 from pipeline.body.keypoint_kernel import Array, _person
-from pipeline.compiled import compiled
-from pipeline.fit.compiled_pelvis import pelvis_matrix, spin_between
+from pipeline.fit.solver.compiled_pelvis import pelvis_matrix, spin_between
+from pipeline.numerics.numba_cache import compiled
 from schemas.skel import N_BETAS, N_Q
 
 N_UNKNOWNS = N_Q + N_BETAS + 3

@@ -1,6 +1,6 @@
 """What people are fitted to from their keypoints: the data of the objective's terms and their batched torch form.
 
-The torch form serves the GPU and checks `pipeline.fit.compiled_terms`, where each term is described.
+The torch form serves the GPU and checks `pipeline.fit.solver.compiled_terms`, where each term is described.
 """
 
 from dataclasses import dataclass, fields, replace
@@ -10,10 +10,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from pipeline.body.skel import Skel
-from pipeline.camera import project, projection_jacobian
-from pipeline.fit.compiled_terms import Kernel, Targets
-from pipeline.fit.orientation import PelvisOrientation, spin_jacobian
-from pipeline.levenberg_marquardt import Linearised
+from pipeline.fit.solver.compiled_terms import Kernel, Targets
+from pipeline.fit.solver.orientation import PelvisOrientation, spin_jacobian
+from pipeline.image.camera import project, projection_jacobian
+from pipeline.numerics.levenberg_marquardt import Linearised
 from schemas.skel import N_BETAS, N_Q, N_UNLIMITED
 
 CAM = N_Q + N_BETAS

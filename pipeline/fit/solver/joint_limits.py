@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from pipeline.levenberg_marquardt import Bounds
+from pipeline.numerics.levenberg_marquardt import Bounds
 from schemas.skel import BETAS_LIMIT, N_BETAS, N_UNLIMITED, q_limits
 
 

@@ -8,8 +8,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from pipeline.fit.orientation import PelvisOrientation
-from pipeline.levenberg_marquardt import Minimum
+from pipeline.fit.solver.orientation import PelvisOrientation
+from pipeline.numerics.levenberg_marquardt import Minimum
 from schemas.skel import N_Q, N_UNLIMITED
 
 

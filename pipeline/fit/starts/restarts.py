@@ -12,9 +12,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from pipeline.fit.compiled_solver import Stage
-from pipeline.fit.image_objective import CAM, ImageObjective
-from pipeline.fit.posterior import Estimate
+from pipeline.fit.solver.compiled_solver import Stage
+from pipeline.fit.solver.image_objective import CAM, ImageObjective
+from pipeline.fit.solver.posterior import Estimate
 from schemas.skel import N_UNLIMITED
 
 Stages = tuple[Stage, ...]

@@ -10,7 +10,7 @@ from pipeline.body.keypoint_kernel import KernelTables
 from pipeline.body.keypoints import KeypointOperator, KeypointsAndJacobian
 from pipeline.body.skel import CORRECTIVE_JOINTS, Skel
 from pipeline.body.skinning import shaped
-from pipeline.fit.bone_motion import rigid_rotations
+from pipeline.fit.surface.bone_motion import rigid_rotations
 
 
 class SurfacePatches:

@@ -14,11 +14,11 @@ from jaxtyping import Bool, Float
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pipeline.fit.banded_normal import BandedNormal
-from pipeline.fit.image_objective import CAM
-from pipeline.fit.motion_prior import MotionPrior
 from pipeline.fit.skelify import Anchor, Problem, Skelify, SkelifyResult
-from pipeline.levenberg_marquardt import Linearised, Minimum
+from pipeline.fit.solver.image_objective import CAM
+from pipeline.fit.video.banded_normal import BandedNormal
+from pipeline.fit.video.motion_prior import MotionPrior
+from pipeline.numerics.levenberg_marquardt import Linearised, Minimum
 from schemas.person import MAX_FPS, MIN_FPS
 from schemas.skel import N_Q, N_UNLIMITED
 

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from pipeline.labels.files import read_labels
-from pipeline.labels.layout import shard_file
-from pipeline.labels.storage import Storage
+from pipeline.labels.files.layout import shard_file
+from pipeline.labels.files.staging import read_labels
 from pipeline.labels.store import LabelStore
+from pipeline.storage.storage import Storage
 from schemas.labels import LABEL_SCHEMA
 
 

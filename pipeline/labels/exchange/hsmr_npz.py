@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from pipeline.labels.columns import figures, vectors
-from pipeline.labels.errors import LabelStoreError
-from pipeline.labels.files import read_labels
-from pipeline.labels.hsmr_fields import MM_PER_M, HsmrLabel
-from pipeline.labels.storage import Storage
+from pipeline.labels.exchange.hsmr_fields import MM_PER_M, HsmrLabel
+from pipeline.labels.files.columns import figures, vectors
+from pipeline.labels.files.errors import LabelStoreError
+from pipeline.labels.files.staging import read_labels
 from pipeline.labels.store import LabelStore
+from pipeline.storage.storage import Storage
 from schemas.person import PersonId
 from schemas.skel import N_BETAS, N_Q
 

@@ -5,16 +5,16 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from pipeline.labels.columns import vectors
-from pipeline.labels.errors import LabelStoreError
-from pipeline.labels.files import read_labels
-from pipeline.labels.hsmr_fields import MM_PER_M, HsmrLabel, label_fields, label_of
-from pipeline.labels.lineage import InputShard
-from pipeline.labels.storage import Storage
+from pipeline.labels.exchange.hsmr_fields import MM_PER_M, HsmrLabel, label_fields, label_of
+from pipeline.labels.files.columns import vectors
+from pipeline.labels.files.errors import LabelStoreError
+from pipeline.labels.files.lineage import InputShard
+from pipeline.labels.files.staging import read_labels
 from pipeline.labels.store import LabelStore
 from pipeline.shards import ShardInfo, ShardWriter
 from pipeline.shards.raw_samples import raw_samples
 from pipeline.shards.writer import pickle_people
+from pipeline.storage.storage import Storage
 
 _COLUMNS = ("key", "person", "has_label", "q", "betas", "pve_max_mm", "kp2d_error")
 _LABEL_PART = "data.pyd"

@@ -17,9 +17,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from pipeline.labels.errors import RoundBusyError
-from pipeline.labels.layout import lock_file
-from pipeline.labels.storage import Storage
+from pipeline.labels.files.errors import RoundBusyError
+from pipeline.labels.files.layout import lock_file
+from pipeline.storage.storage import Storage
 
 logger = logging.getLogger(__name__)
 

@@ -12,10 +12,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.labels import layout
-from pipeline.labels.columns import FIGURES, VECTORS, counts, equals, figures
-from pipeline.labels.errors import LabelSchemaError
-from pipeline.labels.storage import Storage
+from pipeline.labels.files import layout
+from pipeline.labels.files.columns import FIGURES, VECTORS, counts, equals, figures
+from pipeline.labels.files.errors import LabelSchemaError
+from pipeline.storage.storage import Storage
 from schemas.labels import LABEL_SCHEMA
 from schemas.person import Rejection, RejectionReason
 

@@ -4,7 +4,7 @@ from typing import Final
 
 import pyarrow as pa
 
-from pipeline.labels.storage import Storage
+from pipeline.storage.storage import Storage
 
 FOLDER: Final = "training/metrics"
 

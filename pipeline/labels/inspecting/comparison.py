@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import pyarrow as pa
 
-from pipeline.labels.columns import figures, identities, mask, positions, vectors
-from pipeline.labels.files import read_labels
+from pipeline.labels.files.columns import figures, identities, mask, positions, vectors
+from pipeline.labels.files.staging import read_labels
 
 if TYPE_CHECKING:
     from pipeline.labels.store import LabelStore

@@ -6,12 +6,12 @@ from typing import Any, Final
 
 import duckdb
 
-from pipeline.labels.columns import mask, vectors
-from pipeline.labels.comparison import compare, mean_angle_deg
-from pipeline.labels.errors import LabelStoreError
-from pipeline.labels.generation import Generation
-from pipeline.labels.lineage import Lineage
+from pipeline.labels.files.columns import mask, vectors
+from pipeline.labels.files.errors import LabelStoreError
+from pipeline.labels.files.lineage import Lineage
+from pipeline.labels.inspecting.comparison import compare, mean_angle_deg
 from pipeline.labels.store import LabelStore
+from pipeline.labels.table.generation import Generation
 
 PX_PER_CROP: Final = 256  # errors are also shown in px of the 256 px crop
 

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pipeline.labels.columns import (
+from pipeline.labels.files.columns import (
     FIGURES,
     VECTORS,
     Mask,
@@ -28,11 +28,11 @@ from pipeline.labels.columns import (
     positions,
     vectors,
 )
-from pipeline.labels.errors import LabelStoreError
-from pipeline.labels.files import StagedShard, corruption, decode, read_labels
-from pipeline.labels.lineage import InputShard, Quantiles
-from pipeline.labels.quantile_sketch import QuantileSketch
-from pipeline.labels.storage import Storage
+from pipeline.labels.files.errors import LabelStoreError
+from pipeline.labels.files.lineage import InputShard, Quantiles
+from pipeline.labels.files.staging import StagedShard, corruption, decode, read_labels
+from pipeline.labels.publishing.quantile_sketch import QuantileSketch
+from pipeline.storage.storage import Storage
 from schemas.labels import LABEL_SCHEMA, Decision, StartSource
 from schemas.person import REPAIRS, Rejection, RejectionReason
 

@@ -25,18 +25,19 @@ from pyiceberg.table.update.snapshot import ManageSnapshots
 from pyiceberg.typedef import Record
 from sqlalchemy.exc import OperationalError
 
-from pipeline.labels import layout
-from pipeline.labels.audit import AuditConfig, AuditFailedError, AuditReport, audit_generation
-from pipeline.labels.catalog import TABLE, LabelCatalog
-from pipeline.labels.errors import (
+from pipeline.labels.files import layout
+from pipeline.labels.files.errors import (
     AlreadyPublishedError,
     ParentChangedError,
     PublishConflictError,
     RoundOrderError,
     StoreFailedError,
 )
-from pipeline.labels.files import StagedShard
-from pipeline.labels.generation import (
+from pipeline.labels.files.lineage import Forced, Lineage
+from pipeline.labels.files.staging import StagedShard
+from pipeline.labels.publishing.audit import AuditConfig, AuditFailedError, AuditReport, audit_generation
+from pipeline.labels.table.catalog import TABLE, LabelCatalog
+from pipeline.labels.table.generation import (
     Generation,
     added_files,
     describe,
@@ -44,10 +45,9 @@ from pipeline.labels.generation import (
     published_rounds,
     round_tag,
 )
-from pipeline.labels.lineage import Forced, Lineage
-from pipeline.labels.refs import RefChange, change_refs, main_tip
-from pipeline.labels.storage import Storage, explained
-from pipeline.labels.withdrawn import RECORD_PREFIX, Withdrawal, withdrawn_generations, withdrawn_tag
+from pipeline.labels.table.refs import RefChange, change_refs, main_tip
+from pipeline.labels.table.withdrawn import RECORD_PREFIX, Withdrawal, withdrawn_generations, withdrawn_tag
+from pipeline.storage.storage import Storage, explained
 from schemas.person import Rejection
 
 AUDIT_BRANCH: Final = "audit-round-"  # first part of the names of branches that wait to be published

@@ -5,7 +5,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.labels.lineage import Quantiles
+from pipeline.labels.files.lineage import Quantiles
 
 _DROPPED_BITS: Final = 12  # of a float32's 23 bits of mantissa: 2^11 bins an octave, each 0.05 % wide
 _BINS: Final = 2 ** (31 - _DROPPED_BITS)

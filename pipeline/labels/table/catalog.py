@@ -23,10 +23,10 @@ from pyiceberg.transforms import IdentityTransform
 from sqlalchemy import Delete, Update, delete, update
 from sqlalchemy.exc import SQLAlchemyError
 
-from pipeline.labels.errors import CatalogError, PublishConflictError
-from pipeline.labels.layout import CATALOG_FILE, MOVED_FILE, TABLE_FOLDER
-from pipeline.labels.storage import Storage, explained
-from pipeline.labels.table_clock import SteadySqlCatalog
+from pipeline.labels.files.errors import CatalogError, PublishConflictError
+from pipeline.labels.files.layout import CATALOG_FILE, MOVED_FILE, TABLE_FOLDER
+from pipeline.labels.table.table_clock import SteadySqlCatalog
+from pipeline.storage.storage import Storage, explained
 from schemas.labels import LABEL_SCHEMA
 
 logger = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ logger = logging.getLogger(__name__)
 NAMESPACE: Final = "skel"
 TABLE: Final = f"{NAMESPACE}.labels"
 _CREATE_ATTEMPTS: Final = 5
-TABLE_IO: Final = "pipeline.labels.table_io.LabelTableIO"
+TABLE_IO: Final = "pipeline.labels.table.table_io.LabelTableIO"
 _OPEN_ATTEMPTS: Final = 3
 
 _TABLE_PROPERTIES: Final = {

@@ -14,8 +14,8 @@ from pyiceberg.table.refs import SnapshotRefType
 from pyiceberg.table.snapshots import Snapshot
 from pyiceberg.types import StringType
 
-from pipeline.labels.lineage import PROPERTY_PREFIX, Forced, Quantiles
-from pipeline.labels.storage import Storage, explained
+from pipeline.labels.files.lineage import PROPERTY_PREFIX, Forced, Quantiles
+from pipeline.storage.storage import Storage, explained
 
 _TAG: Final = re.compile(r"round-(\d+)")
 

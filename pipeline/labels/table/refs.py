@@ -24,8 +24,8 @@ from pyiceberg.table.update import (
 from pyiceberg.table.update.snapshot import ManageSnapshots, Operation
 from sqlalchemy.exc import OperationalError
 
-from pipeline.labels.catalog import TABLE, LabelCatalog
-from pipeline.labels.errors import LabelStoreError, PublishConflictError
+from pipeline.labels.files.errors import LabelStoreError, PublishConflictError
+from pipeline.labels.table.catalog import TABLE, LabelCatalog
 
 ATTEMPTS: Final = 12
 WITHDRAWAL_BRANCH: Final = "withdraw-"  # first part of the names of branches that wait to become main

@@ -7,7 +7,7 @@ from typing import Any
 from fsspec.implementations.local import LocalFileSystem
 from pyiceberg.io.fsspec import FsspecFileIO, FsspecOutputFile
 
-from pipeline.s3 import s3_filesystem
+from pipeline.storage.s3 import s3_filesystem
 
 
 class LabelTableIO(FsspecFileIO):

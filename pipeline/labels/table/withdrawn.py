@@ -11,7 +11,7 @@ from typing import Final
 from pyiceberg.table import Table
 from pyiceberg.table.snapshots import Snapshot
 
-from pipeline.labels.generation import Generation, describe
+from pipeline.labels.table.generation import Generation, describe
 
 RECORD_PREFIX: Final = "labels.withdrawn."
 _TAG: Final = re.compile(r"(retired|forgotten)-round-(\d+)-(.+)")

@@ -14,15 +14,22 @@ from pyiceberg.table import Table
 from pyiceberg.table.refs import MAIN_BRANCH, SnapshotRefType
 from pyiceberg.table.snapshots import Snapshot
 
-from pipeline.labels import layout
-from pipeline.labels.errors import LabelStoreError, RoundBusyError
-from pipeline.labels.generation import EXPIRED_PREFIX, LineageFile, describe, lineage_files, published_rounds, round_tag
-from pipeline.labels.publish import AUDIT_BRANCH
-from pipeline.labels.refs import WITHDRAWAL_BRANCH, RefChange, branch_without, change_refs, main_tip, with_retries
-from pipeline.labels.round_lock import RoundLock
-from pipeline.labels.storage import TEMPORARY_SUFFIX, Storage, StoredFile, UnfinishedUpload
+from pipeline.labels.files import layout
+from pipeline.labels.files.errors import LabelStoreError, RoundBusyError
+from pipeline.labels.files.round_lock import RoundLock
+from pipeline.labels.publishing.publish import AUDIT_BRANCH
 from pipeline.labels.store import LabelStore
-from pipeline.labels.withdrawn import Withdrawal, withdrawn_generations
+from pipeline.labels.table.generation import (
+    EXPIRED_PREFIX,
+    LineageFile,
+    describe,
+    lineage_files,
+    published_rounds,
+    round_tag,
+)
+from pipeline.labels.table.refs import WITHDRAWAL_BRANCH, RefChange, branch_without, change_refs, main_tip, with_retries
+from pipeline.labels.table.withdrawn import Withdrawal, withdrawn_generations
+from pipeline.storage.storage import TEMPORARY_SUFFIX, Storage, StoredFile, UnfinishedUpload
 
 DEFAULT_AGE: Final = timedelta(days=7)
 

@@ -16,15 +16,15 @@ from pyiceberg.manifest import ManifestFile, write_manifest, write_manifest_list
 from pyiceberg.table import StaticTable, Table
 from pyiceberg.table.snapshots import Snapshot
 
-from pipeline.labels.catalog import TABLE_IO
-from pipeline.labels.errors import CatalogError, LabelStoreError, PublishConflictError
-from pipeline.labels.generation import published_rounds
-from pipeline.labels.layout import LOCK_NAME, MOVED_FILE, TABLE_FOLDER
-from pipeline.labels.round_lock import RoundLock
-from pipeline.labels.storage import TEMPORARY_SUFFIX, Storage
+from pipeline.labels.files.errors import CatalogError, LabelStoreError, PublishConflictError
+from pipeline.labels.files.layout import LOCK_NAME, MOVED_FILE, TABLE_FOLDER
+from pipeline.labels.files.round_lock import RoundLock
 from pipeline.labels.store import LabelStore
-from pipeline.labels.verify import FileFault, verify_snapshot
-from pipeline.labels.withdrawn import withdrawn_generations
+from pipeline.labels.table.catalog import TABLE_IO
+from pipeline.labels.table.generation import published_rounds
+from pipeline.labels.table.withdrawn import withdrawn_generations
+from pipeline.labels.upkeep.verify import FileFault, verify_snapshot
+from pipeline.storage.storage import TEMPORARY_SUFFIX, Storage
 
 _ATTEMPTS: Final = 5
 _MANIFEST_PATH: Final = 0  # positions in Iceberg's records

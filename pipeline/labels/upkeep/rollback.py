@@ -5,12 +5,12 @@ from datetime import datetime
 from pyiceberg.table import Table
 from pyiceberg.table.refs import MAIN_BRANCH, SnapshotRefType
 
-from pipeline.labels.catalog import LabelCatalog
-from pipeline.labels.errors import LabelStoreError
-from pipeline.labels.generation import describe, published_rounds, round_tag
-from pipeline.labels.refs import RefChange, branch_without, change_refs, main_tip, rounds_in, with_retries
+from pipeline.labels.files.errors import LabelStoreError
 from pipeline.labels.store import LabelStore
-from pipeline.labels.withdrawn import Withdrawal, withdrawal_record, withdrawn_tag
+from pipeline.labels.table.catalog import LabelCatalog
+from pipeline.labels.table.generation import describe, published_rounds, round_tag
+from pipeline.labels.table.refs import RefChange, branch_without, change_refs, main_tip, rounds_in, with_retries
+from pipeline.labels.table.withdrawn import Withdrawal, withdrawal_record, withdrawn_tag
 
 
 def rollback(store: LabelStore, round: int, reason: str) -> list[int]:

@@ -10,13 +10,13 @@ from enum import StrEnum
 from pyiceberg.table import Table
 from pyiceberg.table.snapshots import Snapshot
 
-from pipeline.labels import layout
-from pipeline.labels.errors import NoSuchGenerationError
-from pipeline.labels.files import StagedShard, corruption
-from pipeline.labels.generation import Generation, added_files, describe, published_rounds
-from pipeline.labels.publish import content_digest
-from pipeline.labels.storage import Storage
+from pipeline.labels.files import layout
+from pipeline.labels.files.errors import NoSuchGenerationError
+from pipeline.labels.files.staging import StagedShard, corruption
+from pipeline.labels.publishing.publish import content_digest
 from pipeline.labels.store import LabelStore
+from pipeline.labels.table.generation import Generation, added_files, describe, published_rounds
+from pipeline.storage.storage import Storage
 
 
 class Fault(StrEnum):

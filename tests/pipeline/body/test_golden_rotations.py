@@ -17,7 +17,7 @@ from pipeline.body.representation import (
     turn_in_image_plane,
 )
 from pipeline.body.rotations import axis_angle_to_matrix, matrix_to_axis_angle, rotation_from_6d
-from tests.body.standin import Golden
+from tests.pipeline.body.standin import Golden
 
 REGULAR, SINGULAR = 2e-5, 1e-3  # rad or entries of a matrix; float32 of 1e-5 on angles up to 2 pi
 ROWS = 32

@@ -21,9 +21,9 @@ from pipeline.body.representation import (
 from pipeline.body.rotations import rotation_from_6d
 from pipeline.body.skel import CORRECTIVE_JOINTS, SkelOutput
 from pipeline.body.skinning import about, blend, posed_offsets, shaped
-from pipeline.camera import project
+from pipeline.image.camera import project
 from schemas.skel import N_UNLIMITED, q_limits
-from tests.body.standin import Golden
+from tests.pipeline.body.standin import Golden
 
 TALUS_R, CALCN_R, TALUS_L, CALCN_L = 3, 4, 8, 9
 POSITION, ROTATION = {torch.float32: 2e-5}, {torch.float32: 1e-5}

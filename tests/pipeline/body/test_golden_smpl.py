@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from pipeline.body import Smpl
-from tests.body.standin import Golden
+from tests.pipeline.body.standin import Golden
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-6), (torch.float32, 5e-6)])

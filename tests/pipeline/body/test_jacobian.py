@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from pipeline.body import Skel
-from tests.body.poses import poses_anywhere, poses_within_limits, shapes
+from tests.pipeline.body.poses import poses_anywhere, poses_within_limits, shapes
 
 PEOPLE = 4
 

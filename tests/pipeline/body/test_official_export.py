@@ -12,7 +12,7 @@ from pipeline.body import BodyFileError, Skel, Smpl, load_skel, load_smpl, offic
 from pipeline.body.official_export import export_official
 from pipeline.safe_pickle import load_body_pickle
 from schemas.skel import PARENTS
-from tests.body.poses import poses_within_limits, shapes
+from tests.pipeline.body.poses import poses_within_limits, shapes
 
 SUMMATION_ORDER = 1e-5  # m, between two float32 implementations
 

@@ -1,7 +1,6 @@
 """The built file of the open body: closed symmetric surface, landmarks, shape variety, regressors."""
 
 from collections import Counter
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,11 +9,12 @@ from scipy import sparse
 from scipy.spatial import ConvexHull
 
 from pipeline.body import load_skel, load_smpl
-from pipeline.body.open_body.pictures import POSES, pose_q
 from pipeline.body.representation import mirror_q
 from schemas.skel import JOINT_NAMES, N_BETAS, N_Q, N_UNLIMITED, Q_NAMES, mirror_table, q_limits
+from tests.repository import ROOT
+from tools.open_body.pictures import POSES, pose_q
 
-FILE = Path(__file__).parents[2] / "pipeline" / "body" / "open_body" / "open_body.npz"
+FILE = ROOT / "pipeline" / "body" / "open_body" / "open_body.npz"
 FLIP = np.array([-1.0, 1.0, 1.0])
 REGRESSORS = ("J_regressor", "J_regressor_osim", "J_regressor_SKEL_mix", "SMPL_to_J19")
 LANDMARKS = {  # index: (x, y, z) about which it must lie, m

@@ -28,7 +28,7 @@ from pipeline.body.rotations import (
     sinc_derivative,
     skew,
 )
-from tests.body.poses import poses_anywhere, poses_within_limits
+from tests.pipeline.body.poses import poses_anywhere, poses_within_limits
 
 THREE_DOF = [joint for joint, ids in enumerate(Q_OF_JOINT) if len(ids) == 3]
 ORDERS = ["".join(order) for order in permutations("XYZ")]

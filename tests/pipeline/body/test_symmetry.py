@@ -12,7 +12,7 @@ from pipeline.body.body_files import read_open_archive
 from pipeline.body.representation import mirror_q, orientation_to_matrix, turn_in_image_plane
 from pipeline.body.rotations import rotation_about
 from schemas.skel import N_Q, N_UNLIMITED
-from tests.body.poses import limits, poses_within_limits, shapes
+from tests.pipeline.body.poses import limits, poses_within_limits, shapes
 
 MIRROR_MM = 2.0
 

@@ -12,7 +12,7 @@ from pipeline.demo_set import TRUTH_SCHEMA, DemoSet, make_demo_set
 from pipeline.render import PinholeCamera, render
 from pipeline.shards import expand_shards, list_shards, read_shard
 from schemas.person import Person, PersonId, Photo
-from tests.demo_set.conftest import PEOPLE, SHARDS
+from tests.pipeline.demo_set.conftest import PEOPLE, SHARDS
 
 
 def photos_of(demo_set: DemoSet) -> list[Photo]:

@@ -11,7 +11,7 @@ from pipeline.demo_set.detector import RUNS, TWINS, detect_keypoints
 from pipeline.demo_set.population import make_population
 from pipeline.demo_set.poses import KEY_POSES, key_pose, sample_bodies
 from pipeline.demo_set.pseudo_labels import local_axis_angle, smpl_world_rotations
-from pipeline.metrics import mpjpe_mm
+from pipeline.numerics.error_metrics import mpjpe_mm
 from schemas.skel import Q_NAMES, q_limits
 
 

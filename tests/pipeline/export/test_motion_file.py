@@ -16,9 +16,9 @@ from pipeline.body.rotations import rotation_about
 from pipeline.export.coordinate_order import opensim_angles
 from pipeline.export.motion_file import COORDINATES, PELVIS_TRANSLATIONS, Motion, motion_file
 from pipeline.export.upright_axes import pose_on_ground, to_ground, to_upright
-from pipeline.fit.orientation import PelvisOrientation
+from pipeline.fit.solver.orientation import PelvisOrientation
 from schemas.skel import DOFS, Q_NAMES
-from tests.body.standin import Golden
+from tests.pipeline.body.standin import Golden
 
 O_TO_S = np.array([[0.0, 0, -1], [0, 1, 0], [1, 0, 0]])  # C of SKEL_MATHS
 

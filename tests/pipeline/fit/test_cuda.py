@@ -5,8 +5,8 @@ import torch
 
 from pipeline.body import Skel, Smpl
 from pipeline.fit import Skelify, SmplToSkel
-from tests.fit.test_skelify import People, inside_limits
-from tests.fit.test_smpl_to_skel import smpl_poses
+from tests.pipeline.fit.test_skelify import People, inside_limits
+from tests.pipeline.fit.test_smpl_to_skel import smpl_poses
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 

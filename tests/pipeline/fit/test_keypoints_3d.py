@@ -6,8 +6,8 @@ from torch import Tensor
 
 from pipeline.body import Skel
 from pipeline.fit import Skelify, SkelifyResult
-from pipeline.levenberg_marquardt import Linearised, LmConfig, minimise
-from tests.fit.test_skelify import PEOPLE, People, mpjpe_mm
+from pipeline.numerics.levenberg_marquardt import Linearised, LmConfig, minimise
+from tests.pipeline.fit.test_skelify import PEOPLE, People, mpjpe_mm
 
 PELVIS = 39
 

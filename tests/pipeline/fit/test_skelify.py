@@ -10,15 +10,15 @@ from torch import Tensor
 
 from pipeline.body import Skel
 from pipeline.body.rotations import matrix_to_axis_angle
-from pipeline.camera import project
-from pipeline.crop import CROP_PX
 from pipeline.fit import Anchor, Skelify, SkelifyConfig, SkelifyResult
-from pipeline.fit.mean_pose import folded_q, mean_q
-from pipeline.keypoint_error import kp2d_error, usable_confidence
+from pipeline.fit.starts.mean_pose import folded_q, mean_q
+from pipeline.image.camera import project
+from pipeline.image.crop import CROP_PX
+from pipeline.image.keypoint_error import kp2d_error, usable_confidence
 from schemas.keypoints import SCORED
 from schemas.skel import N_UNLIMITED
-from tests.body.poses import limits, poses_within_limits, shapes, upright_poses
-from tests.body.standin import Golden
+from tests.pipeline.body.poses import limits, poses_within_limits, shapes, upright_poses
+from tests.pipeline.body.standin import Golden
 
 PEOPLE = 24
 SAME_Q, SAME_JOINT, SAME_CAMERA = 1e-4, 1e-4, 1e-4  # rad, m, relative: issue 2, "Done when"

@@ -10,7 +10,7 @@ from torch import Tensor
 from pipeline.body import Skel, Smpl
 from pipeline.fit import SmplToSkel, SmplToSkelResult
 from schemas.skel import N_UNLIMITED
-from tests.body.poses import limits, shapes, upright_poses
+from tests.pipeline.body.poses import limits, shapes, upright_poses
 
 KNEES, STRAIGHTEST = [4, 5], np.deg2rad(135)
 MEAN_MM, MAX_MM, SHARE = 8.0, 60.0, 0.99  # issue 2, "Done when"

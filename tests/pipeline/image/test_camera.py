@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from pipeline.body import Skel, load_skel
-from pipeline.camera import FOCAL, project, projection_jacobian, rough_camera, solve_camera
-from pipeline.keypoint_error import enough_keypoints, kp2d_error, usable_confidence
-from tests.body.poses import poses_within_limits, shapes, upright_poses
+from pipeline.image.camera import FOCAL, project, projection_jacobian, rough_camera, solve_camera
+from pipeline.image.keypoint_error import enough_keypoints, kp2d_error, usable_confidence
+from tests.pipeline.body.poses import poses_within_limits, shapes, upright_poses
 
 
 @pytest.fixture(scope="module")

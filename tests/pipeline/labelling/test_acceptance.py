@@ -8,12 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from pipeline.acceptance import AcceptConfig, Measured, judge, limit_violation, measure
 from pipeline.body import Skel, load_skel
-from pipeline.camera import project
+from pipeline.image.camera import project
+from pipeline.labelling.acceptance import AcceptConfig, Measured, judge, limit_violation, measure
 from schemas.labels import Decision
 from schemas.skel import N_UNLIMITED
-from tests.body.poses import limits, poses_within_limits, shapes, upright_poses
+from tests.pipeline.body.poses import limits, poses_within_limits, shapes, upright_poses
 
 CONFIG = AcceptConfig()
 KEPT = {d for d in Decision if d.startswith("kept")}

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.batch import SCALARS, VECTORS, LabelBatch, PersonBatch
+from pipeline.labelling.batches import SCALARS, VECTORS, LabelBatch, PersonBatch
 from schemas.labels import LABEL_SCHEMA, Decision, StartSource
 from schemas.person import Person, PersonId, SmplLabel
 

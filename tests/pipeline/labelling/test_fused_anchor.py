@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from pipeline.body.representation import q_to_rotations
 from pipeline.body.rotations import matrix_to_axis_angle
-from pipeline.fused_anchor import fused_anchor
+from pipeline.labelling.fused_anchor import fused_anchor
 
 
 def poses(seed: int, people: int = 3) -> torch.Tensor:

@@ -7,21 +7,21 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.acceptance import AcceptConfig, limit_violation
-from pipeline.batch import LabelBatch, PersonBatch
 from pipeline.body import Skel, Smpl
 from pipeline.body.representation import orientation_to_matrix
 from pipeline.body.rotations import matrix_to_axis_angle
-from pipeline.camera import project, solve_camera
-from pipeline.convert import convert_people
 from pipeline.fit import Skelify, SmplToSkel
-from pipeline.keypoint_error import kp2d_error
-from pipeline.prediction import Guess, PredictionBatch
-from pipeline.refine import refine_people
+from pipeline.image.camera import project, solve_camera
+from pipeline.image.keypoint_error import kp2d_error
+from pipeline.labelling.acceptance import AcceptConfig, limit_violation
+from pipeline.labelling.batches import LabelBatch, PersonBatch
+from pipeline.labelling.convert import convert_people
+from pipeline.labelling.predictor import Guess, PredictionBatch
+from pipeline.labelling.refine import refine_people
 from pipeline.shards import list_shards, read_shard
 from schemas.labels import Decision, StartSource
 from schemas.person import PersonId, Photo
-from tests.body.poses import limits, shapes
+from tests.pipeline.body.poses import limits, shapes
 
 PEOPLE = 16
 UNLABELLED, NO_POINTS, FOUR_POINTS, BROKEN_SMPL = 12, 13, 14, 15

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.tracks import MARGIN, TrackPart, find_tracks
+from pipeline.labelling.tracks import MARGIN, TrackPart, find_tracks
 from schemas.person import Person, PersonId, RejectionReason
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.labels import LabelStore
-from tests.postgres_server import PostgresServer, running_postgres
-from tests.s3_server import S3Server
+from tests.services.postgres_server import PostgresServer, running_postgres
+from tests.services.s3_server import S3Server
 
 _numbers = itertools.count()
 
@@ -28,7 +28,7 @@ class Warehouse:
 
     @property
     def address(self) -> str:
-        """For `tests.labels.publisher`, in a process of its own."""
+        """For `tests.pipeline.labels.publisher`, in a process of its own."""
         return self.root if self.catalog is None else f"{self.root}@@{self.catalog}"
 
 

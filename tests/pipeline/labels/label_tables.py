@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.labels import InputShard, LabelStore, Lineage, StagedShard
-from pipeline.labels.columns import VECTORS
+from pipeline.labels.files.columns import VECTORS
 from schemas.labels import LABEL_SCHEMA
 
 CONFIG_DIGEST = "c" * 64

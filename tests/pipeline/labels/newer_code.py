@@ -1,4 +1,7 @@
-"""Tomorrow's code in a process of its own: LABEL_SCHEMA has two more columns. python -m tests.labels.newer_code ROOT"""
+"""Tomorrow's code in a process of its own: LABEL_SCHEMA has two more columns.
+
+python -m tests.pipeline.labels.newer_code ROOT
+"""
 
 import sys
 
@@ -11,7 +14,7 @@ NEW = (pa.field("gain", pa.float64()), pa.field("gravity", VECTOR, nullable=Fals
 schemas.labels.LABEL_SCHEMA = pa.schema([*schemas.labels.LABEL_SCHEMA, *NEW])  # pyrefly: ignore
 
 from pipeline.labels import LabelStore, read_labels, vectors  # noqa: E402
-from tests.labels.label_tables import lineage, stage  # noqa: E402
+from tests.pipeline.labels.label_tables import lineage, stage  # noqa: E402
 
 
 def main() -> None:

@@ -1,4 +1,7 @@
-"""A publisher in a process of its own, which can be told to die: python -m tests.labels.publisher ROOT --run RUN."""
+"""A publisher in a process of its own, which can be told to die.
+
+python -m tests.pipeline.labels.publisher ROOT --run RUN
+"""
 
 import argparse
 import os
@@ -11,7 +14,7 @@ from typing import Any
 from pyiceberg.catalog.sql import SqlCatalog
 
 from pipeline.labels import LabelStore, LabelStoreError, PublishStep
-from tests.labels.label_tables import lineage, stage
+from tests.pipeline.labels.label_tables import lineage, stage
 
 
 def die() -> None:

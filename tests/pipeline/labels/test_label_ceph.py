@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from pipeline.labels import AlreadyPublishedError, LabelStore
-from pipeline.labels.expire import expire
-from pipeline.labels.forget import forget
-from pipeline.labels.relocate import relocate
-from pipeline.labels.rollback import rollback
-from pipeline.labels.verify import verify
-from tests.ceph_server import CephServer, missing_programs, running_ceph
-from tests.labels.label_tables import lineage, publish_rounds, stage
+from pipeline.labels.upkeep.expire import expire
+from pipeline.labels.upkeep.forget import forget
+from pipeline.labels.upkeep.relocate import relocate
+from pipeline.labels.upkeep.rollback import rollback
+from pipeline.labels.upkeep.verify import verify
+from tests.pipeline.labels.label_tables import lineage, publish_rounds, stage
+from tests.services.ceph_server import CephServer, missing_programs, running_ceph
 
 pytestmark = [pytest.mark.ceph, pytest.mark.timeout(900)]
 

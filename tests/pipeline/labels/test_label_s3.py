@@ -9,12 +9,11 @@ from pathlib import Path
 import pytest
 
 from pipeline.labels import AlreadyPublishedError, CatalogError, LabelStore, Storage, read_labels
-from pipeline.labels.export_parquet import export_file
-from pipeline.labels.rollback import rollback
-from tests.labels.label_tables import CONFIG_DIGEST, label_table, lineage, publish_rounds, stage
-from tests.s3_server import S3Server
-
-REPOSITORY = Path(__file__).parents[2]
+from pipeline.labels.exchange.export_parquet import export_file
+from pipeline.labels.upkeep.rollback import rollback
+from tests.pipeline.labels.label_tables import CONFIG_DIGEST, label_table, lineage, publish_rounds, stage
+from tests.repository import ROOT
+from tests.services.s3_server import S3Server
 
 
 @pytest.fixture
@@ -71,7 +70,7 @@ def test_credentials_are_written_nowhere(
     export_file(store, 0, f"{tmp_path}/labels.parquet")
     where = [f"storage.root={root}", f"storage.catalog={catalog}"]
     printed = [
-        subprocess.run([sys.executable, f"{REPOSITORY}/jobs/{job}", *command, *where], capture_output=True, check=False)
+        subprocess.run([sys.executable, f"{ROOT}/jobs/{job}", *command, *where], capture_output=True, check=False)
         for job, *command in (
             ("inspect_labels.py", "lineage", "0", "--format", "json"),
             ("inspect_labels.py", "show", "7"),

@@ -9,9 +9,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.metrics import mpjpe_mm, mpvpe_mm, pa_mpjpe_mm, pck, procrustes_align
+from pipeline.numerics.error_metrics import mpjpe_mm, mpvpe_mm, pa_mpjpe_mm, pck, procrustes_align
+from tests.repository import SHARED
 
-GOLDEN = Path(os.environ.get("GOLDEN_DIR", Path(__file__).parents[3] / "shared" / "golden")) / "metrics.npz"
+GOLDEN = Path(os.environ.get("GOLDEN_DIR", SHARED / "golden")) / "metrics.npz"
 seeds = st.integers(0, 2**31 - 1)
 
 

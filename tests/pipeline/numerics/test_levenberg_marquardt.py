@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from pipeline.levenberg_marquardt import Bounds, Evaluate, Linearised, LmConfig, minimise
+from pipeline.numerics.levenberg_marquardt import Bounds, Evaluate, Linearised, LmConfig, minimise
 
 N = 5
 

@@ -7,7 +7,7 @@ import simplejpeg
 import torch
 
 from pipeline.body import load_smpl
-from pipeline.camera import project
+from pipeline.image.camera import project
 from pipeline.shards import RawSample, person_record, write_shard
 from schemas.person import SmplLabel
 

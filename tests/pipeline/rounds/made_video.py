@@ -7,10 +7,10 @@ import simplejpeg
 import torch
 
 from pipeline.body import load_smpl
-from pipeline.camera import project
+from pipeline.image.camera import project
 from pipeline.shards import RawSample, person_record
 from schemas.person import SmplLabel
-from tests.rounds.made_shards import CAM_T, PHOTO_PX
+from tests.pipeline.rounds.made_shards import CAM_T, PHOTO_PX
 
 FPS = 30.0
 

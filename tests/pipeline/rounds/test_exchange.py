@@ -10,19 +10,20 @@ import pyarrow.parquet as pq
 import pytest
 
 from jobs.manage_labels import main
-from pipeline.config import ConfigError, load_config
 from pipeline.labels import LabelStore, LabelStoreError, vectors
-from pipeline.labels.export_parquet import export_file, export_shards
-from pipeline.labels.hsmr_fields import HsmrLabel, label_fields, label_of, mirror
-from pipeline.labels.hsmr_npz import export_npz, read_npz
-from pipeline.labels.hsmr_tars import export_tars, read_tar_labels
-from pipeline.rounds.import_round import Imported, LabelSource, NpzSource, TarLabels, import_round
+from pipeline.labels.exchange.export_parquet import export_file, export_shards
+from pipeline.labels.exchange.hsmr_fields import HsmrLabel, label_fields, label_of, mirror
+from pipeline.labels.exchange.hsmr_npz import export_npz, read_npz
+from pipeline.labels.exchange.hsmr_tars import export_tars, read_tar_labels
+from pipeline.labels.exchange.label_sources import LabelSource, NpzSource, TarLabels
+from pipeline.rounds.import_round import Imported, import_round
 from pipeline.rounds.round_config import RoundConfig
+from pipeline.runtime.config import ConfigError, load_config
 from pipeline.shards import list_shards
 from pipeline.shards.raw_samples import raw_samples
 from schemas.labels import LABEL_SCHEMA
 from schemas.skel import q_limits
-from tests.rounds.made_shards import make_samples, write_shards
+from tests.pipeline.rounds.made_shards import make_samples, write_shards
 
 PEOPLE = 8
 

@@ -7,7 +7,6 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from pipeline.config import ConfigError, load_config
 from pipeline.labels import AlreadyPublishedError, AuditFailedError, LabelStore, vectors
 from pipeline.rounds import actor
 from pipeline.rounds.actor import ActorBrief, ShardActor, StagingError
@@ -16,10 +15,11 @@ from pipeline.rounds.plan import plan_round
 from pipeline.rounds.round_config import RoundConfig
 from pipeline.rounds.shard_task import ShardTask, UnreadableShardError
 from pipeline.rounds.summary import summary_table
+from pipeline.runtime.config import ConfigError, load_config
 from pipeline.shards import ShardInfo
 from schemas.labels import LABEL_SCHEMA
-from tests.rounds.made_shards import make_samples, write_shards
-from tests.rounds.process_killer import ReaderKiller
+from tests.pipeline.rounds.made_shards import make_samples, write_shards
+from tests.pipeline.rounds.process_killer import ReaderKiller
 
 pytestmark = pytest.mark.usefixtures("local_ray")
 PEOPLE = 10

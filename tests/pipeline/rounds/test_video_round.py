@@ -9,19 +9,19 @@ import pyarrow as pa
 import pytest
 import torch
 
-from pipeline.config import load_config
+from pipeline.labelling.predictor import Guess
 from pipeline.labels import LabelStore, vectors
-from pipeline.prediction import Guess
 from pipeline.rounds.actor import load_models
 from pipeline.rounds.driver import run_round
 from pipeline.rounds.round_config import RoundConfig
 from pipeline.rounds.shard_task import Models, ShardLabels, ShardTask, process_shard
+from pipeline.runtime.config import load_config
 from pipeline.shards import RawSample, list_shards, write_shard
 from schemas.labels import LABEL_SCHEMA
 from schemas.person import Photo, RejectionReason
-from tests.rounds.made_shards import make_samples, write_shards
-from tests.rounds.made_video import MadeVideo, make_video
-from tests.rounds.process_killer import ReaderKiller
+from tests.pipeline.rounds.made_shards import make_samples, write_shards
+from tests.pipeline.rounds.made_video import MadeVideo, make_video
+from tests.pipeline.rounds.process_killer import ReaderKiller
 
 FRAMES = np.delete(np.arange(24), [9, 10])  # with a gap
 

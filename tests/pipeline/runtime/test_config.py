@@ -5,8 +5,8 @@ import dataclasses
 import pytest
 import yaml
 
-from pipeline.config import ConfigError, load_config, to_yaml, valid_keys
 from pipeline.rounds.round_config import FitConfig, RoundConfig, config_digest
+from pipeline.runtime.config import ConfigError, load_config, to_yaml, valid_keys
 
 
 def load(*overrides: str) -> RoundConfig:

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.labels import LabelStore
-from tests.ray_nodes import operator_environment, ray_head, submit
-from tests.rounds.made_shards import make_samples, write_shards
+from tests.pipeline.rounds.made_shards import make_samples, write_shards
+from tests.services.ray_nodes import operator_environment, ray_head, submit
 
 pytestmark = pytest.mark.slow
 

@@ -25,7 +25,7 @@ from pipeline.safe_pickle import (
     load_body_pickle,
     restricted_loads,
 )
-from tests.shards.samples import person
+from tests.pipeline.shards.samples import person
 
 # Written by chumpy 0.70 (MIT): pickle.dumps({"shapedirs": chumpy.array(np.arange(6.0).reshape(2, 3))}, protocol)
 CHUMPY_PICKLES = {

@@ -11,7 +11,7 @@ import pytest
 
 from pipeline.shards import list_shards, read_shard
 from schemas.person import Photo, Rejection, RejectionReason
-from tests.shards.samples import members, person, photo_bytes, read, reasons, sample, write_tar
+from tests.pipeline.shards.samples import members, person, photo_bytes, read, reasons, sample, write_tar
 
 GOOD = ["broken/ballerina", "broken/skateboard", "broken/rock_climbing"]
 BROKEN = GOOD[1]

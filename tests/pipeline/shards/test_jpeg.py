@@ -10,7 +10,7 @@ from PIL import Image
 
 from pipeline.shards.jpeg import BadPhotoError, check_jpeg
 from schemas.person import RejectionReason
-from tests.shards.samples import photo_bytes
+from tests.pipeline.shards.samples import photo_bytes
 
 
 def encoded(mode: str = "RGB", **options: object) -> bytes:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from pipeline.shards import list_shards, read_shard
 from pipeline.shards.reader import MAX_PEOPLE, split_name
 from schemas.person import Photo, Rejection, RejectionReason
-from tests.shards.samples import members, person, photo_bytes, read, reasons, sample, write_tar
+from tests.pipeline.shards.samples import members, person, photo_bytes, read, reasons, sample, write_tar
 
 R = RejectionReason
 

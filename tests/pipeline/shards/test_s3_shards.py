@@ -9,11 +9,11 @@ import fsspec
 import pytest
 from fsspec.asyn import get_loop
 
-from pipeline.s3 import s3_filesystem
 from pipeline.shards import RawSample, expand_shards, list_shards, read_shard, write_shard
+from pipeline.storage.s3 import s3_filesystem
 from schemas.person import Photo, Rejection, RejectionReason
-from tests.s3_server import S3Server, aws_environment
-from tests.shards.samples import photo_bytes, read, sample
+from tests.pipeline.shards.samples import photo_bytes, read, sample
+from tests.services.s3_server import S3Server, aws_environment
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from hypothesis.extra import numpy as hnp
 
 from pipeline.shards import RawSample, ShardWriter, person_record, write_shard
 from schemas.person import Person, PersonId, SmplLabel
-from tests.shards.samples import photo_bytes, read, sample
+from tests.pipeline.shards.samples import photo_bytes, read, sample
 
 JPEG = photo_bytes()
 finite = st.floats(-1e6, 1e6, width=32)

@@ -14,9 +14,9 @@ import torch
 from omegaconf import OmegaConf
 from torch import nn
 
-from pipeline.labels.storage import Storage
-from tests.body.standin import Golden
-from tests.s3_server import S3Server
+from pipeline.storage.storage import Storage
+from tests.pipeline.body.standin import Golden
+from tests.services.s3_server import S3Server
 from tests.trainer.networks import INFO, SMALL, crops, golden_config, state_dict
 from trainer.checkpoint import (
     CheckpointError,
@@ -144,16 +144,18 @@ def test_killed_while_writing(tmp_path: Path) -> None:
     program = """
 import sys
 from dataclasses import replace
-from pipeline.labels.storage import Storage
+from pipeline.storage.storage import Storage
 from tests.trainer.networks import INFO, SMALL
 from trainer.checkpoint import save_checkpoint
 from trainer.network.hsmr import Hsmr
+from tests.repository import ROOT
+from tests.repository import ROOT
 network, storage = Hsmr(SMALL), Storage.at(sys.argv[1])
 for step in range(1_000_000):
     save_checkpoint(storage, "last.safetensors", network, replace(INFO, step=step))
     print(step, flush=True)
 """
-    root = Path(__file__).parents[2]
+    root = ROOT
     process = subprocess.Popen(
         [sys.executable, "-c", program, str(tmp_path)], stdout=subprocess.PIPE, text=True, cwd=root,
         env=os.environ | {"PYTHONPATH": str(root)},

@@ -7,12 +7,12 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from pipeline.batch import LabelBatch
-from pipeline.labels.files import encode
+from pipeline.labelling.batches import LabelBatch
+from pipeline.labels.files.staging import encode
 from pipeline.shards import RawSample, list_shards, write_shard
 from schemas.labels import Decision
 from schemas.person import PersonId
-from tests.shards.samples import person, photo_bytes
+from tests.pipeline.shards.samples import person, photo_bytes
 from trainer.data.batch import TrainBatch
 from trainer.data.label_index import LabelIndex, index_labels
 

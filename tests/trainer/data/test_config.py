@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline.config import ConfigError, load_config
+from pipeline.runtime.config import ConfigError, load_config
 from trainer.data import AugmentConfig, TrainDataConfig
 
 

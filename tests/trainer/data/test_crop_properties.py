@@ -1,4 +1,4 @@
-"""Properties of the crop, its augmentation and what is taken along: they agree with pipeline.crop, undo and repeat."""
+"""Properties of the crop, its augmentation and what goes along: they agree with pipeline.image.crop, undo, repeat."""
 
 import math
 
@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.body import load_skel
-from pipeline.crop import CROP_PX, to_crop_units, to_photo_px
+from pipeline.image.crop import CROP_PX, to_crop_units, to_photo_px
 from schemas.keypoints import FLIP_PERMUTATION
 from schemas.person import Person, PersonId, Photo
-from tests.shards.samples import photo_bytes
+from tests.pipeline.shards.samples import photo_bytes
 from trainer.data import AugmentConfig, plain_patches
 from trainer.data.augmentation import PLAIN, Augmentation, augmented_crop, draw
 from trainer.data.collate import keypoints_3d_in_crop, keypoints_in_crop, q_in_crop
@@ -49,7 +49,7 @@ def test_without_augmentation_the_crop_is_that_of_the_fits(
 ) -> None:
     c, p = np.array(center, np.float32), np.array([point], np.float32)
     crop = augmented_crop(PLAIN, np.zeros((44, 3), np.float32), c, side)
-    tolerance = 1e-5 * (1 + np.abs(crop(p)).max() + 2000 / side)  # pipeline.crop computes in float32
+    tolerance = 1e-5 * (1 + np.abs(crop(p)).max() + 2000 / side)  # pipeline.image.crop computes in float32
     np.testing.assert_allclose(crop(p), to_crop_units(p, c, side), atol=tolerance)
     np.testing.assert_allclose(crop.inverse(crop(p)), to_photo_px(to_crop_units(p, c, side), c, side), atol=0.02)
 

@@ -15,10 +15,10 @@ from pipeline.shards import RawSample, list_shards, write_shard
 from schemas.keypoints import N_KEYPOINTS
 from schemas.labels import Decision
 from schemas.person import PersonId, RejectionReason
-from tests.labels.label_tables import CONFIG_DIGEST, lineage
-from tests.s3_server import S3Server
-from tests.shards.samples import person, photo_bytes
-from tests.shards.test_broken_shards import GOOD
+from tests.pipeline.labels.label_tables import CONFIG_DIGEST, lineage
+from tests.pipeline.shards.samples import person, photo_bytes
+from tests.pipeline.shards.test_broken_shards import GOOD
+from tests.services.s3_server import S3Server
 from tests.trainer.data.made_generation import assert_same, ids_of, label_table, make_generation, samples, write_labels
 from trainer.data import (
     AugmentConfig,

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.body.standin import open_skel, standin_folder, standin_skel
+from tests.pipeline.body.standin import open_skel, standin_folder, standin_skel
 
 __all__ = ["open_skel", "opensim", "standin_folder", "standin_skel"]
 

@@ -9,7 +9,7 @@ import simplejpeg
 from PIL import Image
 
 from schemas.person import Photo, Rejection, RejectionReason
-from tests.shards.samples import photo_bytes
+from tests.pipeline.shards.samples import photo_bytes
 from trainer.inference.boxes import BoxesError, read_boxes
 from trainer.inference.image_folder import ImageFolder, upright_jpeg
 

@@ -12,23 +12,23 @@ import torch
 
 from jobs.predict import main
 from pipeline.body import load_skel
-from pipeline.camera import FOCAL
 from pipeline.export.motion_file import COORDINATES
+from pipeline.image.camera import FOCAL
 from pipeline.labels import LabelStore, Storage
 from pipeline.shards import RawSample, person_record, write_shard
 from pipeline.shards.person_record import check_person
 from schemas.person import PersonId, Photo
 from schemas.skel import Q_NAMES
-from tests.labels.label_tables import lineage, stage
-from tests.rounds.made_shards import make_samples
-from tests.shards.samples import photo_bytes
+from tests.pipeline.labels.label_tables import lineage, stage
+from tests.pipeline.rounds.made_shards import make_samples
+from tests.pipeline.shards.samples import photo_bytes
 from tests.trainer.networks import SMALL
 from trainer.checkpoint import CheckpointInfo, load_checkpoint, save_checkpoint
 from trainer.inference.image_folder import ImageFolder
 from trainer.inference.label_poses import LabelPoses
+from trainer.inference.predictor import NetworkPredictor
 from trainer.network.hmr2 import Hmr2
 from trainer.network.hsmr import Hsmr
-from trainer.predictor import NetworkPredictor
 
 
 @pytest.fixture(scope="module")

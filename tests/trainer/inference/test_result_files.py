@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.body import Skel
-from pipeline.camera import FOCAL
 from pipeline.export.file_names import safe_name
 from pipeline.export.mesh_files import BONE_COLOR, SKIN_COLOR, MeshFormat, MeshPart, mesh_file
 from pipeline.export.photo_camera import into_photo_camera, photo_camera
 from pipeline.export.upright_axes import to_upright
+from pipeline.image.camera import FOCAL
 from schemas.person import PersonId
 from trainer.inference.result_files import person_file, photo_file, track_file
 

@@ -9,13 +9,13 @@ from torch import Tensor, nn
 from pipeline.body import Skel
 from pipeline.body.rotations import axis_angle_to_matrix
 from tests.trainer.networks import SMALL, crops
-from trainer.losses import pose_keypoints
 from trainer.network.camera_head import MIN_SCALE, camera_translation
 from trainer.network.crop_input import normalise
 from trainer.network.hmr2 import Hmr2, Hmr2Output
 from trainer.network.hsmr import Hsmr, HsmrOutput
 from trainer.network.variants import VARIANTS, NetworkConfig, variant
 from trainer.network.vit import VitConfig
+from trainer.training.losses import pose_keypoints
 
 KINDS = [Hsmr, Hmr2]
 

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from pipeline.body import Skel
-from pipeline.camera import project
-from tests.body.standin import Golden
+from pipeline.image.camera import project
+from tests.pipeline.body.standin import Golden
 from tests.trainer.networks import golden_config, state_dict
 from trainer.network.crop_input import normalise
 from trainer.network.hsmr import Hsmr, HsmrOutput

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from pipeline.body.representation import q_to_rotations
-from pipeline.labels.storage import Storage
-from tests.body.poses import poses_within_limits, shapes
+from pipeline.storage.storage import Storage
+from tests.pipeline.body.poses import poses_within_limits, shapes
 from trainer.checkpoint import load_state, save_state
 from trainer.network.camera_head import camera_translation
 from trainer.network.hsmr import HsmrOutput

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import torch
 
-from pipeline.config import load_config
 from pipeline.labels import Storage
+from pipeline.runtime.config import load_config
 from trainer.data import LabelIndex
 from trainer.training.job import Place, TrainingJob
 from trainer.training.train_config import TrainConfig

@@ -10,12 +10,12 @@ from torch import Tensor
 from pipeline.body import Skel
 from pipeline.body.representation import q_to_rotations
 from schemas.person import PersonId
-from tests.body.poses import shapes, upright_poses
-from tests.body.standin import Golden
+from tests.pipeline.body.poses import shapes, upright_poses
+from tests.pipeline.body.standin import Golden
 from trainer.data.batch import TrainBatch
-from trainer.losses import LossConfig, LossTerms, PosedKeypoints, loss_terms, pose_keypoints
 from trainer.network.camera_head import camera_translation
 from trainer.network.hsmr import HsmrOutput
+from trainer.training.losses import LossConfig, LossTerms, PosedKeypoints, loss_terms, pose_keypoints
 
 ORDER = ("keypoints_3d", "keypoints_2d", "limits", "orient", "body", "betas")  # of the golden weights
 NAMES = ("kp3d", "kp2d", "prior", "poses_orient", "poses_body", "betas")

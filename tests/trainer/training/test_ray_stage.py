@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.rounds.test_refine_round import command
+from tests.jobs.test_refine_round import command
 from tests.trainer.data.made_generation import make_generation
 from tests.trainer.training.jobs import ALONE, small_config, small_job
 from trainer.training.ray_stage import TrainingPlacement, train_on_ray

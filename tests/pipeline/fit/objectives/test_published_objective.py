@@ -7,11 +7,11 @@ import torch
 from torch import Tensor
 
 from pipeline.body import Skel
-from pipeline.camera import project
 from pipeline.fit import Skelify, SkelifyConfig, SkelifyResult, hsmr_objective
-from pipeline.keypoint_error import kp2d_error
-from tests.body.standin import Golden
-from tests.fit.test_skelify import People, mpjpe_mm
+from pipeline.image.camera import project
+from pipeline.image.keypoint_error import kp2d_error
+from tests.pipeline.body.standin import Golden
+from tests.pipeline.fit.test_skelify import People, mpjpe_mm
 
 HSMR = SkelifyConfig(objective="hsmr")
 ONE_START = SkelifyConfig(objective="hsmr", restart_above=torch.inf)

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.fit.banded_normal import BandedNormal
-from pipeline.fit.motion_prior import UNIT, MotionPrior
+from pipeline.fit.video.banded_normal import BandedNormal
+from pipeline.fit.video.motion_prior import UNIT, MotionPrior
 
 N, SHARED = 4, 2
 

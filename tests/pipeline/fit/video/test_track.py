@@ -7,10 +7,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from benchmarks.people import inside_limits
-from benchmarks.track_clips import Track, converted, frame_rate
+from benchmarks.made.people import inside_limits
+from benchmarks.made.track_clips import Track, converted, frame_rate
 from pipeline.body import Skel, Smpl
-from pipeline.fit import Anchor, Skelify, SkelifyConfig, SkelifyResult, TrackConfig, TrackFit
+from pipeline.fit import Anchor, Skelify, SkelifyConfig, SkelifyResult
+from pipeline.fit.video.track import TrackConfig, TrackFit
 
 QUICK = ("dance_a", "backflip")
 MEASURED_FRAMES = 200

@@ -10,14 +10,15 @@ from pathlib import Path
 import pytest
 
 from pipeline.labels import RoundBusyError, Storage
-from pipeline.labels.layout import lock_file
-from pipeline.labels.round_lock import RoundLock
+from pipeline.labels.files.layout import lock_file
+from pipeline.labels.files.round_lock import RoundLock
 
-REPOSITORY = Path(__file__).parents[2]
 _HOLD = """
 import sys, time
 from pipeline.labels import Storage
-from pipeline.labels.round_lock import RoundLock
+from pipeline.labels.files.round_lock import RoundLock
+from tests.repository import ROOT
+from tests.repository import ROOT
 with RoundLock(Storage(sys.argv[1]), 3, "a driver"):
     print("held", flush=True)
     time.sleep(600)
@@ -44,7 +45,7 @@ def test_a_living_holder_is_named_and_its_lock_stays(storage: Storage) -> None:
 
 def test_the_lock_of_a_killed_process_is_taken_over_at_once(storage: Storage) -> None:
     command = [sys.executable, "-c", _HOLD, storage.root]
-    with subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "held\n"
         with pytest.raises(RoundBusyError):

@@ -10,10 +10,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipeline.labels import LabelSchemaError, LabelStore, Staging, read_labels
-from pipeline.labels.files import StagedShard
+from pipeline.labels.files.staging import StagedShard
 from schemas.labels import LABEL_SCHEMA
 from schemas.person import Rejection, RejectionReason
-from tests.labels.label_tables import CONFIG_DIGEST, label_table
+from tests.pipeline.labels.label_tables import CONFIG_DIGEST, label_table
 
 
 @pytest.fixture

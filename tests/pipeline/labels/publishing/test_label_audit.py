@@ -13,10 +13,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.labels import AuditConfig, AuditFailedError, LabelStore, Lineage, StagedShard
-from pipeline.labels.audit import CHECKS, FORCEABLE, audit_shard
-from pipeline.labels.columns import counts
+from pipeline.labels.files.columns import counts
+from pipeline.labels.publishing.audit import CHECKS, FORCEABLE, audit_shard
 from schemas.person import Rejection, RejectionReason
-from tests.labels.label_tables import CONFIG_DIGEST, SHARDS, label_table, lineage, publish_rounds, replace_column, stage
+from tests.pipeline.labels.label_tables import (
+    CONFIG_DIGEST,
+    SHARDS,
+    label_table,
+    lineage,
+    publish_rounds,
+    replace_column,
+    stage,
+)
 
 Damage = Callable[[pa.Table], pa.Table]
 

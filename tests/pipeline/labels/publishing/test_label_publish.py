@@ -32,13 +32,12 @@ from pipeline.labels import (
     derive_run_id,
     vectors,
 )
-from pipeline.labels.publish import audit_branch
-from pipeline.labels.verify import verify
+from pipeline.labels.publishing.publish import audit_branch
+from pipeline.labels.upkeep.verify import verify
 from schemas.labels import LABEL_SCHEMA
-from tests.labels.conftest import NewWarehouse, Warehouse
-from tests.labels.label_tables import CONFIG_DIGEST, SHARDS, label_table, lineage, publish_rounds, stage
-
-REPOSITORY = Path(__file__).parents[2]
+from tests.pipeline.labels.conftest import NewWarehouse, Warehouse
+from tests.pipeline.labels.label_tables import CONFIG_DIGEST, SHARDS, label_table, lineage, publish_rounds, stage
+from tests.repository import ROOT
 
 
 @pytest.fixture
@@ -53,8 +52,8 @@ def local_store(tmp_path: Path) -> LabelStore:
 
 
 def publisher(*arguments: str) -> "subprocess.Popen[str]":
-    command = [sys.executable, "-m", "tests.labels.publisher", *arguments]
-    return subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    command = [sys.executable, "-m", "tests.pipeline.labels.publisher", *arguments]
+    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def refs(store: LabelStore) -> set[str]:
@@ -210,8 +209,8 @@ def test_a_column_added_later_is_null_in_older_generations(warehouse: Warehouse)
     """docs/labels.md, "Adding a column": newer code publishes round 1, and both codes read both rounds."""
     store = warehouse.store
     publish_rounds(store, 1)
-    newer = [sys.executable, "-m", "tests.labels.newer_code", warehouse.address]
-    assert subprocess.run(newer, cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout == "published\n"
+    newer = [sys.executable, "-m", "tests.pipeline.labels.newer_code", warehouse.address]
+    assert subprocess.run(newer, cwd=ROOT, capture_output=True, text=True, check=True).stdout == "published\n"
     table = store.catalog.load()
     assert table is not None
     assert {"gain", "gravity"} <= set(table.schema().column_names)
@@ -394,7 +393,7 @@ def test_a_failing_catalog_publishes_nothing(store: LabelStore, monkeypatch: pyt
         return commit(catalog, table, requirements, updates)
 
     monkeypatch.setattr(SqlCatalog, "commit_table", refuse)
-    monkeypatch.setattr("pipeline.labels.publish._ATTEMPTS", 3)
+    monkeypatch.setattr("pipeline.labels.publishing.publish._ATTEMPTS", 3)
     with pytest.raises(LabelStoreError, match="kept changing"):
         store.publish(lineage(), staged)
     monkeypatch.undo()

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.labels.quantile_sketch import QuantileSketch
+from pipeline.labels.publishing.quantile_sketch import QuantileSketch
 
 SHARES = (0.05, 0.5, 0.95)
 

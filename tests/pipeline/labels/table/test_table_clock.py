@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.labels import LabelStore
-from tests.labels.label_tables import lineage, stage
+from tests.pipeline.labels.label_tables import lineage, stage
 
 DAY = 86_400
 

@@ -7,16 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.labels import LabelStore, LabelStoreError, NoSuchGenerationError, RoundOrderError, inspection
-from pipeline.labels.expire import expire
-from pipeline.labels.forget import forget
-from pipeline.labels.publish import PublishStep, audit_branch
-from pipeline.labels.rollback import rollback
-from pipeline.labels.round_lock import RoundLock
-from pipeline.labels.verify import Fault, verify
-from tests.labels.conftest import Warehouse
-from tests.labels.label_tables import CONFIG_DIGEST, label_table, lineage, publish_rounds, stage
-from tests.s3_server import S3Server
+from pipeline.labels import LabelStore, LabelStoreError, NoSuchGenerationError, RoundOrderError
+from pipeline.labels.files.round_lock import RoundLock
+from pipeline.labels.inspecting import inspection
+from pipeline.labels.publishing.publish import PublishStep, audit_branch
+from pipeline.labels.upkeep.expire import expire
+from pipeline.labels.upkeep.forget import forget
+from pipeline.labels.upkeep.rollback import rollback
+from pipeline.labels.upkeep.verify import Fault, verify
+from tests.pipeline.labels.conftest import Warehouse
+from tests.pipeline.labels.label_tables import CONFIG_DIGEST, label_table, lineage, publish_rounds, stage
+from tests.services.s3_server import S3Server
 
 NOW = timedelta(0)
 

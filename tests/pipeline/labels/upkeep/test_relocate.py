@@ -7,13 +7,13 @@ import pytest
 from pyiceberg.table import StaticTable
 
 from pipeline.labels import CatalogError, LabelStore, LabelStoreError
-from pipeline.labels import relocate as relocation
-from pipeline.labels.forget import forget
-from pipeline.labels.relocate import relocate
-from pipeline.labels.rollback import rollback
-from pipeline.labels.verify import verify
-from tests.labels.conftest import NewWarehouse
-from tests.labels.label_tables import lineage, publish_rounds, stage
+from pipeline.labels.upkeep import relocate as relocation
+from pipeline.labels.upkeep.forget import forget
+from pipeline.labels.upkeep.relocate import relocate
+from pipeline.labels.upkeep.rollback import rollback
+from pipeline.labels.upkeep.verify import verify
+from tests.pipeline.labels.conftest import NewWarehouse
+from tests.pipeline.labels.label_tables import lineage, publish_rounds, stage
 
 
 def filled(store: LabelStore) -> LabelStore:

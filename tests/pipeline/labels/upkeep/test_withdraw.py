@@ -5,11 +5,11 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from pipeline.labels import LabelStore, LabelStoreError, NoSuchGenerationError, ParentChangedError, RoundOrderError
-from pipeline.labels.forget import forget
-from pipeline.labels.publish import PublishStep
-from pipeline.labels.rollback import rollback
-from tests.labels.conftest import Warehouse
-from tests.labels.label_tables import lineage, publish_rounds, stage
+from pipeline.labels.publishing.publish import PublishStep
+from pipeline.labels.upkeep.forget import forget
+from pipeline.labels.upkeep.rollback import rollback
+from tests.pipeline.labels.conftest import Warehouse
+from tests.pipeline.labels.label_tables import lineage, publish_rounds, stage
 
 
 @pytest.fixture

@@ -1,0 +1,1 @@
+"""Made-up people, labels, frames and clips that the benchmarks share."""

@@ -1,0 +1,1 @@
+"""Where fits begin: the mean pose, and further starts."""

@@ -1,0 +1,1 @@
+"""Whole tracks: one shape, smooth motion."""

@@ -1,0 +1,64 @@
+"""Where imported labels come from: the tars and the npz files that HSMR writes, asked shard by shard."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from pipeline.labels.exchange.hsmr_fields import HsmrLabel
+from pipeline.labels.exchange.hsmr_npz import NpzLabels, read_npz
+from pipeline.labels.exchange.hsmr_tars import Place, read_tar_labels
+from pipeline.runtime.config import ConfigError
+from pipeline.shards import ShardInfo, list_shards
+from schemas.person import PersonId
+
+
+class LabelSource(Protocol):
+    """Where imported labels come from; `digest` is of their content."""
+
+    uri: str
+    digest: str
+
+    def of_shard(self, dataset: str, shard: str, people: Sequence[PersonId]) -> list[HsmrLabel | None]:
+        """The label of each of these people of one shard, None where there is none."""
+        ...
+
+
+class TarLabels:
+    """HSMR's converted tars; a tar holds the labels of the input shard that has its name (and data set, if told)."""
+
+    def __init__(self, pattern: str, dataset: str | None = None) -> None:
+        """Raises FileNotFoundError or ValueError for a pattern that cannot be used."""
+        self.uri = pattern
+        self.shards = list_shards(pattern, dataset)
+        content = sorted((item.shard, item.size, item.etag) for item in self.shards)
+        self.digest = hashlib.sha256(json.dumps(content).encode()).hexdigest()
+        self._by_name: dict[str, list[ShardInfo]] = {}
+        for item in self.shards:
+            self._by_name.setdefault(item.shard, []).append(item)
+        self._read: tuple[ShardInfo, Mapping[Place, HsmrLabel]] | None = None
+
+    def of_shard(self, dataset: str, shard: str, people: Sequence[PersonId]) -> list[HsmrLabel | None]:
+        tars = self._by_name.get(shard, [])
+        tars = [item for item in tars if item.dataset == dataset] or tars
+        if len(tars) > 1:
+            raise ConfigError(f"{len(tars)} tars are named {shard}: put them into folders named as their data sets.")
+        if not tars:
+            return [None] * len(people)
+        if self._read is None or self._read[0] != tars[0]:
+            self._read = tars[0], read_tar_labels(tars[0])
+        return [self._read[1].get((who.key, who.person)) for who in people]
+
+
+class NpzSource:
+    """One npz, see `pipeline.labels.exchange.hsmr_npz`."""
+
+    def __init__(self, path: str) -> None:
+        """Raises LabelStoreError for a file that cannot be used."""
+        self.uri = path
+        self._labels: NpzLabels = read_npz(path)
+        self.digest = hashlib.sha256(Path(path).read_bytes()).hexdigest()
+
+    def of_shard(self, dataset: str, shard: str, people: Sequence[PersonId]) -> list[HsmrLabel | None]:
+        return [self._labels.label(who) for who in people]

@@ -1,0 +1,1 @@
+"""From staged files to a published generation: the audit, then one atomic commit."""

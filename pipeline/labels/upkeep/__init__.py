@@ -1,0 +1,1 @@
+"""Care of a store over time: verify, roll back, forget, expire, relocate."""

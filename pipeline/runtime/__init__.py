@@ -1,0 +1,1 @@
+"""What a command needs around the work: typed configuration, progress bars, a Ray session."""

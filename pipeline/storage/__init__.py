@@ -1,0 +1,1 @@
+"""Folders of immutable files, on the local disk or on S3."""
