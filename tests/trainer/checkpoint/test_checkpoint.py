@@ -16,6 +16,7 @@ from torch import nn
 
 from pipeline.storage.storage import Storage
 from tests.pipeline.body.standin import Golden
+from tests.repository import ROOT
 from tests.services.s3_server import S3Server
 from tests.trainer.networks import INFO, SMALL, crops, golden_config, state_dict
 from trainer.checkpoint import (
@@ -148,17 +149,14 @@ from pipeline.storage.storage import Storage
 from tests.trainer.networks import INFO, SMALL
 from trainer.checkpoint import save_checkpoint
 from trainer.network.hsmr import Hsmr
-from tests.repository import ROOT
-from tests.repository import ROOT
 network, storage = Hsmr(SMALL), Storage.at(sys.argv[1])
 for step in range(1_000_000):
     save_checkpoint(storage, "last.safetensors", network, replace(INFO, step=step))
     print(step, flush=True)
 """
-    root = ROOT
     process = subprocess.Popen(
-        [sys.executable, "-c", program, str(tmp_path)], stdout=subprocess.PIPE, text=True, cwd=root,
-        env=os.environ | {"PYTHONPATH": str(root)},
+        [sys.executable, "-c", program, str(tmp_path)], stdout=subprocess.PIPE, text=True, cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
     )  # fmt: skip
     assert process.stdout is not None
     written = [int(process.stdout.readline()) for _ in range(20)][-1]

@@ -12,13 +12,12 @@ import pytest
 from pipeline.labels import RoundBusyError, Storage
 from pipeline.labels.files.layout import lock_file
 from pipeline.labels.files.round_lock import RoundLock
+from tests.repository import ROOT
 
 _HOLD = """
 import sys, time
 from pipeline.labels import Storage
 from pipeline.labels.files.round_lock import RoundLock
-from tests.repository import ROOT
-from tests.repository import ROOT
 with RoundLock(Storage(sys.argv[1]), 3, "a driver"):
     print("held", flush=True)
     time.sleep(600)
