@@ -11,11 +11,9 @@ from schemas.skel import N_UNLIMITED, Q_NAMES, mirror_table, q_limits
 from tools.pose_prior.bone_directions import AngleBelief
 
 _UNSEEN: Final = ("subtalar", "mtp", "scapula", "pro_sup", "wrist")
-TOLD: Final = [
-    index for index, name in enumerate(Q_NAMES) if index >= N_UNLIMITED and not name.startswith(_UNSEEN)
-]
-"""The 27 angles both sources tell: hips, knees, ankles, loin, chest, head, shoulders, elbows. Of the others at least one
-source has no marker: hands, forearm twist and shoulder blades stay still in both, toes and heels in one of them.
+TOLD: Final = [index for index, name in enumerate(Q_NAMES) if index >= N_UNLIMITED and not name.startswith(_UNSEEN)]
+"""The 27 angles that both sources tell: hips, knees, ankles, loin, chest, head, shoulders, elbows. Of the others at
+least one source knows nothing: hands, forearm twist and shoulder blades stay still in both, toes and heels in one.
 """
 BROAD_STD: Final = 0.5  # rad, less for joints with a small range
 _HELD_STD: Final = 0.02  # rad; a shoulder blade moved by chance would turn up in the shoulder's angles

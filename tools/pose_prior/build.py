@@ -85,8 +85,8 @@ def stored(mixture: Mixture) -> StoredMixture:
 
 def settings() -> Iterator[MixtureConfig]:
     """The choices of which the held-out likelihood decides."""
-    for pairs, share, count, noise in product((8, 24, 40, 64), (0.7, 0.85, 1.0), (40.0, 100.0), (0.05, 0.07, 0.1)):
-        yield replace(CHOSEN, pairs=pairs, prior_share=share, prior_count=count, noise=noise, iterations=25)
+    for pairs, share, noise, widening in product((1, 8, 24, 40), (0.7, 1.0, 1.4), (0.05, 0.1), (1.0, 1.25, 1.5, 2.0)):
+        yield replace(CHOSEN, pairs=pairs, prior_share=share, noise=noise, widening=widening, iterations=25)
 
 
 def _distinct(q: Tensor) -> Tensor:
@@ -98,8 +98,10 @@ def _print_choices(motion: Motion) -> None:
     for config in settings():
         found = [likelihoods(motion, learn(motion, replace(config, seed=seed))) for seed in range(2)]
         mean = {name: sum(x[name] for x in found) / len(found) for name in found[0]}
-        both = (mean["mocap"] + mean["cmu"]) / 2
-        print(f"{config.pairs:3} {config.prior_share} {config.prior_count:5} {config.noise}: both {both:.2f}  {mean}")
+        setting = (
+            f"{config.pairs:3} pairs, share {config.prior_share}, noise {config.noise}, widening {config.widening}"
+        )
+        print(setting, {name: round(value, 2) for name, value in mean.items()}, flush=True)
 
 
 def main() -> None:

@@ -2,9 +2,10 @@
 
   p(x) = w_0 N(x; m_0, S_0) + sum_k w_k (N(x; m_k, S_k) + N(x; M m_k, M S_k M)) / 2, M the mirror, w_0 and N_0 given.
 
-The covariance is (scatter + n_0 Psi) / (n_k + n_0) plus the noise of the conversion, Psi a share of the covariance of all
-poses: what a component has seen too few poses to tell, it takes from all of them (the mean of an inverse-Wishart
-posterior), and no direction is narrower than the conversion is exact.
+The covariance is (scatter + n_0 Psi) / (n_k + n_0) plus the noise of the conversion, Psi a multiple of the covariance
+of all poses: what a component has seen too few poses to tell, it takes from all of them (the mean of an
+inverse-Wishart posterior), and no direction is narrower than the conversion is exact. What comes out is as narrow as
+the few people of the clips are alike; all but the broad component are widened for everybody else.
 """
 
 from dataclasses import dataclass, replace
@@ -36,9 +37,10 @@ class MixtureConfig:
 
     pairs: int
     broad_weight: float = 0.1
-    prior_share: float = 0.85  # standard deviation of Psi, as a share of that of all poses
-    prior_count: float = 40.0  # poses that Psi counts for
-    noise: float = 0.07  # rad, that the conversion may be off
+    prior_share: float = 1.0  # standard deviation of Psi, over that of all poses
+    prior_count: float = 20.0  # poses that Psi counts for
+    noise: float = 0.05  # rad, that the conversion may be off
+    widening: float = 1.5  # of the finished standard deviations, for people who are not those of the clips
     iterations: int = 60
     seed: int = 0
 
@@ -85,7 +87,7 @@ def fit_mixture(
     mixture = Mixture(broad_mean, broad_std, config.broad_weight, mirror, weight, mean, cov)
     for _ in range(config.iterations):
         mixture = _improved(mixture, x, psi, config)
-    return mixture
+    return replace(mixture, cov=config.widening**2 * mixture.cov)
 
 
 def _improved(mixture: Mixture, x: Tensor, psi: Tensor, config: MixtureConfig) -> Mixture:

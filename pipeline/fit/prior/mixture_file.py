@@ -72,4 +72,6 @@ def components(stored: StoredMixture, dtype: torch.dtype) -> Components:
     broad = torch.diag(stored.broad_std.double() ** 2)[None]
     limited = torch.cat([broad, both])[:, N_UNLIMITED:, N_UNLIMITED:]
     means = torch.cat([stored.broad_mean.double()[None], both_means])
-    return Components(torch.cat([stored.broad_weight.double()[None], weight]).to(dtype), means.to(dtype), limited.to(dtype))
+    return Components(
+        torch.cat([stored.broad_weight.double()[None], weight]).to(dtype), means.to(dtype), limited.to(dtype)
+    )
