@@ -130,7 +130,7 @@ def test_no_pose_is_less_likely_than_the_broad_gaussian_has_it(prior: PosePrior,
 
 
 def test_poses_unlike_any_motion_are_pulled_by_the_broad_gaussian_alone(prior: PosePrior) -> None:
-    """Anywhere in 90 % of the joint ranges: nine in ten mostly, half of them wholly; the rest hardly more strongly."""
+    """Anywhere in 90 % of the joint ranges: most are mostly its own, and nine in ten are pulled hardly more strongly."""
     low, high = (torch.as_tensor(limit) for limit in q_limits())
     share = 0.05 + 0.9 * torch.rand(512, N_Q, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     q = low + share * (high - low)
@@ -139,8 +139,8 @@ def test_poses_unlike_any_motion_are_pulled_by_the_broad_gaussian_alone(prior: P
     assert (broad > 0.5).double().mean() > 0.85
     alone = broad > 1 - 1e-6
     assert alone.double().mean() > 0.4
-    torch.testing.assert_close(gradient[alone], pull[alone], rtol=1e-3, atol=1e-3)
-    assert (gradient.norm(dim=1) / pull.norm(dim=1)).quantile(0.9) < 1.25
+    assert ((gradient - pull)[alone].norm(dim=1) < 1e-3 * pull[alone].norm(dim=1)).all()
+    assert (gradient.norm(dim=1) / pull.norm(dim=1)).quantile(0.9) < 1.4
 
 
 @pytest.mark.parametrize("size", [10.0, 1e3, 1e6])
