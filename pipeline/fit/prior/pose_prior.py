@@ -7,7 +7,7 @@ unlike any motion is pulled by that one alone, as if nothing had been learned. T
 pelvis (q[:3]) is left out: in the camera's axes nobody knows which way is up. What it is made of: PROVENANCE.md.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import log, pi
 from typing import NamedTuple, Self
 
@@ -45,6 +45,11 @@ class PosePrior:
         weight, mean, covariance = components(read_mixture(), torch.float64)
         whitening = torch.linalg.cholesky(torch.linalg.inv(covariance)).mT
         return cls(*(x.to(device=device, dtype=dtype) for x in (weight.log(), mean, whitening)))
+
+    def widened(self, factor: float) -> Self:
+        """All but the broad Gaussian `factor` times as wide: for poses less like those of the clips."""
+        whitening = torch.cat([self.whitening[:1], self.whitening[1:] / factor])
+        return replace(self, whitening=whitening)
 
     def energy(self, q: Float[Tensor, "B 46"]) -> Float[Tensor, "B"]:
         """-log p(q) in nats: half of what a sum of squared standard deviations would be. May be negative."""

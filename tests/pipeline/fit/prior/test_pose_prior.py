@@ -130,7 +130,7 @@ def test_no_pose_is_less_likely_than_the_broad_gaussian_has_it(prior: PosePrior,
 
 
 def test_poses_unlike_any_motion_are_pulled_by_the_broad_gaussian_alone(prior: PosePrior) -> None:
-    """Anywhere in 90 % of the joint ranges: most are mostly its own, and nine in ten are pulled hardly more strongly."""
+    """Anywhere in 90 % of the joint ranges: most are mostly its own, nine in ten are pulled hardly more strongly."""
     low, high = (torch.as_tensor(limit) for limit in q_limits())
     share = 0.05 + 0.9 * torch.rand(512, N_Q, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     q = low + share * (high - low)
@@ -188,6 +188,16 @@ def test_samples_are_those_of_the_mixture(prior: PosePrior) -> None:
     torch.testing.assert_close(drawn.mean(0)[inside], mean[inside], rtol=0, atol=0.02)
     again = prior.sample(20000, torch.Generator().manual_seed(5))
     assert torch.equal(drawn, again)
+
+
+def test_widened_it_is_still_a_density_with_the_same_broad_gaussian(prior: PosePrior) -> None:
+    wide, q = prior.widened(2.0), poses(11, 16)
+    torch.testing.assert_close(wide.broad_energy(q), prior.broad_energy(q))
+    torch.testing.assert_close(wide.mean, prior.mean)
+    at_means = wide.energy(wide.mean[1:]) - prior.energy(prior.mean[1:])
+    assert (at_means > 0).all()
+    assert at_means.max() < 43 * np.log(2.0) + 1e-6
+    torch.testing.assert_close(prior.widened(1.0).energy(q), prior.energy(q))
 
 
 def test_float32_says_the_same(prior: PosePrior) -> None:
