@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from pipeline.body import Skel, load_skel
+from pipeline.fit.prior import PosePrior
 from schemas.skel import JOINT_NAMES, N_BETAS, N_Q, Q_NAMES, q_limits
 from tools.pose_prior.angles import TOLD, broad_belief, conversion_belief, mirrored
 from tools.pose_prior.bone_directions import AngleBelief, DirectionFit, Directions
@@ -81,6 +82,18 @@ def test_held_out_clips_are_there(shared_dir: Path, cmu: tuple[CmuSkeleton, dict
     assert set(HELD_OUT_CMU) <= set(cmu[1])
     assert len(HELD_OUT_CMU) == round(0.15 * len(cmu[1]))
     assert set(HELD_OUT_MOCAP) <= {file.stem for file in (shared_dir / "data" / "mocap").glob("*.npz")}
+
+
+def test_shipped_prior_finds_held_out_motion_likelier_than_the_broad_gaussian(
+    skel: Skel, cmu: tuple[CmuSkeleton, dict[str, Tensor]]
+) -> None:
+    skeleton, clips = cmu
+    hinges = hinge_axes(skeleton, torch.cat(list(clips.values())))
+    frames = torch.cat([clips[name][::10] for name in HELD_OUT_CMU])
+    q, prior = cmu_to_q(skel, conversion_belief(), skeleton, frames, hinges), PosePrior.load()
+    gain = prior.broad_energy(q) - prior.energy(q)
+    assert gain.mean() > 15
+    assert (gain > 1).double().mean() > 0.95
 
 
 def test_hands_and_shoulder_blades_are_not_told() -> None:
