@@ -30,7 +30,7 @@ def bench(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_the_cheap_ones_print_their_tables() -> None:
-    done = bench("--quick", "store", "keypoints", "network", "data", "gpu", "track")
+    done = bench("--quick", "store", "keypoints", "network", "data", "gpu", "track", "prior")
     assert done.returncode == 0, done.stderr
     for expected in (
         "threads",
@@ -45,6 +45,7 @@ def test_the_cheap_ones_print_their_tables() -> None:
         "dense Cholesky",
         "open_epoch",
         "join (",
+        "mostly broad",
     ):
         assert expected in done.stdout, done.stdout
 
@@ -58,7 +59,19 @@ def test_the_command_explains_itself(
         main()
     assert stopped.value.code == status
     printed = "".join(capsys.readouterr())
-    for name in ("skelify", "objective", "truth", "convert", "keypoints", "store", "network", "data", "gpu", "track"):
+    for name in (
+        "skelify",
+        "objective",
+        "truth",
+        "convert",
+        "keypoints",
+        "store",
+        "network",
+        "data",
+        "gpu",
+        "track",
+        "prior",
+    ):
         assert name in printed
 
 
