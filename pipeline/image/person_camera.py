@@ -1,0 +1,94 @@
+"""The camera of a person: a pinhole at the place of the photo's, turned so that it looks at the middle of their crop.
+
+Crop units under this camera: focal (x / z) with the crop's middle at 0 and focal = focal_px / side, so a crop that lies
+off the photo's centre, or was taken by a lens with distortion, is seen as by a camera of its own that pointed at it.
+Labels hold in its axes; `rotation` takes them to the photo's (docs/camera_and_crop.md).
+"""
+
+from typing import Final, NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+from schemas.camera import Lens
+
+_NEWTON_STEPS: Final = 20
+_MIN_DEPTH: Final = 1e-6  # of a ray of length 1: what lies beside or behind the camera stays finite, and far away
+
+
+class PersonCamera(NamedTuple):
+    """focal: in crop units (focal_px / side); rotation (3, 3): crop camera axes to photo camera axes."""
+
+    focal: float
+    rotation: Float[np.ndarray, "3 3"]
+
+
+def person_camera(lens: Lens, center: Float[np.ndarray, "2"], side: float) -> PersonCamera:
+    """The camera for the crop with this middle and side, px of the photo, by the shortest turn."""
+    ray = photo_rays(lens, np.asarray(center, np.float64)[None])[0]
+    ray = ray / np.linalg.norm(ray)
+    axis, cosine = np.array([-ray[1], ray[0], 0.0]), ray[2]  # z cross ray
+    cross = np.array([[0, -axis[2], axis[1]], [axis[2], 0, -axis[0]], [-axis[1], axis[0], 0]])
+    return PersonCamera(lens.focal_px / float(side), np.eye(3) + cross + cross @ cross / (1 + cosine))
+
+
+def photo_to_crop(points: Float[np.ndarray, "K 2"], lens: Lens, camera: PersonCamera) -> Float[np.ndarray, "K 2"]:
+    """Points in px of the photo to crop units of the person's camera."""
+    seen = photo_rays(lens, points) @ camera.rotation
+    return camera.focal * seen[:, :2] / np.maximum(seen[:, 2:], _MIN_DEPTH)
+
+
+def crop_to_photo(points: Float[np.ndarray, "K 2"], lens: Lens, camera: PersonCamera) -> Float[np.ndarray, "K 2"]:
+    """Inverse of `photo_to_crop`."""
+    rays = np.column_stack([np.asarray(points, np.float64) / camera.focal, np.ones(len(points))])
+    return photo_points(lens, rays @ camera.rotation.T)
+
+
+def photo_points(lens: Lens, places: Float[np.ndarray, "K 3"]) -> Float[np.ndarray, "K 2"]:
+    """Places in the photo camera's axes (x right, y down, z forward), any unit, to px of the photo."""
+    places = np.asarray(places, np.float64)
+    flat = places[:, :2] / np.maximum(places[:, 2:], _MIN_DEPTH)
+    return lens.focal_px * _distorted(flat, lens.distortion) + lens.principal_point
+
+
+def photo_rays(lens: Lens, points: Float[np.ndarray, "K 2"]) -> Float[np.ndarray, "K 3"]:
+    """Points in px of the photo to (X/Z, Y/Z, 1), the distortion undone by Newton's method."""
+    seen = (np.asarray(points, np.float64) - lens.principal_point) / lens.focal_px
+    flat = seen.copy()
+    if np.any(lens.distortion):
+        for _ in range(_NEWTON_STEPS):
+            step = np.linalg.solve(_slope(flat, lens.distortion), (seen - _distorted(flat, lens.distortion))[..., None])
+            flat = flat + step[..., 0]
+    return np.column_stack([flat, np.ones(len(flat))])
+
+
+def principal_point(camera: PersonCamera, center: Float[np.ndarray, "2"], side: float) -> Float[np.ndarray, "2"]:
+    """The photo's principal point, px, that a label's camera and crop imply; without distortion."""
+    forward = camera.rotation[:, 2]
+    return np.asarray(center, np.float64) - camera.focal * side * forward[:2] / forward[2]
+
+
+def _distorted(flat: np.ndarray, distortion: np.ndarray) -> np.ndarray:
+    """Brown's model with two radial and two tangential terms (Brown, 1966), as OpenCV states it."""
+    k1, k2, p1, p2 = distortion
+    x, y = flat[:, 0], flat[:, 1]
+    squared = x * x + y * y
+    radial = 1 + squared * (k1 + squared * k2)
+    return np.column_stack(
+        [
+            x * radial + 2 * p1 * x * y + p2 * (squared + 2 * x * x),
+            y * radial + p1 * (squared + 2 * y * y) + 2 * p2 * x * y,
+        ]
+    )
+
+
+def _slope(flat: np.ndarray, distortion: np.ndarray) -> np.ndarray:
+    """Derivative (K, 2, 2) of `_distorted`."""
+    k1, k2, p1, p2 = distortion
+    x, y = flat[:, 0], flat[:, 1]
+    squared = x * x + y * y
+    radial, growth = 1 + squared * (k1 + squared * k2), 2 * k1 + 4 * k2 * squared
+    mixed = x * y * growth + 2 * p1 * x + 2 * p2 * y
+    xx = radial + x * x * growth + 2 * p1 * y + 6 * p2 * x
+    yy = radial + y * y * growth + 6 * p1 * y + 2 * p2 * x
+    return np.stack([np.stack([xx, mixed], -1), np.stack([mixed, yy], -1)], -2)
