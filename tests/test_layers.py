@@ -53,7 +53,7 @@ PLAN: dict[str, str] = {
     "labelling": "body fit fit.video image labels.exchange numerics",
     "rounds": "body fit fit.video image labelling labels labels.exchange labels.files runtime shards",
     # Made-up people; files for others.
-    "demo_set": "body image numerics render shards",
+    "demo_set": "body image numerics render runtime shards",
     "export": "body fit.solver image",
     # The network: what it is, its files and its inputs; prediction, training, and the loop of both.
     "trainer.network": "body fit.starts image",
