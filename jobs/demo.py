@@ -6,7 +6,13 @@ import sys
 import time
 from pathlib import Path
 
+from jobs.command_line import Command, command_parser
+
 ROOT = Path(__file__).resolve().parents[1]
+EPILOG = """examples:
+  python jobs/demo.py
+  python jobs/demo.py --people 24 --output demo
+"""
 ROUNDS = (0, 1, 2)
 PICTURED = 8
 HELD_OUT_SHARE = 0.15
@@ -23,14 +29,25 @@ NETWORK = (
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the demo; returns its exit code."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    return Command(name="demo", parser=_parser, work=_demo).run(arguments)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = command_parser("demo", __doc__, EPILOG)
     parser.add_argument(
         "--output", type=Path, default=ROOT / "demo_out", help="folder for data, labels and the picture"
     )
     parser.add_argument("--people", type=int, default=240, help="people in the made-up set")
-    options = parser.parse_args(arguments)
-    started = time.monotonic()
+    return parser
+
+
+def _demo(options: argparse.Namespace) -> int:
     from pipeline.demo_set import make_demo_set
+    from pipeline.runtime.config import ConfigError
+
+    if options.overrides:
+        raise ConfigError(f"{options.overrides[0]!r}: the demo has no settings. Run jobs/run_loop.py on its set.")
+    started = time.monotonic()
 
     print(f"Making {options.people} people in 4 shards under {options.output}/demo ...", flush=True)
     data = make_demo_set(options.output / "demo", people=options.people, progress=True)

@@ -7,11 +7,12 @@ import argparse
 import csv
 import json
 import math
-import re
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final, TextIO
+
+from jobs.command_line import Command, CommandError, Errors, add_keys, command_parser
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -33,34 +34,38 @@ settings, anywhere on the line:
   storage.catalog=URI                      their catalog, if it is not the default one
 Errors are in crop units (the person crop is 1 wide) and, as *_px, in pixels of the 256 px crop."""
 
-_OVERRIDE: Final = re.compile(r"[A-Za-z_]+(\.[A-Za-z_]+)+=.*", re.DOTALL)
 _WIDTH = 400  # columns, more than any table needs
 _TABLE_ROWS: Final = 200
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
-    words = list(sys.argv[1:] if arguments is None else arguments)
-    overrides = [word for word in words if _OVERRIDE.fullmatch(word)]
-    options = _parse([word for word in words if word not in overrides])
-    # Imported here, so that --help answers at once.
+    return Command(name="inspect_labels", parser=_parser, work=_work, failed=_failures, anywhere=_format_option).run(
+        arguments
+    )
+
+
+def _settings() -> tuple[type, ...]:
+    from jobs.label_store import StoreConfig
+
+    return (StoreConfig,)
+
+
+def _failures() -> Errors:
+    from pipeline.labels import LabelStoreError
+
+    return LabelStoreError, ValueError, OSError
+
+
+def _work(options: argparse.Namespace) -> int:
     import duckdb
 
     from jobs.label_store import named_store
-    from pipeline.labels import LabelStoreError
-    from pipeline.runtime.config import ConfigError
 
     try:
-        _show(named_store(overrides), options)
-    except ConfigError as error:
-        print(f"inspect_labels: {error}", file=sys.stderr)
-        return 2
-    except (LabelStoreError, ValueError, OSError) as error:
-        print(f"inspect_labels: {error}", file=sys.stderr)
-        return 1
+        _show(named_store(options.overrides), options)
     except duckdb.Error as error:
-        print(f"inspect_labels: the query failed: {error}\nThe only table is the view `labels`.", file=sys.stderr)
-        return 1
+        raise CommandError(f"the query failed: {error}\nThe only table is the view `labels`.") from error
     return 0
 
 
@@ -92,17 +97,17 @@ def _tables(store: "LabelStore", options: argparse.Namespace) -> list["ResultTab
             return [inspection.sql(store.query(options.round), options.query)]
 
 
-def _parse(words: Sequence[str]) -> argparse.Namespace:
+def _format_option() -> argparse.ArgumentParser:
     shared = argparse.ArgumentParser(add_help=False)
     shared.add_argument("--format", choices=("table", "json", "csv"), default="table", help="default: table")
-    common, rest = shared.parse_known_args(words)  # --format may stand before or after the command
-    parser = argparse.ArgumentParser(
-        prog="inspect_labels.py",
-        description="Look at published label generations.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        parents=[shared],
+    return shared
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = command_parser(
+        "inspect_labels", "Look at published label generations.", EXAMPLES, parents=[_format_option()]
     )
+    add_keys(parser, _settings)
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("rounds", help="the published generations, with counts")
     show = commands.add_parser("show", help="errors per data set, decisions and rejections of one round")
@@ -121,7 +126,7 @@ def _parse(words: Sequence[str]) -> argparse.Namespace:
     sql.add_argument("--round", type=int, help="only this round (default: all)")
     lineage = commands.add_parser("lineage", help="how a round came to be, back to round 0")
     lineage.add_argument("round", type=int)
-    return parser.parse_args(rest, namespace=common)
+    return parser
 
 
 def write(tables: Sequence["ResultTable"], form: str, out: TextIO) -> None:

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
+from jobs.command_line import Command, CommandError, Errors, add_keys, command_parser
+
 if TYPE_CHECKING:
     from pipeline.labels import LabelStore
     from pipeline.labels.upkeep.expire import Expired
@@ -30,7 +32,6 @@ settings, anywhere on the line:
   storage.catalog=URI                      their catalog, if it is not the default one
 `import` takes those of refine_round.py (data.shards, body.source, fit.device, audit.*, ...)."""
 
-_OVERRIDE: Final = re.compile(r"[A-Za-z_]+(\.[A-Za-z_0-9]+)+=.*", re.DOTALL)
 _AGE: Final = re.compile(r"(\d+)([smhd])")
 _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 _SHOWN: Final = 20
@@ -38,25 +39,28 @@ _SHOWN: Final = 20
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
-    words = list(sys.argv[1:] if arguments is None else arguments)
-    overrides = [word for word in words if _OVERRIDE.fullmatch(word)]
-    options = _parser().parse_args([word for word in words if word not in overrides])
-    logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    # Imported here, so that --help answers at once.
-    from jobs.label_store import named_store
-    from pipeline.labels import LabelStoreError
-    from pipeline.runtime.config import ConfigError
+    return Command(name="manage_labels", parser=_parser, work=_work, failed=_failures).run(arguments)
 
-    try:
-        if options.command == "import":
-            return _import(options, overrides)
-        return options.run(named_store(overrides), options)
-    except ConfigError as error:
-        print(f"manage_labels: {error}", file=sys.stderr)
-        return 2
-    except (LabelStoreError, ValueError, OSError) as error:
-        print(f"manage_labels: {error}", file=sys.stderr)
-        return 1
+
+def _settings() -> tuple[type, ...]:
+    from jobs.label_store import StoreConfig
+
+    return (StoreConfig,)
+
+
+def _failures() -> Errors:
+    from pipeline.labels import LabelStoreError
+
+    return LabelStoreError, ValueError, OSError
+
+
+def _work(options: argparse.Namespace) -> int:
+    from jobs.label_store import named_store
+
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    if options.command == "import":
+        return _import(options, options.overrides)
+    return options.run(named_store(options.overrides), options)
 
 
 def _rollback(store: "LabelStore", options: argparse.Namespace) -> int:
@@ -140,11 +144,8 @@ def _verify(store: "LabelStore", options: argparse.Namespace) -> int:
         if len(item.faults) > _SHOWN:
             print(f"  ... {len(item.faults) - _SHOWN} more")
     if damaged:
-        print(
-            "manage_labels: restore the files from a backup, or forget the generation and run the round again.",
-            file=sys.stderr,
-        )
-    return 1 if damaged else 0
+        raise CommandError("restore the files from a backup, or forget the generation and run the round again.")
+    return 0
 
 
 def _export(store: "LabelStore", options: argparse.Namespace) -> int:
@@ -230,12 +231,8 @@ def _progress(what: str, done: int, total: int) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="manage_labels.py",
-        description="Operate a label store.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command_parser("manage_labels", "Operate a label store.", EXAMPLES)
+    add_keys(parser, _settings)
     commands = parser.add_subparsers(dest="command", required=True)
     dry = argparse.ArgumentParser(add_help=False)
     dry.add_argument("--dry-run", action="store_true", help="say what would be done, and change nothing")
@@ -284,11 +281,18 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_import(parser: argparse.ArgumentParser) -> None:
+    add_keys(parser, _import_settings)
     parser.add_argument("--round", type=int, required=True, metavar="K")
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--tars", metavar="PATTERN", help="HSMR's converted tars, as data.shards is written")
     source.add_argument("--npz", metavar="FILE", help="poses, betas, key, person; dataset and shard where needed")
     parser.add_argument("--force-publish", type=_reason, metavar="REASON", help="as in refine_round.py")
+
+
+def _import_settings() -> tuple[type, ...]:
+    from pipeline.rounds.round_config import RoundConfig
+
+    return (RoundConfig,)
 
 
 def _reason(text: str) -> str:

@@ -3,37 +3,28 @@
 import argparse
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from jobs.command_line import Command, Errors, add_keys, add_overrides, command_parser
+
+if TYPE_CHECKING:
+    from pipeline.rounds.round_config import RoundConfig
 
 EPILOG = """examples:
   python jobs/overlay_labels.py --rounds 0 1 --output overlays.png
   python jobs/overlay_labels.py --rounds 0 2 --people 24 data.shards='DIR/{000000..000002}.tar' storage.root=s3://b/labels
+
+exit codes: 0 drawn; 1 not, and the message says why; 2 an option or override is wrong.
 """
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; returns its exit code."""
-    options = _parser().parse_args(arguments)
-    from pipeline.body import BodyFileError
-    from pipeline.labels import LabelStoreError
-    from pipeline.rounds.round_config import RoundConfig
-    from pipeline.runtime.config import ConfigError, load_config
-
-    try:
-        rows = _draw(options, load_config(RoundConfig, options.overrides))
-    except ConfigError as error:
-        print(f"overlay_labels: {error}", file=sys.stderr)
-        return 2
-    except (LabelStoreError, BodyFileError, OSError, ValueError) as error:
-        print(f"overlay_labels: {error}", file=sys.stderr)
-        return 1
-    print(f"{rows} people drawn: {options.output}")
-    return 0
+    return Command(name="overlay_labels", parser=_parser, work=_work, failed=_failures).run(arguments)
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_parser("overlay_labels", __doc__, EPILOG)
     parser.add_argument(
         "--rounds", type=int, nargs="+", default=[0, 1], metavar="K", help="generations, one column each"
     )
@@ -41,11 +32,34 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--columns", type=int, default=2, help="people side by side")
     parser.add_argument("--hide-photos", action="store_true", help="grey in place of the photos, to show others")
     parser.add_argument("--output", type=Path, default=Path("overlays.png"), help="the picture to write")
-    parser.add_argument("overrides", nargs="*", metavar="key=value", help="override, such as storage.root=DIR")
+    add_keys(parser, _settings)
+    add_overrides(parser, "storage.root=DIR")
     return parser
 
 
-def _draw(options: argparse.Namespace, config) -> int:
+def _settings() -> tuple[type, ...]:
+    from pipeline.rounds.round_config import RoundConfig
+
+    return (RoundConfig,)
+
+
+def _failures() -> Errors:
+    from pipeline.body import BodyFileError
+    from pipeline.labels import LabelStoreError
+
+    return LabelStoreError, BodyFileError, OSError, ValueError
+
+
+def _work(options: argparse.Namespace) -> int:
+    from pipeline.rounds.round_config import RoundConfig
+    from pipeline.runtime.config import load_config
+
+    rows = _draw(options, load_config(RoundConfig, options.overrides))
+    print(f"{rows} people drawn: {options.output}")
+    return 0
+
+
+def _draw(options: argparse.Namespace, config: "RoundConfig") -> int:
     from PIL import Image
 
     from pipeline.body import load_skel

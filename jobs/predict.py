@@ -5,6 +5,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from jobs.command_line import Command, CommandError, Errors, add_keys, add_overrides, command_parser
+
 if TYPE_CHECKING:
     from trainer.inference.driver import InferenceResult
 
@@ -26,31 +28,21 @@ SHOWN_REJECTIONS = 10
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; returns its exit code."""
-    options = _parser().parse_args(arguments)
-    # Imported here, so that --help answers at once.
-    from pipeline.runtime.config import ConfigError, load_config, valid_keys
-    from trainer.inference.boxes import BoxesError
-    from trainer.inference.inference_config import InferenceConfig
-    from trainer.inference.photo_source import InputError
-
-    if options.keys:
-        print("\n".join(valid_keys(InferenceConfig)))
-        return 0
-    try:
-        return _predict(options, load_config(InferenceConfig, options.overrides))
-    except (ConfigError, InputError, BoxesError) as error:
-        return _fail(2, error)
-    except KeyboardInterrupt:
-        return _fail(130, "Interrupted. Start it again: it begins anew, in the same folder.")
+    return Command(
+        name="predict",
+        parser=_parser,
+        work=_predict,
+        failed=_failures,
+        refused=_refusals,
+        interrupted="Interrupted. Start it again: it begins anew, in the same folder.",
+    ).run(arguments)
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_parser("predict", __doc__, EPILOG)
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--images", metavar="DIR_or_SHARDS", help="what to predict")
-    what.add_argument("--keys", action="store_true", help="list the keys of all overrides and stop")
+    add_keys(what, _settings)
     poses = parser.add_mutually_exclusive_group()
     poses.add_argument(
         "--checkpoint", metavar="FILE", help="the network: .safetensors of ours or an HSMR .ckpt, or s3://"
@@ -76,28 +68,44 @@ def _parser() -> argparse.ArgumentParser:
         help="of the motions; skel (default): the numbers of q; opensim: re-expressed for joints that compose three "
         "angles as OpenSim does, see docs/predict.md",
     )  # fmt: skip
-    parser.add_argument("overrides", nargs="*", metavar="key=value", help="override, such as device=cuda")
+    add_overrides(parser, "device=cuda")
     return parser
 
 
-def _predict(options: argparse.Namespace, config) -> int:
-    from jobs.environment import code_revision
+def _settings() -> tuple[type, ...]:
+    from trainer.inference.inference_config import InferenceConfig
+
+    return (InferenceConfig,)
+
+
+def _failures() -> Errors:
     from pipeline.body import BodyFileError
     from pipeline.labels import LabelStoreError
     from trainer.checkpoint import CheckpointError
+
+    return BodyFileError, CheckpointError, LabelStoreError, OSError
+
+
+def _refusals() -> Errors:
+    from trainer.inference.boxes import BoxesError
+    from trainer.inference.photo_source import InputError
+
+    return BoxesError, InputError
+
+
+def _predict(options: argparse.Namespace) -> int:
+    from jobs.environment import code_revision
+    from pipeline.runtime.config import load_config
     from trainer.inference.driver import run_inference
-    from trainer.inference.inference_config import InferenceRequest
+    from trainer.inference.inference_config import InferenceConfig, InferenceRequest
 
     given = {name: value for name, value in vars(options).items() if name not in {"keys", "overrides"}}
-    try:
-        result = run_inference(
-            InferenceRequest(**given),
-            config,
-            code_revision=code_revision(),
-            tell=lambda text: print(text, flush=True),
-        )
-    except (BodyFileError, CheckpointError, LabelStoreError, OSError) as error:
-        return _fail(1, error)
+    result = run_inference(
+        InferenceRequest(**given),
+        load_config(InferenceConfig, options.overrides),
+        code_revision=code_revision(),
+        tell=lambda text: print(text, flush=True),
+    )
     return _report(result, options.output)
 
 
@@ -113,15 +121,10 @@ def _report(result: "InferenceResult", output: Path) -> int:
         print("refinement: " + ", ".join(f"{name} {count}" for name, count in sorted(result.decisions.items())))
     figures = f"{result.people} people in {result.photos} photos, {len(result.rejections)} rejections"
     if not result.people:
-        return _fail(1, f"{figures}: nobody was predicted; the reasons are in {output}/rejections.parquet")
+        raise CommandError(f"{figures}: nobody was predicted; the reasons are in {output}/rejections.parquet")
     motions = f", {result.motions} motions" if result.motions else ""
     print(f"{figures}{motions}: {output}/predictions.parquet")
     return 0
-
-
-def _fail(code: int, message: object) -> int:
-    print(f"predict: {message}", file=sys.stderr)
-    return code
 
 
 if __name__ == "__main__":

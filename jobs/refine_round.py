@@ -5,6 +5,8 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
+from jobs.command_line import Command, Errors, add_keys, add_overrides, command_parser
+
 if TYPE_CHECKING:
     from pipeline.labelling.predictor import PredictorSource
     from pipeline.rounds.round_config import RoundConfig
@@ -26,33 +28,20 @@ exit codes: 0 the round is published; 1 it is not, and the message says why; 2 a
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; returns its exit code."""
-    options = _parser().parse_intermixed_args(arguments)
-    # Imported here, so that --help answers at once.
-    from pipeline.runtime.config import ConfigError, load_config, valid_keys
-    from pipeline.runtime.ray_environment import prepare_ray
-
-    prepare_ray(os.environ)
-
-    from pipeline.rounds.round_config import RoundConfig
-
-    if options.keys:
-        print("\n".join(valid_keys(RoundConfig)))
-        return 0
-    try:
-        return _refine(options.round, load_config(RoundConfig, options.overrides), options.force_publish)
-    except ConfigError as error:
-        return _fail(2, error)
-    except KeyboardInterrupt:
-        return _fail(130, "Interrupted; nothing was published. Start it again: finished shards are reused.")
+    return Command(
+        name="refine_round",
+        parser=_parser,
+        work=_work,
+        failed=_failures,
+        interrupted="Interrupted; nothing was published. Start it again: finished shards are reused.",
+    ).run(arguments)
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_parser("refine_round", __doc__, EPILOG)
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--round", type=_round, metavar="K", help="the generation to make; K-1 must be published")
-    what.add_argument("--keys", action="store_true", help="list the keys of all overrides and stop")
+    add_keys(what, _settings)
     parser.add_argument(
         "--force-publish",
         type=_reason,
@@ -60,7 +49,7 @@ def _parser() -> argparse.ArgumentParser:
         help="publish although the audit doubts the quality; the reason and the failed checks become part of the "
         "lineage. Broken files, identities or missing people are never published",
     )
-    parser.add_argument("overrides", nargs="*", metavar="key=value", help="override of a setting, such as run.actors=2")
+    add_overrides(parser, "run.actors=2")
     return parser
 
 
@@ -76,32 +65,51 @@ def _reason(text: str) -> str:
     return text.strip()
 
 
+def _settings() -> tuple[type, ...]:
+    from pipeline.rounds.round_config import RoundConfig
+
+    return (RoundConfig,)
+
+
+def _failures() -> Errors:
+    from pipeline.body import BodyFileError
+    from pipeline.labels import LabelStoreError
+    from pipeline.rounds.actor import StagingError
+    from pipeline.rounds.pool import ActorStartError
+    from trainer.checkpoint import CheckpointError
+
+    return LabelStoreError, StagingError, ActorStartError, BodyFileError, CheckpointError, OSError
+
+
+def _work(options: argparse.Namespace) -> int:
+    from pipeline.runtime.ray_environment import prepare_ray
+
+    prepare_ray(os.environ)
+
+    from pipeline.rounds.round_config import RoundConfig
+    from pipeline.runtime.config import load_config
+
+    return _refine(options.round, load_config(RoundConfig, options.overrides), options.force_publish)
+
+
 def _refine(round: int, config: "RoundConfig", force_publish: str | None) -> int:
     from rich.console import Console
 
     from jobs.environment import code_revision, ray_address
-    from pipeline.body import BodyFileError
-    from pipeline.labels import LabelStoreError
-    from pipeline.rounds.actor import StagingError
     from pipeline.rounds.driver import open_store, run_round
-    from pipeline.rounds.pool import ActorStartError
     from pipeline.rounds.summary import summary_table
     from pipeline.runtime.ray_cluster import refuse_lost_paths
-    from trainer.checkpoint import CheckpointError
 
     refuse_lost_paths(config.storage, config.data)
     address = ray_address()
-    try:
-        result = run_round(
-            round,
-            config,
-            predictor=chosen_predictor(round, config),
-            ray_address=address,
-            code_revision=code_revision(),
-            force_publish=force_publish,
-        )
-    except (LabelStoreError, StagingError, ActorStartError, BodyFileError, CheckpointError, OSError) as error:
-        return _fail(1, error)
+    result = run_round(
+        round,
+        config,
+        predictor=chosen_predictor(round, config),
+        ray_address=address,
+        code_revision=code_revision(),
+        force_publish=force_publish,
+    )
     store = open_store(config.storage)
     Console(width=None if sys.stdout.isatty() else LOG_WIDTH).print(summary_table(store, result))
     if result.already_published:
@@ -132,11 +140,6 @@ def chosen_predictor(round: int, config: "RoundConfig") -> "PredictorSource | No
     elif source is not None:
         print(f"predictions: {source.uri}")
     return source
-
-
-def _fail(code: int, message: object) -> int:
-    print(f"refine_round: {message}", file=sys.stderr)
-    return code
 
 
 if __name__ == "__main__":

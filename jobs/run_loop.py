@@ -5,6 +5,8 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
+from jobs.command_line import Command, CommandError, Errors, add_keys, add_overrides, command_parser
+
 if TYPE_CHECKING:
     from pipeline.rounds.round_config import RoundConfig
     from trainer.training.train_config import TrainConfig
@@ -15,10 +17,10 @@ EPILOG = """examples:
   python jobs/run_loop.py --status storage.root=/data/labels
   ray job submit -- python jobs/run_loop.py --rounds 3 ...
 
-Overrides are those of refine_round.py and train_round.py together; one that both know goes to both. Killed at any
-moment, start it again: what is published or trained is kept, what was begun goes on. The state for people is
-storage.root/loop.json. The loop ends early when a round lowers none of mean, median and 95 % quantile of the kp2d error
-by --min-improvement.
+Overrides are those of refine_round.py and train_round.py together; one that both know goes to both. `--keys` lists
+them. Killed at any moment, start it again: what is published or trained is kept, what was begun goes on. The state for
+people is storage.root/loop.json. The loop ends early when a round lowers none of mean, median and 95 % quantile of the
+kp2d error by --min-improvement.
 
 exit codes: 0 generation N is published, or the loop stopped because it no longer improves; 1 a step failed, and the
 message says why; 2 an option or override is wrong; 130 interrupted.
@@ -27,34 +29,55 @@ message says why; 2 an option or override is wrong; 130 interrupted.
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; returns its exit code."""
-    options = _parser().parse_intermixed_args(arguments)
-    # Imported here, so that --help answers at once.
-    from pipeline.runtime.config import ConfigError
-    from pipeline.runtime.ray_environment import prepare_ray
-
-    prepare_ray(os.environ)
-    try:
-        refine, train = _configs(options.overrides)
-        return _show_status(refine) if options.status else _loop(options, refine, train)
-    except ConfigError as error:
-        return _fail(2, error)
-    except KeyboardInterrupt:
-        return _fail(130, "Interrupted. Start it again: what is finished is kept.")
+    return Command(
+        name="run_loop",
+        parser=_parser,
+        work=_work,
+        failed=_failures,
+        interrupted="Interrupted. Start it again: what is finished is kept.",
+    ).run(arguments)
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_parser("run_loop", __doc__, EPILOG)
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--rounds", type=int, metavar="N", help="the generation to end with")
     what.add_argument("--status", action="store_true", help="show where the loop stands and stop")
+    add_keys(what, _settings)
     parser.add_argument(
         "--min-improvement", type=float, default=0.01, metavar="SHARE",
         help="smallest fall of the kp2d error that is worth another round (default 0.01; 0 = never stop early)",
     )  # fmt: skip
-    parser.add_argument("overrides", nargs="*", metavar="key=value", help="override of a setting")
+    add_overrides(parser, "storage.root=DIR")
     return parser
+
+
+def _settings() -> tuple[type, ...]:
+    from pipeline.rounds.round_config import RoundConfig
+    from trainer.training.train_config import TrainConfig
+
+    return RoundConfig, TrainConfig
+
+
+def _failures() -> Errors:
+    from pipeline.body import BodyFileError
+    from pipeline.labels import LabelStoreError
+    from pipeline.rounds.actor import StagingError
+    from pipeline.rounds.pool import ActorStartError
+    from trainer.checkpoint import CheckpointError
+    from trainer.training.ray_stage import TrainingFailedError
+
+    return (
+        LabelStoreError, StagingError, ActorStartError, BodyFileError, CheckpointError, TrainingFailedError, OSError
+    )  # fmt: skip
+
+
+def _work(options: argparse.Namespace) -> int:
+    from pipeline.runtime.ray_environment import prepare_ray
+
+    prepare_ray(os.environ)
+    refine, train = _configs(options.overrides)
+    return _show_status(refine) if options.status else _loop(options, refine, train)
 
 
 def _configs(overrides: list[str]) -> "tuple[RoundConfig, TrainConfig]":
@@ -75,32 +98,21 @@ def _configs(overrides: list[str]) -> "tuple[RoundConfig, TrainConfig]":
 
 def _loop(options: argparse.Namespace, refine: "RoundConfig", train: "TrainConfig") -> int:
     from jobs.environment import code_revision, ray_address
-    from pipeline.body import BodyFileError
-    from pipeline.labels import LabelStoreError
-    from pipeline.rounds.actor import StagingError
-    from pipeline.rounds.pool import ActorStartError
     from pipeline.runtime.ray_cluster import ray_session, refuse_lost_paths, shipped_packages
-    from trainer.checkpoint import CheckpointError
     from trainer.closed_loop import run_loop
-    from trainer.training.ray_stage import TrainingFailedError
 
     refuse_lost_paths(refine.storage, refine.data)
     address = ray_address()
-    try:
-        with ray_session(address, refine.run.actors, shipped_packages(train)):
-            state = run_loop(
-                options.rounds,
-                refine,
-                train,
-                min_improvement=options.min_improvement,
-                ray_address=address,
-                code_revision=code_revision(),
-                tell=lambda text: print(text, flush=True),
-            )
-    except (
-        LabelStoreError, StagingError, ActorStartError, BodyFileError, CheckpointError, TrainingFailedError, OSError
-    ) as error:  # fmt: skip
-        return _fail(1, error)
+    with ray_session(address, refine.run.actors, shipped_packages(train)):
+        state = run_loop(
+            options.rounds,
+            refine,
+            train,
+            min_improvement=options.min_improvement,
+            ray_address=address,
+            code_revision=code_revision(),
+            tell=lambda text: print(text, flush=True),
+        )
     _print(state)
     return 0
 
@@ -111,7 +123,7 @@ def _show_status(refine: "RoundConfig") -> int:
 
     state = read_state(open_store(refine.storage).storage)
     if state is None:
-        return _fail(1, f"No loop has run under {refine.storage.root}. Start one with --rounds N.")
+        raise CommandError(f"No loop has run under {refine.storage.root}. Start one with --rounds N.")
     _print(state)
     return 0
 
@@ -131,11 +143,6 @@ def _print(state) -> None:
     Console(width=None if sys.stdout.isatty() else 110).print(table)
     if state.stopped:
         print(f"Stopped early: {state.stopped}.")
-
-
-def _fail(code: int, message: object) -> int:
-    print(f"run_loop: {message}", file=sys.stderr)
-    return code
 
 
 if __name__ == "__main__":

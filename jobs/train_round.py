@@ -5,6 +5,8 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
+from jobs.command_line import Command, Errors, add_keys, add_overrides, command_parser
+
 if TYPE_CHECKING:
     from trainer.training.record import TrainingRecord
     from trainer.training.train_config import TrainConfig
@@ -26,52 +28,58 @@ exit codes: 0 trained; 1 it is not, and the message says why; 2 an option or ove
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; returns its exit code."""
-    options = _parser().parse_intermixed_args(arguments)
-    # Imported here, so that --help answers at once.
-    from pipeline.runtime.config import ConfigError, load_config, valid_keys
+    return Command(
+        name="train_round",
+        parser=_parser,
+        work=_work,
+        failed=_failures,
+        interrupted="Interrupted. Start it again: it goes on from the last saved state.",
+    ).run(arguments)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = command_parser("train_round", __doc__, EPILOG)
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--round", type=int, metavar="K", help="the published generation to train on")
+    add_keys(what, _settings)
+    add_overrides(parser, "network.variant=tiny")
+    return parser
+
+
+def _settings() -> tuple[type, ...]:
+    from trainer.training.train_config import TrainConfig
+
+    return (TrainConfig,)
+
+
+def _failures() -> Errors:
+    from pipeline.body import BodyFileError
+    from pipeline.labels import LabelStoreError
+    from trainer.checkpoint import CheckpointError
+    from trainer.training.ray_stage import TrainingFailedError
+
+    return LabelStoreError, BodyFileError, CheckpointError, TrainingFailedError, OSError
+
+
+def _work(options: argparse.Namespace) -> int:
     from pipeline.runtime.ray_environment import prepare_ray
 
     prepare_ray(os.environ)
 
+    from pipeline.runtime.config import load_config
     from trainer.training.train_config import TrainConfig
 
-    if options.keys:
-        print("\n".join(valid_keys(TrainConfig)))
-        return 0
-    try:
-        return _train(options.round, load_config(TrainConfig, options.overrides))
-    except ConfigError as error:
-        return _fail(2, error)
-    except KeyboardInterrupt:
-        return _fail(130, "Interrupted. Start it again: it goes on from the last saved state.")
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--round", type=int, metavar="K", help="the published generation to train on")
-    what.add_argument("--keys", action="store_true", help="list the keys of all overrides and stop")
-    parser.add_argument("overrides", nargs="*", metavar="key=value", help="override, such as network.variant=tiny")
-    return parser
+    return _train(options.round, load_config(TrainConfig, options.overrides))
 
 
 def _train(round: int, config: "TrainConfig") -> int:
     from rich.console import Console
 
     from jobs.environment import code_revision, ray_address
-    from pipeline.body import BodyFileError
-    from pipeline.labels import LabelStoreError
-    from trainer.checkpoint import CheckpointError
     from trainer.training.driver import run_training
-    from trainer.training.ray_stage import TrainingFailedError
     from trainer.training.summary import summary_table
 
-    try:
-        result = run_training(round, config, ray_address=ray_address(), code_revision=code_revision())
-    except (LabelStoreError, BodyFileError, CheckpointError, TrainingFailedError, OSError) as error:
-        return _fail(1, error)
+    result = run_training(round, config, ray_address=ray_address(), code_revision=code_revision())
     record = result.record
     Console(width=None if sys.stdout.isatty() else 110).print(summary_table(record))
     if result.already_trained:
@@ -83,11 +91,6 @@ def _train(round: int, config: "TrainConfig") -> int:
 
 def _address(config: "TrainConfig", record: "TrainingRecord") -> str:
     return f"{config.storage.root.rstrip('/')}/{record.best_checkpoint}"
-
-
-def _fail(code: int, message: object) -> int:
-    print(f"train_round: {message}", file=sys.stderr)
-    return code
 
 
 if __name__ == "__main__":

@@ -4,6 +4,9 @@ from typing import Final
 
 N_KEYPOINTS: Final = 44
 
+PELVIS: Final = 39
+"""MPII pelvis: the reference joint of 3D losses and errors."""
+
 KEYPOINT_NAMES: Final[tuple[str, ...]] = (
     "nose", "neck", "r_shoulder", "r_elbow", "r_wrist", "l_shoulder", "l_elbow", "l_wrist", "mid_hip", "r_hip",
     "r_knee", "r_ankle", "l_hip", "l_knee", "l_ankle", "r_eye", "l_eye", "r_ear", "l_ear",
@@ -23,8 +26,6 @@ MIN_CONFIDENCE: Final = 0.3
 
 MIN_CONFIDENT_BODY_POINTS: Final = 5
 """Enough keypoints = at least this many distinct confident points among 0-24 (SPEC section 1)."""
-
-TORSO: Final[tuple[int, ...]] = (1, 2, 5, 8, 9, 12, 27, 28, 33, 34, 39, 40, 41)
 
 FLIP_PERMUTATION: Final[tuple[int, ...]] = (
     0, 1, 5, 6, 7, 2, 3, 4, 8, 12, 13, 14, 9, 10, 11, 16, 15, 18, 17, 22, 23, 24, 19, 20, 21,

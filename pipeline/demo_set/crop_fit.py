@@ -39,11 +39,11 @@ def fit_crop_cameras(rng: np.random.Generator, vertices: Array) -> CropFit:
     return CropFit(cam_t=cam_t, fill=size.max(axis=1), aspect=size / size.max(axis=1, keepdims=True))
 
 
-def to_crop_units(points: Array) -> Array:
+def project_to_crop(points: Array) -> Array:
     """(..., 3) m in the crop camera (with cam_t) to (..., 2) crop units."""
     return FOCAL * points[..., :2] / points[..., 2:]
 
 
 def _box(vertices: Array, cam_t: Array) -> tuple[Array, Array]:
-    points = to_crop_units(vertices + cam_t[:, None])
+    points = project_to_crop(vertices + cam_t[:, None])
     return points.min(axis=1), points.max(axis=1)

@@ -15,12 +15,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import simplejpeg
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from pipeline.body import Skel, load_skel
 from pipeline.demo_set.appearance import BodyMap
 from pipeline.demo_set.population import Population, body_map, make_population
 from pipeline.demo_set.scene import Sighting, take_photo
+from pipeline.runtime.progress_bar import ConsoleBar
 from pipeline.shards import RawSample, person_record, write_shard
 from schemas.person import SmplLabel
 from schemas.skel import N_BETAS, N_Q
@@ -122,17 +122,30 @@ def _replace(directory: Path, settings: _Settings, skel: Skel, progress: bool) -
         shutil.rmtree(workplace, ignore_errors=True)
 
 
+class _Drawing(ConsoleBar):
+    """Context manager; `advance(people)` after each photo."""
+
+    def __init__(self, people: int, *, shown: bool) -> None:
+        super().__init__("demo set", "people", total=people, shown=shown)
+        self._people, self._drawn = people, 0
+
+    def advance(self, people: int) -> None:
+        self._drawn += people
+        line = f"{self._drawn}/{self._people} people"
+        self.update(line, last=self._drawn == self._people, completed=self._drawn)
+
+
 def _write(folder: Path, dataset: str, settings: _Settings, skel: Skel, progress: bool) -> None:
     population = make_population(np.random.default_rng([settings.seed, 0]), skel, settings.people)
     groups = _group_people(np.random.default_rng([settings.seed, 1]), settings.people, settings.shards)
     faces, clothes_map = skel.faces.cpu().numpy().astype(np.int64), body_map(skel)
     truth: list[pa.Table] = []
-    with tqdm(total=settings.people, desc="demo set", unit="person", disable=not progress) as bar:
+    with _Drawing(settings.people, shown=progress) as bar:
         for shard, photos in enumerate(groups):
             name = _shard_name(shard)
             write_shard(
                 str(folder / f"{name}.tar"),
-                _samples(population, photos, settings.seed, faces, clothes_map, bar.update),
+                _samples(population, photos, settings.seed, faces, clothes_map, bar.advance),
             )
             truth += [_truth_rows(population, dataset, name, photo) for photo in photos]
     pq.write_table(pa.concat_tables(truth), folder / _TRUTH)

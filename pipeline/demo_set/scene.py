@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.demo_set.appearance import BodyMap, cast_shadow, dress, random_background, random_light, through_a_camera
-from pipeline.demo_set.crop_fit import to_crop_units
+from pipeline.demo_set.crop_fit import project_to_crop
 from pipeline.demo_set.detector import detect_keypoints, detect_keypoints_3d
 from pipeline.render import PinholeCamera, render
 
@@ -103,7 +103,7 @@ def _float32(value: float) -> float:
 def _see(
     rng: np.random.Generator, figure: Figure, place: Placement, depth: NDArray[np.float32], in_front: NDArray[np.bool_]
 ) -> Sighting:
-    true_crop = to_crop_units(figure.keypoints)
+    true_crop = project_to_crop(figure.keypoints)
     pixels = place.center + place.side * true_crop
     height, width = depth.shape
     inside = np.asarray(((pixels >= -0.5) & (pixels < np.array([width, height]) - 0.5)).all(axis=1))

@@ -17,10 +17,3 @@ def to_crop_units(points: NDArray[np.float32], center: NDArray[np.float32], side
     out = np.array(points, dtype=np.float32)
     out[..., :2] = (points[..., :2] - center) / np.float32(side)
     return out
-
-
-def to_photo_px(points: NDArray[np.float32], center: NDArray[np.float32], side: float) -> NDArray[np.float32]:
-    """Inverse of `to_crop_units`."""
-    out = np.array(points, dtype=np.float32)
-    out[..., :2] = points[..., :2] * np.float32(side) + center
-    return out

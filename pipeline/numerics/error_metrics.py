@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int, Num
 from torch import Tensor
 
 MM_PER_M = 1000.0
@@ -64,34 +64,36 @@ def procrustes_align(points: Points, target: Points) -> Points:
     return scale[:, None, None] * (centred @ rotation.mT) + target_mean
 
 
+def right_keypoints(
+    predicted: Float[Tensor, "B K 2"],
+    truth: Float[Tensor, "B K 2"],
+    valid: Bool[Tensor, "B K"],
+    unit: PerPerson | float,
+    thresholds: Sequence[float],
+) -> tuple[Int[Tensor, "T K"], Int[Tensor, "K"]]:
+    """How many people have each keypoint right, by threshold (T, K), and valid (K,). Batches and ranks add theirs up.
+
+    A keypoint is right when it is nearer than t after its distance was multiplied by `unit`, per person or for all. For
+    points in crop units, 1 makes t count in crops; crop side / longest side of the tight box, in boxes.
+    """
+    distance = torch.linalg.vector_norm(predicted - truth, dim=-1) * torch.as_tensor(unit).to(predicted).reshape(-1, 1)
+    limits = distance.new_tensor(thresholds)[:, None, None]
+    return ((distance < limits) & valid).sum(1), valid.sum(0)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pck:
     """Share of correct keypoints: `per_keypoint` (T, K) by threshold, NaN where one is never valid; `mean` (T,)."""
 
-    per_keypoint: Tensor
-    mean: Tensor
+    per_keypoint: Float[Tensor, "T K"]
+    mean: Float[Tensor, "T"]
     valid_keypoints: int
 
 
-def pck(
-    predicted: Float[Tensor, "B K 2"],
-    truth: Float[Tensor, "B K 3"],
-    unit: PerPerson,
-    thresholds: Sequence[float] = (0.05, 0.1),
-    min_confidence: float = 0.5,
-) -> Pck:
-    """PCK@t: a keypoint is right when it is nearer than t after its distance was multiplied by `unit` (B,).
-
-    truth carries the confidence, valid above `min_confidence`. For points in crop units, `unit` = crop side / longest
-    side of the tight box, so that t counts in boxes. The mean is over keypoints that are valid at least once.
-    """
-    distance = torch.linalg.vector_norm(predicted - truth[..., :2], dim=-1) * unit[:, None]
-    valid = truth[..., 2] > min_confidence
-    count = valid.sum(0)
-    limits = torch.as_tensor(thresholds, dtype=distance.dtype, device=distance.device)
-    right = ((distance < limits[:, None, None]) & valid).sum(1)
-    rates = torch.where(count > 0, right / count.clamp_min(1), torch.nan)
-    seen = count > 0
+def pck(right: Num[Tensor, "T K"], valid: Num[Tensor, "K"]) -> Pck:
+    """PCK@t of the counts of `right_keypoints`. The mean is over keypoints that are valid at least once."""
+    seen = valid > 0
+    rates = torch.where(seen, right / valid.clamp_min(1), torch.nan)
     return Pck(per_keypoint=rates, mean=rates[:, seen].mean(-1), valid_keypoints=int(seen.sum()))
 
 

@@ -1,6 +1,6 @@
 """Drawing bodies: a CPU rasteriser and the overlays built on it."""
 
-from pipeline.render.overlay import Panel, crop_square, draw_keypoints, grid, overlay_mesh, side_by_side
+from pipeline.render.overlay import Panel, crop_square, draw_keypoints, grid, overlay_mesh
 from pipeline.render.rasterizer import (
     Light,
     PinholeCamera,
@@ -8,7 +8,6 @@ from pipeline.render.rasterizer import (
     concatenate,
     render,
     vertex_normals,
-    warm_up,
 )
 
 __all__ = [
@@ -22,7 +21,5 @@ __all__ = [
     "grid",
     "overlay_mesh",
     "render",
-    "side_by_side",
     "vertex_normals",
-    "warm_up",
 ]

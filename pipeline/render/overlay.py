@@ -81,13 +81,11 @@ def crop_square(image: UInt8Array, center: FloatArray, side: float, size: int) -
     return np.asarray(cropped)
 
 
-def side_by_side(panels: Sequence[Panel], *, height: int = 320) -> UInt8Array:
-    """Panels in one row, each scaled to `height` px, with its caption above it."""
-    return grid([panels], height=height)
-
-
 def grid(rows: Sequence[Sequence[Panel]], *, height: int = 320, title: str = "") -> UInt8Array:
-    """Rows of captioned panels (for example one person a row: before, after), on white, an optional title above."""
+    """Rows of captioned panels (for example one person a row: before, after), on white, an optional title above.
+
+    Each panel is scaled to `height` px; its caption stands above it.
+    """
     if not any(rows):
         raise ValueError("no panels to compose; give at least one row with at least one panel")
     pad = max(4, height // 40)

@@ -125,13 +125,6 @@ def vertex_normals(vertices: FloatArray, faces: NDArray[np.integer]) -> NDArray[
     return normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-20)
 
 
-def warm_up() -> None:
-    """Compile the kernels (about 4 s, then cached on disk). Call before actors start, so that they load the cache."""
-    triangle = np.array([[0.0, 0.0, 1.0], [1.0, 0.0, 1.0], [0.0, 1.0, 1.0]])
-    camera = PinholeCamera(focal=4.0, center_x=2.0, center_y=2.0, width=4, height=4)
-    render(triangle, np.array([[0, 1, 2]]), (255.0, 255.0, 255.0), camera)
-
-
 def _check_mesh(vertices: FloatArray, faces: NDArray[np.integer]) -> None:
     if vertices.ndim != 2 or vertices.shape[1] != 3:
         raise ValueError(f"vertices have shape {vertices.shape}; expected (V, 3) in metres, camera frame")

@@ -3,16 +3,19 @@
 import io
 import os
 import pickle
-import tarfile
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from pipeline.shards.shard_list import parse_url
 from pipeline.storage.s3 import s3_filesystem
+
+if TYPE_CHECKING:
+    from webdataset.writer import TarWriter
 
 _PICKLE_PROTOCOL = 4  # that of the published shards
 
@@ -36,12 +39,15 @@ class ShardWriter:
     def __init__(self, url: str) -> None:
         self.url = parse_url(url)
         self._file: Any = None
-        self._tar: tarfile.TarFile | None = None
+        self._tar: TarWriter | None = None
         self._keys: set[str] = set()
 
     def __enter__(self) -> Self:
+        from webdataset.writer import TarWriter  # here, for it imports torch, which reading shards does without
+
         self._file = _temporary(self.url)
-        self._tar = tarfile.open(fileobj=self._file, mode="w", format=tarfile.PAX_FORMAT)
+        # Parts are bytes already: of what goes into a pickle, and what reads it, webdataset decides nothing.
+        self._tar = TarWriter(self._file, encoder=False, keep_meta=True, mtime=0, user="", group="", mode=0o644)
         return self
 
     def write(self, sample: RawSample) -> None:
@@ -58,10 +64,8 @@ class ShardWriter:
         if key in self._keys:
             raise ValueError(f"Sample key {key!r} was already written to {self.url}: keys are unique in a shard")
         self._keys.add(key)
-        for part, data in parts.items():
-            member = tarfile.TarInfo(f"{key}.{part}")
-            member.size = len(data)
-            self._tar.addfile(member, io.BytesIO(data))
+        for part, data in parts.items():  # one at a time, in the order given: of a whole sample it would sort them
+            self._tar.write({"__key__": key, part: data})
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -74,6 +78,9 @@ class ShardWriter:
             if error is None:
                 tar.close()
                 _publish(file, self.url)
+            else:
+                with suppress(OSError):  # the disk may be full; what went wrong first is what is told
+                    tar.close()
         finally:
             file.close()
             Path(file.name).unlink(missing_ok=True)

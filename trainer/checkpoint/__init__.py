@@ -9,11 +9,10 @@ from trainer.checkpoint.errors import CheckpointError
 from trainer.checkpoint.foreign import load_vitpose
 from trainer.checkpoint.loading import Checkpoint, checkpoint_digest, load_checkpoint
 from trainer.checkpoint.network_weights import Network
-from trainer.checkpoint.own_format import SUFFIX, CheckpointInfo, save_checkpoint
+from trainer.checkpoint.own_format import CheckpointInfo, save_checkpoint
 from trainer.checkpoint.training_state import load_state, save_state
 
 __all__ = [
-    "SUFFIX",
     "Checkpoint",
     "CheckpointError",
     "CheckpointInfo",

@@ -7,7 +7,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, BinaryIO, Final
+from typing import Any, BinaryIO
 
 import safetensors.torch
 from safetensors import SafetensorError
@@ -19,7 +19,6 @@ from trainer.network.decoder import DecoderConfig
 from trainer.network.variants import NetworkConfig
 from trainer.network.vit import VitConfig
 
-SUFFIX: Final = ".safetensors"
 _HEADER_KEY = "checkpoint"  # one key only: the order of several is not fixed, and the digest would change with it
 
 

@@ -9,19 +9,19 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from pipeline.body import Skel, load_skel
 from pipeline.fit import Skelify
 from pipeline.labels import LabelStore, Storage
 from pipeline.runtime.config import ConfigError
+from pipeline.runtime.progress_bar import ConsoleBar
 from schemas.person import Rejection
 from schemas.skel import N_Q
 from trainer.checkpoint import CheckpointError, load_checkpoint
 from trainer.inference.inference_config import DEFAULT_FPS, InferenceConfig, InferenceRequest
 from trainer.inference.label_poses import LabelPoses
 from trainer.inference.motions import MotionsWriter
-from trainer.inference.photo_source import InputError, PhotoSource, open_source
+from trainer.inference.photo_source import InputError, open_source
 from trainer.inference.predicted_people import (
     PlacedBodies,
     PosesOfPhotos,
@@ -37,6 +37,7 @@ from trainer.network.hsmr import Hsmr
 
 PREDICTIONS_FILE = "predictions.parquet"
 REJECTIONS_FILE = "rejections.parquet"
+_BAR_TEXT = "photos, {task.fields[people]} people"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +77,7 @@ def run_inference(
         people, decisions = 0, Counter[str]()
         with (
             PredictionsWriter(request.output / PREDICTIONS_FILE, metadata, refined=request.refine) as table,
-            _progress(source, shown=progress) as bar,
+            ConsoleBar("predict", _BAR_TEXT, total=source.photos, shown=progress, people=0) as bar,
         ):
             for batch in map(refine, run.batches()):
                 placed = place_bodies(batch, skel)
@@ -84,8 +85,8 @@ def run_inference(
                 files.write(batch, placed)
                 people += len(batch)
                 decisions.update(batch.refinement.decision if batch.refinement else ())
-                bar.set_postfix(people=people, refresh=False)
-                bar.update(run.photos - bar.n)
+                line = f"{run.photos} photos, {people} people"
+                bar.update(line, last=run.photos == source.photos, completed=run.photos, people=people)
             files.finish()
             rejections = (*run.rejections, *files.rejections)
             write_rejections(request.output / REJECTIONS_FILE, rejections)
@@ -195,7 +196,3 @@ def _own_folder(output: Path) -> Iterator[None]:
                 f"{output} holds the {PREDICTIONS_FILE} of a finished run. Give another --output, or delete it."
             )
         yield
-
-
-def _progress(source: PhotoSource, *, shown: bool) -> tqdm:
-    return tqdm(total=source.photos, unit="photo", desc="predict", disable=not shown, mininterval=1.0)

@@ -1,7 +1,6 @@
 """The discriminator of HMR: one score per joint, one for the whole pose, one for the shape."""
 
 from itertools import pairwise
-from typing import Final
 
 import torch
 from jaxtyping import Float
@@ -10,7 +9,6 @@ from torch import Tensor, nn
 from pipeline.body.representation import Rotations
 from schemas.skel import N_BETAS, N_JOINTS
 
-N_SCORES: Final = N_JOINTS - 1 + 2
 _FEATURES, _HIDDEN = 32, 1024
 
 

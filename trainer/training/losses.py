@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -11,12 +11,10 @@ from torch import Tensor
 from pipeline.body import Skel
 from pipeline.body.representation import Q, q_to_rotations
 from pipeline.image.camera import project
+from schemas.keypoints import PELVIS
 from schemas.skel import N_UNLIMITED, q_limits
 from trainer.data.batch import TrainBatch
 from trainer.network.hsmr import HsmrOutput
-
-PELVIS: Final = 39
-"""Keypoint that 3D errors are taken relative to."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

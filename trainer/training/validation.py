@@ -10,7 +10,7 @@ from pipeline.body import Skel
 from pipeline.image.camera import project
 from pipeline.image.crop import CROP_PX
 from pipeline.image.keypoint_error import kp2d_error, usable_confidence
-from pipeline.numerics.error_metrics import mpjpe_mm, pa_mpjpe_mm
+from pipeline.numerics.error_metrics import mpjpe_mm, pa_mpjpe_mm, pck, right_keypoints
 from schemas.keypoints import N_KEYPOINTS
 from schemas.skel import N_Q
 from trainer.data import TrainBatch
@@ -50,9 +50,8 @@ class HeldOut:
             found["kp2d_error_px"] = kp2d / seen * CROP_PX
         if labelled:
             found |= {"mpjpe_mm": mpjpe / labelled, "pa_mpjpe_mm": pa / labelled}
-        known = self.valid > 0
-        if known.any():
-            rates = (self.right[:, known] / self.valid[known]).mean(1).tolist()
+        if (self.valid > 0).any():
+            rates = pck(self.right, self.valid).mean.tolist()
             found |= {f"pck_{round(100 * t):02d}": rate for t, rate in zip(PCK_THRESHOLDS, rates, strict=True)}
         return found
 
@@ -79,10 +78,9 @@ def _take_in(found: HeldOut, network: Hsmr, batch: TrainBatch, skel: Skel) -> No
     projected = project(skel.keypoints(predicted.q, predicted.betas), predicted.cam_t)
     error, confidence = kp2d_error(projected, keypoints), usable_confidence(keypoints)
     seen = torch.isfinite(error)
-    distance = torch.linalg.vector_norm(projected - keypoints[..., :2], dim=-1)
-    limits = distance.new_tensor(PCK_THRESHOLDS)[:, None, None]
-    found.valid += (confidence > 0).sum(0)
-    found.right += ((distance < limits) & (confidence > 0)).sum(1)
+    right, valid = right_keypoints(projected, keypoints[..., :2], confidence > 0, 1.0, PCK_THRESHOLDS)
+    found.right += right
+    found.valid += valid
     joints, true_joints = skel.joints(predicted.q, predicted.betas), skel.joints(batch.q, batch.betas)
     mpjpe = mpjpe_mm(joints, true_joints, root=0)[has_label].double()
     pa = pa_mpjpe_mm(joints[has_label], true_joints[has_label]).double()

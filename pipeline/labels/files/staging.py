@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.labels.files import layout
-from pipeline.labels.files.columns import FIGURES, VECTORS, counts, equals, figures
+from pipeline.labels.files.columns import VECTORS, counts, equals
 from pipeline.labels.files.errors import LabelSchemaError
 from pipeline.storage.storage import Storage
 from schemas.labels import LABEL_SCHEMA
@@ -25,16 +25,6 @@ _DICTIONARY_COLUMNS: Final = ["dataset", "shard", "decision", "start_source"]
 # The bytes of a float sorted by significance: signs and exponents compress, where mantissas never do. Beside plain zstd
 # 6 % smaller and half the time to write; every Parquet reader of the last years knows it.
 _FLOAT_ENCODING: Final = dict.fromkeys((f"{name}.list.element" for name in VECTORS), "BYTE_STREAM_SPLIT")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MetricSum:
-    """Count, sum and range of the non-null values of a column; `low` and `high` are 0 when there are none."""
-
-    count: int
-    sum: float
-    low: float
-    high: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +45,6 @@ class StagedShard:
     config_digest: str
     decisions: Mapping[str, int]
     rejections: tuple[Rejection, ...]
-    metrics: Mapping[str, MetricSum]
 
     @property
     def data_file(self) -> str:
@@ -71,8 +60,8 @@ class StagedShard:
         try:
             values: dict[str, Any] = json.loads(data)
             rejections = tuple(rejection_from(item) for item in values.pop("rejections"))
-            metrics = {name: MetricSum(**item) for name, item in values.pop("metrics").items()}
-            return cls(**values, rejections=rejections, metrics=metrics)
+            values.pop("metrics", None)  # sums that sidecars once carried and nobody read
+            return cls(**values, rejections=rejections)
         except (TypeError, KeyError, AttributeError, UnicodeDecodeError) as error:
             raise ValueError(f"not a sidecar: {error!r}") from error
 
@@ -109,7 +98,6 @@ class Staging:
             config_digest=self.config_digest,
             decisions=counts(table["decision"]),
             rejections=tuple(rejections),
-            metrics={name: metric_sum(table[name]) for name in FIGURES},
         )
         self.storage.write(staged.data_file, data)
         self.storage.write(layout.sidecar_file(self.round, self.run_id, dataset, shard), staged.to_json())
@@ -209,15 +197,6 @@ def person_rows(storage: Storage, name: str, key: str, person: int) -> pa.Table:
     except FileNotFoundError:
         return LABEL_SCHEMA.empty_table()
     return table.filter(pa.array(equals(table["key"], key) & equals(table["person"], person)))
-
-
-def metric_sum(column: pa.ChunkedArray) -> MetricSum:
-    """Of the finite values: a sidecar must be plain JSON even where the audit will refuse the file."""
-    values = figures(column)
-    values = values[np.isfinite(values)]
-    if not len(values):
-        return MetricSum(count=0, sum=0.0, low=0.0, high=0.0)
-    return MetricSum(count=len(values), sum=float(values.sum()), low=float(values.min()), high=float(values.max()))
 
 
 def rejection_from(values: Mapping[str, Any]) -> Rejection:

@@ -9,7 +9,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.numerics.error_metrics import mpjpe_mm, mpvpe_mm, pa_mpjpe_mm, pck, procrustes_align
+from pipeline.numerics.error_metrics import mpjpe_mm, mpvpe_mm, pa_mpjpe_mm, pck, procrustes_align, right_keypoints
+from schemas.keypoints import PELVIS
 from tests.repository import SHARED
 
 GOLDEN = Path(os.environ.get("GOLDEN_DIR", SHARED / "golden")) / "metrics.npz"
@@ -40,10 +41,10 @@ def test_golden_position_errors(golden: dict[str, torch.Tensor], dtype: torch.dt
 
 
 def test_golden_hmr2_protocol(golden: dict[str, torch.Tensor]) -> None:
-    """Centred on keypoint 39, scored on the 14 of H36M and 3DPW."""
+    """Centred on the pelvis, scored on the 14 of H36M and 3DPW."""
     scored = golden["hmr2_keypoint_list"].tolist()
     predicted, truth = golden["hmr2_pd_kp3d"].double(), golden["hmr2_gt_kp3d"].double()[..., :3]
-    predicted, truth = ((points - points[:, 39:40])[:, scored] for points in (predicted, truth))
+    predicted, truth = ((points - points[:, PELVIS, None])[:, scored] for points in (predicted, truth))
     torch.testing.assert_close(mpjpe_mm(predicted, truth), golden["hmr2_mpjpe_mm"].double(), atol=1e-3, rtol=0)
     torch.testing.assert_close(pa_mpjpe_mm(predicted, truth), golden["hmr2_pa_mpjpe_mm"].double(), atol=1e-3, rtol=0)
 
@@ -51,10 +52,32 @@ def test_golden_hmr2_protocol(golden: dict[str, torch.Tensor]) -> None:
 def test_golden_pck(golden: dict[str, torch.Tensor]) -> None:
     unit = golden["pck_box_size"].double() / (200 * golden["pck_scale"].double()).amax(-1)
     predicted, truth = golden["pck_pd_kp2d"].double(), golden["pck_gt_kp2d"].double()
-    result = pck(predicted, truth, unit, golden["pck_thresholds"].tolist())
+    thresholds = golden["pck_thresholds"].tolist()
+    counts = right_keypoints(predicted, truth[..., :2], truth[..., 2] > 0.5, unit, thresholds)
+    result = pck(*counts)
     np.testing.assert_allclose(result.per_keypoint.nan_to_num(-1), golden["pck_per_keypoint"], atol=1e-7)
     np.testing.assert_allclose(result.mean, golden["pck_avg"], atol=1e-7)
     assert result.valid_keypoints == int(golden["pck_valid_keypoints"][0])
+
+
+def test_pck_counts_add_up_over_batches() -> None:
+    generator = torch.Generator().manual_seed(3)
+    predicted, truth = torch.rand(2, 9, 5, 2, generator=generator)
+    valid = torch.rand(9, 5, generator=generator) < 0.5
+    valid[:, 4] = False
+    whole = right_keypoints(predicted, truth, valid, 1.0, (0.2, 0.5))
+    parts = [
+        right_keypoints(*(tensor[i : i + 3] for tensor in (predicted, truth, valid)), unit=1.0, thresholds=(0.2, 0.5))
+        for i in (0, 3, 6)
+    ]
+    for count, by_part in zip(whole, zip(*parts, strict=True), strict=True):
+        assert torch.equal(count, torch.stack(by_part).sum(0))
+    result = pck(*whole)
+    assert result.valid_keypoints == 4
+    assert result.per_keypoint[:, 4].isnan().all()
+    near = (predicted - truth).norm(dim=-1) < 0.5
+    torch.testing.assert_close(result.per_keypoint[1, 0], near[valid[:, 0], 0].float().mean())
+    assert result.mean[0] < result.mean[1]
 
 
 @given(seeds)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pipeline.render import Panel, PinholeCamera, crop_square, draw_keypoints, grid, overlay_mesh, side_by_side
+from pipeline.render import Panel, PinholeCamera, crop_square, draw_keypoints, grid, overlay_mesh
 
 CAMERA = PinholeCamera(focal=60.0, center_x=31.5, center_y=23.5, width=64, height=48)
 SQUARE = np.array([[-0.5, -0.5, 3.0], [0.5, -0.5, 3.0], [0.5, 0.5, 3.0], [-0.5, 0.5, 3.0]])
@@ -45,7 +45,7 @@ def test_crop_square_copies_pixels_and_is_black_outside() -> None:
 
 def test_grid_holds_all_rows_and_captions() -> None:
     panels = [Panel(image=photo(), caption="before: 12.1 px"), Panel(image=photo(), caption="after\nsecond line")]
-    row = side_by_side(panels, height=96)
+    row = grid([panels], height=96)
     sheet = grid([panels, panels[:1]], height=96, title="Two people")
     assert row.shape[1] > 2 * 128
     assert row.shape[0] > 96

@@ -2,7 +2,10 @@
 
 import copy
 import hashlib
+import io
 import os
+import subprocess
+import sys
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -17,6 +20,7 @@ from hypothesis.extra import numpy as hnp
 from pipeline.shards import RawSample, ShardWriter, person_record, write_shard
 from schemas.person import Person, PersonId, SmplLabel
 from tests.pipeline.shards.samples import photo_bytes, read, sample
+from tests.repository import ROOT
 
 JPEG = photo_bytes()
 finite = st.floats(-1e6, 1e6, width=32)
@@ -78,7 +82,25 @@ def test_members_as_in_published_shards(tmp_path: Path) -> None:
     with tarfile.open(tmp_path / "a.tar") as tar:
         infos = tar.getmembers()
     assert [m.name for m in infos] == ["set/1.jpg", "set/1.data.pyd", "set/2.jpg", "set/2.data.pyd"]
-    assert {(m.mtime, m.uid, m.gid, m.mode) for m in infos} == {(0, 0, 0, 0o644)}
+    assert {(m.mtime, m.uid, m.gid, m.uname, m.gname, m.mode) for m in infos} == {(0, 0, 0, "", "", 0o644)}
+
+
+@pytest.mark.parametrize("key", ["a", "ü/" + "x" * 150, "a" * 250])
+def test_parts_of_any_name_and_order_are_written_as_in_a_plain_tar(tmp_path: Path, key: str) -> None:
+    parts = {"z.npz": b"1" * 700, "_a": b"", "jpg": b"3"}
+    with ShardWriter(str(tmp_path / "a.tar")) as writer:
+        writer.write_parts(key, parts)
+    with tarfile.open(tmp_path / "plain.tar", "w", format=tarfile.PAX_FORMAT) as tar:
+        for part, data in parts.items():
+            member = tarfile.TarInfo(f"{key}.{part}")
+            member.size = len(data)
+            tar.addfile(member, io.BytesIO(data))
+    assert (tmp_path / "a.tar").read_bytes() == (tmp_path / "plain.tar").read_bytes()
+
+
+def test_reading_shards_needs_neither_torch_nor_webdataset() -> None:
+    code = "import sys, pipeline.shards; print({'torch', 'webdataset'} & set(sys.modules))"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, check=True).stdout == b"set()\n"
 
 
 def test_webdataset_reads_it(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from trainer.checkpoint import load_state, save_state
 from trainer.network.camera_head import camera_translation
 from trainer.network.hsmr import HsmrOutput
 from trainer.prior import AdversarialPrior, MocapError, MocapPoses, PriorConfig, load_mocap
-from trainer.prior.discriminator import N_SCORES, Discriminator
+from trainer.prior.discriminator import Discriminator
 
 CPU = torch.device("cpu")
 FAST = PriorConfig(weight=0.0005, learning_rate=3e-3)
@@ -78,7 +78,7 @@ def test_discriminator_ignores_the_pelvis_and_its_gradients_are_right() -> None:
     judge = Discriminator().double()
     q, betas = poses_within_limits(2, 5), shapes(2, 5)
     scores = judge(q_to_rotations(q), betas)
-    assert scores.shape == (2, N_SCORES)
+    assert scores.shape == (2, 25)
     turned = q.clone()
     turned[:, :3] += 1.0
     assert torch.equal(judge(q_to_rotations(turned), betas), scores)

@@ -34,14 +34,21 @@ def folder(staging: Staging) -> Path:
 
 
 def test_layout_and_sidecar(staging: Staging) -> None:
-    staged = write(staging)
+    write(staging)
     assert sorted(path.name for path in folder(staging).iterdir()) == ["000000.json", "000000.parquet"]
     sidecar = json.loads((folder(staging) / "000000.json").read_text())
     assert sidecar["rows"] == sidecar["readable"] == 20
     assert sidecar["decisions"] == {"improved": 18, "no_label": 2}
     assert sidecar["rejections"][0]["reason"] == "bad_box"
     assert sidecar["file_bytes"] == (folder(staging) / "000000.parquet").stat().st_size
-    assert staged.metrics["kp2d_error"].count == 18
+
+
+def test_a_sidecar_that_still_carries_sums_is_read(staging: Staging) -> None:
+    staged = write(staging)
+    path = folder(staging) / "000000.json"
+    sums = {"kp2d_error": {"count": 18, "sum": 1.0, "low": 0.0, "high": 0.1}}
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"metrics": sums}))
+    assert staging.find("photos", "000000") == staged
 
 
 def test_a_file_reads_back_as_it_was_with_any_parquet_reader(staging: Staging) -> None:

@@ -263,7 +263,6 @@ SIDECAR = StagedShard(
     config_digest=CONFIG_DIGEST,
     decisions={},
     rejections=(),
-    metrics={},
 )
 
 
