@@ -24,7 +24,7 @@ from pipeline.labels.table.generation import (
     published_rounds,
 )
 from pipeline.labels.table.withdrawn import WithdrawnGeneration, withdrawn_generations
-from pipeline.storage.storage import Storage
+from pipeline.storage.opening import open_storage
 from schemas.person import Rejection
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class LabelStore:
 
     def __init__(self, root: str, catalog: str | None = None) -> None:
         """Raises ValueError for an unusable root, CatalogError for a catalog URI with a password."""
-        self.storage = Storage.at(root)
+        self.storage = open_storage(root)
         self._catalog = LabelCatalog(self.storage, catalog)
 
     @property

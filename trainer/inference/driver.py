@@ -13,8 +13,9 @@ from tqdm import tqdm
 
 from pipeline.body import Skel, load_skel
 from pipeline.fit import Skelify
-from pipeline.labels import LabelStore, Storage
+from pipeline.labels import LabelStore
 from pipeline.runtime.config import ConfigError
+from pipeline.storage.opening import open_storage
 from schemas.person import Rejection
 from schemas.skel import N_Q
 from trainer.checkpoint import CheckpointError, load_checkpoint
@@ -98,7 +99,7 @@ class _ResultWriters:
     """The files beside the table, those that were asked for."""
 
     def __init__(self, request: InferenceRequest, skel: Skel) -> None:
-        storage = Storage.at(str(request.output))
+        storage = open_storage(str(request.output))
         self._skel, self._skeleton = skel, request.skeleton
         self._overlays = OverlayWriter(storage=storage, skel=skel, hide_photos=request.hide_photos)
         self._meshes = None

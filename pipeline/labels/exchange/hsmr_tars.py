@@ -14,7 +14,7 @@ from pipeline.labels.store import LabelStore
 from pipeline.shards import ShardInfo, ShardWriter
 from pipeline.shards.raw_samples import raw_samples
 from pipeline.shards.writer import pickle_people
-from pipeline.storage.storage import Storage
+from pipeline.storage.opening import open_storage
 
 _COLUMNS = ("key", "person", "has_label", "q", "betas", "pve_max_mm", "kp2d_error")
 _LABEL_PART = "data.pyd"
@@ -39,7 +39,7 @@ def export_tars(store: LabelStore, round: int, destination: str) -> Iterator[Wri
     Everything in a sample stays as it was; `data.pyd` gets the fields of `label_fields`, people keep their position.
     Raises NoSuchGenerationError, and LabelStoreError naming a shard that has changed since or cannot be read.
     """
-    files, target = store.files(round), Storage.at(destination)
+    files, target = store.files(round), open_storage(destination)
     for item in store.lineage(round).inputs:
         labels = read_file_labels(files.get((item.dataset, item.shard)))
         try:

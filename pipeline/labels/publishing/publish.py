@@ -47,7 +47,8 @@ from pipeline.labels.table.generation import (
 )
 from pipeline.labels.table.refs import RefChange, change_refs, main_tip
 from pipeline.labels.table.withdrawn import RECORD_PREFIX, Withdrawal, withdrawn_generations, withdrawn_tag
-from pipeline.storage.storage import Storage, explained
+from pipeline.storage.s3 import explained
+from pipeline.storage.storage import Storage
 from schemas.person import Rejection
 
 AUDIT_BRANCH: Final = "audit-round-"  # first part of the names of branches that wait to be published

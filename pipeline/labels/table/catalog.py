@@ -1,7 +1,6 @@
 """The Iceberg catalog: which metadata file of the label table is the current one. It is moved by compare-and-swap."""
 
 import contextlib
-import hashlib
 import json
 import logging
 from pathlib import Path
@@ -26,7 +25,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from pipeline.labels.files.errors import CatalogError, PublishConflictError
 from pipeline.labels.files.layout import CATALOG_FILE, MOVED_FILE, TABLE_FOLDER
 from pipeline.labels.table.table_clock import SteadySqlCatalog
-from pipeline.storage.storage import Storage, explained
+from pipeline.storage.s3 import explained
+from pipeline.storage.storage import Storage
 from schemas.labels import LABEL_SCHEMA
 
 logger = logging.getLogger(__name__)
@@ -217,18 +217,8 @@ def _add_columns(table: Table) -> None:
 
 
 def default_uri(storage: Storage) -> str:
-    """SQLite inside a local root. A database file cannot live in S3: there, a file of this user on this machine."""
-    if storage.is_local:
-        return f"sqlite:///{storage.url(CATALOG_FILE)}"
-    name = hashlib.sha256(storage.root.encode()).hexdigest()[:12]
-    path = Path.home() / ".local" / "share" / "skel-labels" / f"{name}.db"
-    logger.warning(
-        "The catalog of %s is the local file %s: good for one machine. For a cluster set "
-        "storage.catalog=postgresql+psycopg://HOST/DATABASE.",
-        storage.root,
-        path,
-    )
-    return f"sqlite:///{path}"
+    """SQLite, inside a local root. A database file cannot live in S3: there, a file of this user on this machine."""
+    return f"sqlite:///{storage.database_file(CATALOG_FILE)}"
 
 
 def _open(uri: str, storage: Storage) -> Catalog:

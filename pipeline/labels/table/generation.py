@@ -15,7 +15,8 @@ from pyiceberg.table.snapshots import Snapshot
 from pyiceberg.types import StringType
 
 from pipeline.labels.files.lineage import PROPERTY_PREFIX, Forced, Quantiles
-from pipeline.storage.storage import Storage, explained
+from pipeline.storage.s3 import explained
+from pipeline.storage.storage import Storage
 
 _TAG: Final = re.compile(r"round-(\d+)")
 

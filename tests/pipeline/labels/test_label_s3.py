@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.labels import AlreadyPublishedError, CatalogError, LabelStore, Storage, read_labels
+from pipeline.labels import AlreadyPublishedError, CatalogError, LabelStore, read_labels
 from pipeline.labels.exchange.export_parquet import export_file
 from pipeline.labels.upkeep.rollback import rollback
+from pipeline.storage.opening import open_storage
 from tests.pipeline.labels.label_tables import CONFIG_DIGEST, label_table, lineage, publish_rounds, stage
 from tests.repository import ROOT
 from tests.services.s3_server import S3Server
@@ -87,7 +88,7 @@ def test_credentials_are_written_nowhere(
 
 
 def test_of_many_creators_of_a_file_one_succeeds(root: str) -> None:
-    storage = Storage.at(root)
+    storage = open_storage(root)
 
     def create(number: int) -> int | None:
         try:
