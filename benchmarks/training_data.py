@@ -17,6 +17,7 @@ from benchmarks.report import Options, say, table, times
 from pipeline.labelling.batches import LabelBatch
 from pipeline.labels.files.staging import encode
 from pipeline.shards import RawSample, list_shards, person_record, read_shard, write_shard
+from schemas.input_shard import ShardId
 from schemas.keypoints import N_KEYPOINTS
 from schemas.labels import Decision, StartSource
 from schemas.person import PersonId, Photo
@@ -182,13 +183,13 @@ def _person(rng: np.random.Generator) -> dict[str, Any]:
 
 
 def _index(folder: Path, shards: int, photos: int) -> LabelIndex:
-    files: dict[tuple[str, str], str] = {}
+    files: dict[ShardId, str] = {}
     for shard in range(shards):
         name = f"{shard:06d}"
         ids = [PersonId(_DATASET, name, f"{_DATASET}/{i:04d}", p) for i in range(photos) for p in range(_PEOPLE)]
         path = folder / f"{name}.parquet"
         path.write_bytes(encode(_labels(ids).to_table(0)))
-        files[_DATASET, name] = str(path)
+        files[ShardId(_DATASET, name)] = str(path)
     return index_labels(files, list_shards(str(folder / _DATASET / "*.tar")), 0.0)
 
 

@@ -30,7 +30,7 @@ class Figure:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Placement:
+class PhotoCrop:
     """A person's square crop on the photo: center (2,) px, side px."""
 
     center: Array
@@ -77,7 +77,7 @@ def take_photo(rng: np.random.Generator, figures: Sequence[Figure], faces: NDArr
     return Photo(image=through_a_camera(rng, canvas), sightings=sightings)
 
 
-def _lay_out(rng: np.random.Generator, figures: Sequence[Figure]) -> tuple[int, int, list[Placement]]:
+def _lay_out(rng: np.random.Generator, figures: Sequence[Figure]) -> tuple[int, int, list[PhotoCrop]]:
     """Size of the photo (width, height) px and the people's places, side by side; some are cut by its border."""
     people = len(figures)
     height = 16 * int(rng.integers(16, 21))
@@ -90,7 +90,7 @@ def _lay_out(rng: np.random.Generator, figures: Sequence[Figure]) -> tuple[int, 
             longest = height * rng.uniform(0.95, 1.25)
             center += longest * rng.uniform(-0.22, 0.22, 2)
         placements.append(
-            Placement(center=center.astype(np.float32).astype(float), side=_float32(longest / figure.fill))
+            PhotoCrop(center=center.astype(np.float32).astype(float), side=_float32(longest / figure.fill))
         )
     return width, height, placements
 
@@ -101,7 +101,7 @@ def _float32(value: float) -> float:
 
 
 def _see(
-    rng: np.random.Generator, figure: Figure, place: Placement, depth: NDArray[np.float32], in_front: NDArray[np.bool_]
+    rng: np.random.Generator, figure: Figure, place: PhotoCrop, depth: NDArray[np.float32], in_front: NDArray[np.bool_]
 ) -> Sighting:
     true_crop = to_crop_units(figure.keypoints)
     pixels = place.center + place.side * true_crop

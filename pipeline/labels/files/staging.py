@@ -17,6 +17,7 @@ from pipeline.labels.files.columns import FIGURES, VECTORS, counts, equals, figu
 from pipeline.labels.files.errors import LabelSchemaError
 from pipeline.storage.opening import storage_of_file
 from pipeline.storage.storage import Storage
+from schemas.input_shard import ShardId
 from schemas.labels import LABEL_SCHEMA
 from schemas.person import Rejection, RejectionReason
 
@@ -57,6 +58,10 @@ class StagedShard:
     decisions: Mapping[str, int]
     rejections: tuple[Rejection, ...]
     metrics: Mapping[str, MetricSum]
+
+    @property
+    def id(self) -> ShardId:
+        return ShardId(self.dataset, self.shard)
 
     @property
     def data_file(self) -> str:

@@ -21,6 +21,7 @@ from pyiceberg.table import Table
 from pyiceberg.transforms import IdentityTransform
 from sqlalchemy import Delete, Update, delete, update
 from sqlalchemy.exc import SQLAlchemyError
+from tenacity import RetryError, Retrying, TryAgain, retry_if_exception_type, stop_after_attempt
 
 from pipeline.labels.files.errors import CatalogError, PublishConflictError
 from pipeline.labels.files.layout import CATALOG_FILE, MOVED_FILE, TABLE_FOLDER
@@ -83,20 +84,27 @@ class LabelCatalog:
 
         The first caller creates it, with one empty snapshot for branches to start from.
         """
-        for attempt in range(_CREATE_ATTEMPTS):
-            table = self.load()
-            if table is not None and not _new_columns(table):
-                return table
-            try:
-                if table is None:
-                    self._create()
-                else:
-                    _add_columns(table)
-            except (TableAlreadyExistsError, CommitFailedException, SQLAlchemyError) as error:
-                # Another process creates it at the same moment; the next load sees its table.
-                if attempt == _CREATE_ATTEMPTS - 1:
-                    raise CatalogError(f"Cannot create the label table in {self.uri}: {error}") from error
-        raise CatalogError(f"Cannot create the label table in {self.uri}: it keeps disappearing.")
+        retrying = Retrying(
+            retry=retry_if_exception_type((TableAlreadyExistsError, CommitFailedException, SQLAlchemyError)),
+            stop=stop_after_attempt(_CREATE_ATTEMPTS),
+        )
+        try:
+            return retrying(self._up_to_date)
+        except RetryError as error:
+            last = error.last_attempt.exception()
+            why = "it keeps disappearing." if isinstance(last, TryAgain) else str(last)
+            raise CatalogError(f"Cannot create the label table in {self.uri}: {why}") from last
+
+    def _up_to_date(self) -> Table:
+        """Raises TryAgain once the table was created or changed, and others' errors: a process may do so meanwhile."""
+        table = self.load()
+        if table is None:
+            self._create()
+        elif _new_columns(table):
+            _add_columns(table)
+        else:
+            return table
+        raise TryAgain
 
     def _own(self, table: Table) -> Table:
         """Raises CatalogError when the catalog's table is that of another root: a catalog serves one."""
@@ -229,15 +237,16 @@ def _open(uri: str, storage: Storage) -> Catalog:
         return RestCatalog("labels", **properties)
     if uri.startswith("sqlite:") and "timeout=" not in uri:
         properties["uri"] += ("&" if "?" in uri else "?") + "timeout=60"  # wait for other writers, do not fail
-    failure: SQLAlchemyError | None = None
-    for _ in range(_OPEN_ATTEMPTS):
-        try:
-            return SteadySqlCatalog("labels", **properties)
-        except ModuleNotFoundError as error:
-            raise CatalogError(f"storage.catalog={uri} needs the package {error.name}: pip install it.") from error
-        except SQLAlchemyError as error:
-            failure = error  # perhaps another process created a table between pyiceberg's look and its own creation
-    raise CatalogError(f"The catalog {uri} cannot be opened: {failure}. Check storage.catalog.") from failure
+    # Perhaps another process creates a table between pyiceberg's look and its own creation.
+    retrying = Retrying(
+        retry=retry_if_exception_type(SQLAlchemyError), stop=stop_after_attempt(_OPEN_ATTEMPTS), reraise=True
+    )
+    try:
+        return retrying(SteadySqlCatalog, "labels", **properties)
+    except ModuleNotFoundError as error:
+        raise CatalogError(f"storage.catalog={uri} needs the package {error.name}: pip install it.") from error
+    except SQLAlchemyError as error:
+        raise CatalogError(f"The catalog {uri} cannot be opened: {error}. Check storage.catalog.") from error
 
 
 def _sqlite_file(uri: str) -> Path | None:
