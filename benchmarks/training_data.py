@@ -195,25 +195,16 @@ def _index(folder: Path, shards: int, photos: int) -> LabelIndex:
 
 def _labels(ids: list[PersonId]) -> LabelBatch:
     rng, count = np.random.default_rng(0), len(ids)
-    unknown = np.full(count, np.nan)
-    return LabelBatch(
-        ids=tuple(ids),
+    return LabelBatch.of(
+        ids,
         has_label=np.ones(count, bool),
-        q=rng.normal(0, 0.2, (count, N_Q)).astype(np.float32),
-        betas=rng.normal(0, 1, (count, N_BETAS)).astype(np.float32),
-        cam_t=np.ones((count, 3), np.float32),
-        q_std=rng.uniform(0, 0.5, (count, N_Q)).astype(np.float32),
-        anchor_q=np.zeros((count, N_Q), np.float32),
-        anchor_betas=np.zeros((count, 10), np.float32),
-        decision=np.full(count, Decision.CONVERTED.value, dtype=object),
-        start_source=np.full(count, StartSource.SMPL.value, dtype=object),
-        kp2d_error=unknown,
-        parent_kp2d_error=unknown,
-        candidate_kp2d_error=unknown,
-        pve_mean_mm=unknown,
-        pve_max_mm=unknown,
-        limit_violation=unknown,
-        iterations=np.ones(count, np.int32),
+        q=rng.normal(0, 0.2, (count, N_Q)),
+        betas=rng.normal(0, 1, (count, N_BETAS)),
+        cam_t=np.ones((count, 3)),
+        q_std=rng.uniform(0, 0.5, (count, N_Q)),
+        decision=np.full(count, Decision.CONVERTED, object),
+        start_source=np.full(count, StartSource.SMPL, object),
+        iterations=np.ones(count),
     )
 
 

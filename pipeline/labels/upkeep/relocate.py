@@ -70,7 +70,7 @@ def relocate(
 
 
 def _attempt(source: LabelStore, destination: LabelStore, *, move: bool, progress: Progress) -> Relocation:
-    """Raises PublishConflictError when somebody published meanwhile; nothing was switched then, so it can be repeated."""
+    """Raises PublishConflictError when somebody published meanwhile; nothing was switched then: repeat it."""
     table = source.catalog.load()
     if table is None or not table.metadata.refs:
         raise LabelStoreError(source.nothing_published())
