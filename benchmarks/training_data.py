@@ -17,6 +17,7 @@ from benchmarks.report import Options, say, table, times
 from pipeline.labelling.batches import LabelBatch
 from pipeline.labels.files.staging import encode
 from pipeline.shards import RawSample, list_shards, person_record, read_shard, write_shard
+from schemas.input_shard import ShardId
 from schemas.keypoints import N_KEYPOINTS
 from schemas.labels import Decision, StartSource
 from schemas.person import PersonId, Photo
@@ -182,37 +183,28 @@ def _person(rng: np.random.Generator) -> dict[str, Any]:
 
 
 def _index(folder: Path, shards: int, photos: int) -> LabelIndex:
-    files: dict[tuple[str, str], str] = {}
+    files: dict[ShardId, str] = {}
     for shard in range(shards):
         name = f"{shard:06d}"
         ids = [PersonId(_DATASET, name, f"{_DATASET}/{i:04d}", p) for i in range(photos) for p in range(_PEOPLE)]
         path = folder / f"{name}.parquet"
         path.write_bytes(encode(_labels(ids).to_table(0)))
-        files[_DATASET, name] = str(path)
+        files[ShardId(_DATASET, name)] = str(path)
     return index_labels(files, list_shards(str(folder / _DATASET / "*.tar")), 0.0)
 
 
 def _labels(ids: list[PersonId]) -> LabelBatch:
     rng, count = np.random.default_rng(0), len(ids)
-    unknown = np.full(count, np.nan)
-    return LabelBatch(
-        ids=tuple(ids),
+    return LabelBatch.of(
+        ids,
         has_label=np.ones(count, bool),
-        q=rng.normal(0, 0.2, (count, N_Q)).astype(np.float32),
-        betas=rng.normal(0, 1, (count, N_BETAS)).astype(np.float32),
-        cam_t=np.ones((count, 3), np.float32),
-        q_std=rng.uniform(0, 0.5, (count, N_Q)).astype(np.float32),
-        anchor_q=np.zeros((count, N_Q), np.float32),
-        anchor_betas=np.zeros((count, 10), np.float32),
-        decision=np.full(count, Decision.CONVERTED.value, dtype=object),
-        start_source=np.full(count, StartSource.SMPL.value, dtype=object),
-        kp2d_error=unknown,
-        parent_kp2d_error=unknown,
-        candidate_kp2d_error=unknown,
-        pve_mean_mm=unknown,
-        pve_max_mm=unknown,
-        limit_violation=unknown,
-        iterations=np.ones(count, np.int32),
+        q=rng.normal(0, 0.2, (count, N_Q)),
+        betas=rng.normal(0, 1, (count, N_BETAS)),
+        cam_t=np.ones((count, 3)),
+        q_std=rng.uniform(0, 0.5, (count, N_Q)),
+        decision=np.full(count, Decision.CONVERTED, object),
+        start_source=np.full(count, StartSource.SMPL, object),
+        iterations=np.ones(count),
     )
 
 

@@ -7,6 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from schemas.input_shard import ShardId
+
 Float32 = NDArray[np.float32]
 
 MIN_FPS, MAX_FPS = 1.0, 1000.0
@@ -20,6 +22,10 @@ class PersonId(NamedTuple):
     shard: str
     key: str
     person: int
+
+    @property
+    def shard_id(self) -> ShardId:
+        return ShardId(self.dataset, self.shard)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,3 +114,7 @@ class Rejection:
     person: int | None
     reason: RejectionReason
     detail: str
+
+    @property
+    def shard_id(self) -> ShardId:
+        return ShardId(self.dataset, self.shard)

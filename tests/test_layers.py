@@ -39,8 +39,10 @@ PLAN: dict[str, str] = {
     "fit.surface": "body",
     "fit.solver": "body image numerics",
     "fit.starts": "body fit.solver",
+    "fit.prior": "",
     "fit": "body fit.objectives fit.solver fit.starts fit.surface image numerics",
     "fit.video": "fit fit.solver numerics",
+    "fit.views": "body fit fit.solver fit.starts image numerics",
     # The label store: files, the table over them, publishing, the store itself; then what uses the store.
     "labels.files": "storage",
     "labels.table": "labels.files storage",
@@ -60,20 +62,21 @@ PLAN: dict[str, str] = {
     "trainer.checkpoint": "storage trainer.network",
     "trainer.prior": "body storage trainer.network",
     "trainer.data": "body image labels numerics shards",
-    "trainer.inference": "body export fit fit.solver labelling labels render runtime shards "
+    "trainer.inference": "body export fit fit.solver labelling labels render runtime shards storage "
     "trainer.checkpoint trainer.data trainer.network",
-    "trainer.training": "body image labels labels.files numerics rounds runtime "
-    "trainer.checkpoint trainer.data trainer.inference trainer.network trainer.prior",
+    "trainer.training": "body image labels labels.files numerics rounds runtime storage trainer.checkpoint "
+    "trainer.data trainer.inference trainer.network trainer.prior",
     "trainer": "image labels labels.files rounds trainer.training",
     # The commands.
     "jobs": "body demo_set labelling labels labels.exchange labels.inspecting labels.upkeep render rounds runtime "
     "shards trainer trainer.checkpoint trainer.data trainer.inference trainer.training",
     # Not installed: what made the files that ship, and what measures.
     "tools.open_body": "body render",
+    "tools.pose_prior": "body fit fit.prior fit.starts numerics render",
     "benchmarks.made": "body demo_set fit fit.solver image labels labels.files numerics rounds",
     "benchmarks.baselines": "benchmarks.made body fit fit.solver fit.surface image numerics",
-    "benchmarks": "benchmarks.baselines benchmarks.made body fit fit.video image labelling labels labels.files "
-    "numerics rounds runtime shards tests trainer.data trainer.network trainer.training",
+    "benchmarks": "benchmarks.baselines benchmarks.made body demo_set fit fit.prior fit.video image "
+    "labelling labels labels.files numerics rounds runtime shards tests trainer.data trainer.network trainer.training",
 }
 MOST_LOOSE_MODULES = 2  # beside packages, for what everybody there needs
 TOPS = tuple(LAYERS)

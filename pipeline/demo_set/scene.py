@@ -30,7 +30,7 @@ class Figure:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Placement:
+class PhotoCrop:
     """A person's square crop on the photo: center (2,) px, side px."""
 
     center: Array
@@ -57,42 +57,40 @@ class Photo:
 
 def take_photo(rng: np.random.Generator, figures: Sequence[Figure], faces: NDArray[np.int64], body: BodyMap) -> Photo:
     """Place 1-3 people in a made-up place, draw each over those before it, and report what a detector sees."""
-    width, height, placements = _lay_out(rng, figures)
+    width, height, crops = _lay_out(rng, figures)
     canvas, light = random_background(rng, width, height), random_light(rng)
     depths: list[NDArray[np.float32]] = []
     covers: list[NDArray[np.bool_]] = []
-    for figure, place in zip(figures, placements, strict=True):
-        camera = PinholeCamera.of_crop(place.center, place.side, width, height)
+    for figure, crop in zip(figures, crops, strict=True):
+        camera = PinholeCamera.of_crop(crop.center, crop.side, width, height)
         if rng.random() < 0.8:
             pixels = camera.project(figure.vertices)
-            canvas = cast_shadow(canvas, pixels[np.argmax(pixels[:, 1])], place.side)
+            canvas = cast_shadow(canvas, pixels[np.argmax(pixels[:, 1])], crop.side)
         drawn = render(figure.vertices, faces, dress(rng, body), camera, background=canvas, light=light)
         canvas = drawn.image
         depths.append(drawn.depth)
         covers.append(drawn.mask)
     sightings = []
-    for k, (figure, place) in enumerate(zip(figures, placements, strict=True)):
+    for k, (figure, crop) in enumerate(zip(figures, crops, strict=True)):
         in_front = np.logical_or.reduce(covers[k + 1 :], axis=0) if k + 1 < len(covers) else np.zeros_like(covers[k])
-        sightings.append(_see(rng, figure, place, depths[k], in_front))
+        sightings.append(_see(rng, figure, crop, depths[k], in_front))
     return Photo(image=through_a_camera(rng, canvas), sightings=sightings)
 
 
-def _lay_out(rng: np.random.Generator, figures: Sequence[Figure]) -> tuple[int, int, list[Placement]]:
+def _lay_out(rng: np.random.Generator, figures: Sequence[Figure]) -> tuple[int, int, list[PhotoCrop]]:
     """Size of the photo (width, height) px and the people's places, side by side; some are cut by its border."""
     people = len(figures)
     height = 16 * int(rng.integers(16, 21))
     width = 16 * int(rng.integers(16, 21)) + (people - 1) * 48
-    placements = []
+    crops = []
     for k, figure in enumerate(figures):
         longest = min(width / people * 1.3, height) * rng.uniform(0.62, 0.95)
         center = np.array([(k + 0.5 + rng.uniform(-0.1, 0.1)) / people * width, height * rng.uniform(0.46, 0.56)])
         if rng.random() < 0.1:
             longest = height * rng.uniform(0.95, 1.25)
             center += longest * rng.uniform(-0.22, 0.22, 2)
-        placements.append(
-            Placement(center=center.astype(np.float32).astype(float), side=_float32(longest / figure.fill))
-        )
-    return width, height, placements
+        crops.append(PhotoCrop(center=center.astype(np.float32).astype(float), side=_float32(longest / figure.fill)))
+    return width, height, crops
 
 
 def _float32(value: float) -> float:
@@ -101,20 +99,20 @@ def _float32(value: float) -> float:
 
 
 def _see(
-    rng: np.random.Generator, figure: Figure, place: Placement, depth: NDArray[np.float32], in_front: NDArray[np.bool_]
+    rng: np.random.Generator, figure: Figure, crop: PhotoCrop, depth: NDArray[np.float32], in_front: NDArray[np.bool_]
 ) -> Sighting:
     true_crop = project_to_crop(figure.keypoints)
-    pixels = place.center + place.side * true_crop
+    pixels = crop.center + crop.side * true_crop
     height, width = depth.shape
     inside = np.asarray(((pixels >= -0.5) & (pixels < np.array([width, height]) - 0.5)).all(axis=1))
     column, row = np.clip(np.rint(pixels), 0, [width - 1, height - 1]).astype(int).T
     visible = (figure.keypoints[:, 2] < depth[row, column] + HIDDEN_BEHIND_M) & ~in_front[row, column]
     points, present = detect_keypoints(rng, true_crop, visible, inside)
     points_3d = detect_keypoints_3d(rng, figure.keypoints, points, present)
-    on_photo = np.where(present[:, None], place.center + place.side * points[:, :2], 0.0)
+    on_photo = np.where(present[:, None], crop.center + crop.side * points[:, :2], 0.0)
     return Sighting(
         keypoints_2d=np.column_stack([on_photo, points[:, 2]]),
         keypoints_3d=points_3d,
-        center=place.center,
-        scale=place.side * figure.aspect / 200,
+        center=crop.center,
+        scale=crop.side * figure.aspect / 200,
     )

@@ -11,7 +11,7 @@ from pipeline.labelling.acceptance import AcceptConfig, Measured, judge, measure
 from pipeline.labelling.batches import LabelBatch, PersonBatch
 from pipeline.labelling.convert import as_numpy
 from pipeline.labels.exchange.hsmr_fields import MM_PER_M, HsmrLabel
-from schemas.labels import LABEL_SCHEMA, Decision, StartSource
+from schemas.labels import Decision, StartSource
 from schemas.skel import N_BETAS, N_Q
 
 
@@ -39,7 +39,7 @@ def import_people(
         if parent is None:
             taken = known & as_numpy(measured.finite)
             decision = np.where(taken, Decision.IMPORTED, Decision.NO_LABEL).astype(object)
-            return _rows(batch, _nothing(batch), None, measured, (q, betas, pve_max_mm), taken, decision)
+            return _rows(batch, LabelBatch.of(batch.ids), None, measured, (q, betas, pve_max_mm), taken, decision)
         before = measure(skel, _own(skel, parent.q), _own(skel, parent.betas), keypoints)
         has_parent = torch.as_tensor(parent.has_label, device=skel.device)
         decisions = judge(before, measured, has_parent, keypoints, accept)
@@ -58,41 +58,34 @@ def _rows(
     taken: NDArray[np.bool_],
     decision: np.ndarray,
 ) -> LabelBatch:
+    """What was there, as measured today (`before`; None: nothing was), replaced by the new labels where taken."""
     q, betas, pve_max_mm = new
-    error = as_numpy(after.kp2d_error).astype(np.float64)
-    old_error = np.full(len(batch), np.nan)
-    old_cam_t = parent.cam_t
+    error = as_numpy(after.kp2d_error)
+    found = LabelBatch.of(
+        batch.ids,
+        has_label=np.ones(len(batch), bool),
+        q=q,
+        betas=betas,
+        cam_t=as_numpy(after.cam_t),
+        anchor_q=q,  # as a prediction, it is new information
+        anchor_betas=betas,
+        start_source=np.full(len(batch), StartSource.IMPORTED, object),
+        kp2d_error=error,
+        pve_max_mm=pve_max_mm,
+        limit_violation=as_numpy(after.limit_violation),
+    )
+    unknown = np.full(len(batch), np.nan)
+    kept = parent.with_columns(kp2d_error=unknown)
     if before is not None:
         old_error = np.where(parent.has_label, as_numpy(before.kp2d_error), np.nan)
-        old_cam_t = as_numpy(before.cam_t)
-
-    def vector(values: np.ndarray, old: np.ndarray) -> np.ndarray:
-        return np.where(taken[:, None], values, old).astype(np.float32)
-
-    return LabelBatch(
-        ids=batch.ids,
-        has_label=parent.has_label | taken,
-        q=vector(q, parent.q),
-        betas=vector(betas, parent.betas),
-        cam_t=vector(as_numpy(after.cam_t), old_cam_t),
-        q_std=vector(np.zeros_like(q), parent.q_std),
-        anchor_q=vector(q, parent.anchor_q),  # as a prediction, it is new information
-        anchor_betas=vector(betas, parent.anchor_betas),
+        kept = parent.with_columns(cam_t=as_numpy(before.cam_t), kp2d_error=old_error)
+    rows = np.flatnonzero(taken)
+    return kept.put(rows, found.take(rows)).with_columns(
         decision=decision,
-        start_source=np.where(taken, StartSource.IMPORTED, parent.start_source).astype(object),
-        kp2d_error=np.where(taken, error, old_error),
-        parent_kp2d_error=old_error,
-        candidate_kp2d_error=error if before is not None else np.full(len(batch), np.nan),
-        pve_mean_mm=np.where(taken, np.nan, parent.pve_mean_mm),
-        pve_max_mm=np.where(taken, pve_max_mm, parent.pve_max_mm),
-        limit_violation=np.where(taken, as_numpy(after.limit_violation), parent.limit_violation),
-        iterations=np.full(len(batch), -1, np.int32),
+        parent_kp2d_error=kept.kp2d_error,
+        candidate_kp2d_error=unknown if before is None else error,
+        iterations=np.full(len(batch), -1),
     )
-
-
-def _nothing(batch: PersonBatch) -> LabelBatch:
-    """Nobody has a label yet."""
-    return LabelBatch.from_table(LABEL_SCHEMA.empty_table(), batch.ids)
 
 
 def _stacked(values: Sequence[np.ndarray | None], width: int) -> np.ndarray:

@@ -2,31 +2,26 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from pipeline.image.crop import to_crop_units
 from schemas.keypoints import N_KEYPOINTS
-from schemas.labels import LABEL_SCHEMA
+from schemas.labels import LABEL_SCHEMA, Decision, StartSource
 from schemas.person import Person, PersonId
-from schemas.skel import N_BETAS, N_Q
+from schemas.skel import N_BETAS
 
 Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
 Mask = NDArray[np.bool_]
+Strings = NDArray[np.object_]
+"""Of Decision or StartSource, or the plain strings of a table, which are equal to them."""
 
-VECTORS = {"q": N_Q, "betas": N_BETAS, "cam_t": 3, "q_std": N_Q, "anchor_q": N_Q, "anchor_betas": N_BETAS}
-SCALARS = (
-    "kp2d_error",
-    "parent_kp2d_error",
-    "candidate_kp2d_error",
-    "pve_mean_mm",
-    "pve_max_mm",
-    "limit_violation",
-)
+VECTORS: Final = {f.name: f.type.list_size for f in LABEL_SCHEMA if pa.types.is_fixed_size_list(f.type)}
+SCALARS: Final = tuple(f.name for f in LABEL_SCHEMA if pa.types.is_float64(f.type))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,8 +79,8 @@ class LabelBatch:
     q_std: Float32
     anchor_q: Float32
     anchor_betas: Float32
-    decision: NDArray[np.str_]
-    start_source: NDArray[np.str_]
+    decision: Strings
+    start_source: Strings
     kp2d_error: Float64
     parent_kp2d_error: Float64
     candidate_kp2d_error: Float64
@@ -93,6 +88,42 @@ class LabelBatch:
     pve_max_mm: Float64
     limit_violation: Float64
     iterations: NDArray[np.int32]
+
+    @classmethod
+    def of(cls, ids: Sequence[PersonId], **columns: ArrayLike) -> Self:
+        """Labels of these people with the columns that are known, one value a person; the others are unknown.
+
+        Unknown is zero in a vector, NaN in a scalar, -1 iterations. Raises AttributeError for a name that is no column.
+        """
+        count = len(ids)
+        vectors: dict[str, Any] = {name: np.zeros((count, width), np.float32) for name, width in VECTORS.items()}
+        unlabelled = cls(
+            ids=tuple(ids),
+            has_label=np.zeros(count, bool),
+            decision=np.full(count, Decision.NO_LABEL, object),
+            start_source=np.full(count, StartSource.NONE, object),
+            iterations=np.full(count, -1, np.int32),
+            **{name: np.full(count, np.nan) for name in SCALARS},
+            **vectors,
+        )
+        return unlabelled.with_columns(**columns)
+
+    def with_columns(self, **columns: ArrayLike) -> Self:
+        """The same people with other values in these columns, in the type of the column."""
+        typed: dict[str, Any] = {
+            name: np.asarray(values, dtype=getattr(self, name).dtype) for name, values in columns.items()
+        }
+        return replace(self, **typed)
+
+    def put(self, rows: NDArray[np.intp], labels: Self) -> Self:
+        """These labels in every column of the people at `rows`, in their order; the other people keep theirs."""
+
+        def column(name: str) -> NDArray:
+            values = getattr(self, name).copy()
+            values[rows] = getattr(labels, name)
+            return values
+
+        return replace(self, **{item.name: column(item.name) for item in fields(self) if item.name != "ids"})
 
     def __len__(self) -> int:
         return len(self.ids)

@@ -8,7 +8,6 @@ from pipeline.fit import SmplToSkel
 from pipeline.labelling.acceptance import measure
 from pipeline.labelling.batches import LabelBatch, PersonBatch
 from schemas.labels import Decision, StartSource
-from schemas.skel import N_BETAS, N_Q
 
 
 def convert_people(batch: PersonBatch, converter: SmplToSkel) -> LabelBatch:
@@ -28,39 +27,26 @@ def _convert(batch: PersonBatch, converter: SmplToSkel) -> LabelBatch:
     q, shape = stored(found.q), stored(found.betas)
     keypoints = torch.as_tensor(batch.keypoints[rows]).to(device=skel.device, dtype=skel.dtype)
     measured = measure(skel, q, shape, keypoints)
-    valid = as_numpy(measured.finite) & np.isfinite(as_numpy(found.pve_max_mm))
     decision = np.where(as_numpy(found.poor_fit), Decision.CONVERTED_POOR_FIT, Decision.CONVERTED)
-    count = len(batch)
-
-    def spread(values: Tensor, missing: float, width: int | None = None) -> np.ndarray:
-        out = np.full((count,) if width is None else (count, width), missing)
-        out[rows[valid]] = as_numpy(values)[valid]
-        return out
-
-    has_label = np.zeros(count, dtype=bool)
-    has_label[rows[valid]] = True
-    decisions = np.full(count, Decision.NO_LABEL, dtype=object)
-    decisions[rows[valid]] = decision[valid]
-    unknown = np.full(count, np.nan)
-    return LabelBatch(
-        ids=batch.ids,
-        has_label=has_label,
-        q=spread(q, 0.0, N_Q).astype(np.float32),
-        betas=spread(shape, 0.0, N_BETAS).astype(np.float32),
-        cam_t=spread(measured.cam_t, 0.0, 3).astype(np.float32),
-        q_std=spread(found.q_std, 0.0, N_Q).astype(np.float32),
-        anchor_q=spread(q, 0.0, N_Q).astype(np.float32),
-        anchor_betas=spread(shape, 0.0, N_BETAS).astype(np.float32),
-        decision=decisions,
-        start_source=np.where(has_label, StartSource.SMPL, StartSource.NONE).astype(object),
-        kp2d_error=spread(measured.kp2d_error, np.nan),
-        parent_kp2d_error=unknown,
-        candidate_kp2d_error=unknown,
-        pve_mean_mm=spread(found.pve_mean_mm, np.nan),
-        pve_max_mm=spread(found.pve_max_mm, np.nan),
-        limit_violation=spread(measured.limit_violation, np.nan),
-        iterations=spread(found.iterations, -1.0).astype(np.int32),
+    converted = LabelBatch.of(
+        [batch.ids[row] for row in rows],
+        has_label=np.ones(len(rows), bool),
+        q=as_numpy(q),
+        betas=as_numpy(shape),
+        cam_t=as_numpy(measured.cam_t),
+        q_std=as_numpy(found.q_std),
+        anchor_q=as_numpy(q),
+        anchor_betas=as_numpy(shape),
+        decision=decision,
+        start_source=np.full(len(rows), StartSource.SMPL, object),
+        kp2d_error=as_numpy(measured.kp2d_error),
+        pve_mean_mm=as_numpy(found.pve_mean_mm),
+        pve_max_mm=as_numpy(found.pve_max_mm),
+        limit_violation=as_numpy(measured.limit_violation),
+        iterations=as_numpy(found.iterations),
     )
+    valid = np.flatnonzero(as_numpy(measured.finite) & np.isfinite(as_numpy(found.pve_max_mm)))
+    return LabelBatch.of(batch.ids).put(rows[valid], converted.take(valid))
 
 
 def stored(x: Tensor) -> Tensor:

@@ -206,32 +206,30 @@ def _rows(
     before: Measured,
     decisions: list[Decision],
 ) -> LabelBatch:
-    taken = np.array([d in (Decision.IMPROVED, Decision.FIRST_LABEL) for d in decisions], dtype=bool)
-
-    def vector(new: Tensor, old: np.ndarray) -> np.ndarray:
-        return np.where(taken[:, None], as_numpy(new), old).astype(np.float32)
-
-    def scalar(new: Tensor, old: np.ndarray) -> np.ndarray:
-        return np.where(taken, as_numpy(new).astype(np.float64), old)
-
+    """The parents' labels as measured today, replaced by the candidates' where those were taken."""
     fit, after = candidate.fit, candidate.measured
+    candidate_error = as_numpy(after.kp2d_error)
+    found = LabelBatch.of(
+        batch.ids,
+        has_label=np.ones(len(batch), bool),
+        q=as_numpy(fit.q),
+        betas=as_numpy(fit.betas),
+        cam_t=as_numpy(fit.cam_t),
+        q_std=as_numpy(fit.q_std),
+        anchor_q=as_numpy(fit.anchor_q),
+        anchor_betas=as_numpy(fit.anchor_betas),
+        start_source=candidate.source,
+        kp2d_error=candidate_error,
+        pve_mean_mm=as_numpy(after.pve_mean_mm),
+        pve_max_mm=as_numpy(candidate.pve_max_mm),
+        limit_violation=as_numpy(after.limit_violation),
+    )
     parent_error = np.where(parent.has_label, as_numpy(before.kp2d_error), np.nan)
-    return LabelBatch(
-        ids=batch.ids,
-        has_label=parent.has_label | taken,
-        q=vector(fit.q, parent.q),
-        betas=vector(fit.betas, parent.betas),
-        cam_t=vector(fit.cam_t, as_numpy(before.cam_t)),
-        q_std=vector(fit.q_std, parent.q_std),
-        anchor_q=vector(fit.anchor_q, parent.anchor_q),
-        anchor_betas=vector(fit.anchor_betas, parent.anchor_betas),
-        decision=np.array(decisions, dtype=object),
-        start_source=np.where(taken, candidate.source, parent.start_source).astype(object),
-        kp2d_error=scalar(after.kp2d_error, parent_error),
+    kept = parent.with_columns(cam_t=as_numpy(before.cam_t), kp2d_error=parent_error)
+    taken = np.flatnonzero([d in (Decision.IMPROVED, Decision.FIRST_LABEL) for d in decisions])
+    return kept.put(taken, found.take(taken)).with_columns(
+        decision=decisions,
         parent_kp2d_error=parent_error,
-        candidate_kp2d_error=np.where(as_numpy(after.finite), as_numpy(after.kp2d_error), np.nan),
-        pve_mean_mm=scalar(after.pve_mean_mm, parent.pve_mean_mm),
-        pve_max_mm=scalar(candidate.pve_max_mm, parent.pve_max_mm),
-        limit_violation=scalar(after.limit_violation, parent.limit_violation),
-        iterations=as_numpy(fit.iterations).astype(np.int32),
+        candidate_kp2d_error=np.where(as_numpy(after.finite), candidate_error, np.nan),
+        iterations=as_numpy(fit.iterations),
     )

@@ -12,10 +12,11 @@ from pipeline.labels.files.errors import (
     RoundBusyError,
     RoundOrderError,
 )
-from pipeline.labels.files.lineage import InputShard, Lineage, derive_run_id
+from pipeline.labels.files.lineage import Lineage, derive_run_id
 from pipeline.labels.files.staging import StagedShard, Staging, read_labels
-from pipeline.labels.publishing.audit import AuditCheck, AuditConfig, AuditFailedError, AuditReport
-from pipeline.labels.publishing.publish import Publication, PublishStep
+from pipeline.labels.publishing.audit_config import AuditConfig
+from pipeline.labels.publishing.audit_report import AuditCheck, AuditFailedError, AuditReport
+from pipeline.labels.publishing.publication import Publication, PublishStep
 from pipeline.labels.store import LabelStore
 from pipeline.labels.table.generation import Generation
 from pipeline.storage.storage import Storage
@@ -28,7 +29,6 @@ __all__ = [
     "AuditReport",
     "CatalogError",
     "Generation",
-    "InputShard",
     "LabelSchemaError",
     "LabelStore",
     "LabelStoreError",

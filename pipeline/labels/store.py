@@ -12,8 +12,9 @@ from pipeline.labels.files.errors import LabelStoreError, NoSuchGenerationError
 from pipeline.labels.files.lineage import Lineage
 from pipeline.labels.files.staging import StagedShard, Staging, person_rows, read_labels
 from pipeline.labels.publishing import publish as publishing
-from pipeline.labels.publishing.audit import AuditConfig
-from pipeline.labels.publishing.publish import Publication, StepHook
+from pipeline.labels.publishing import round_order
+from pipeline.labels.publishing.audit_config import AuditConfig
+from pipeline.labels.publishing.publication import Publication, StepHook
 from pipeline.labels.table.catalog import LabelCatalog
 from pipeline.labels.table.generation import (
     Generation,
@@ -24,7 +25,8 @@ from pipeline.labels.table.generation import (
     published_rounds,
 )
 from pipeline.labels.table.withdrawn import WithdrawnGeneration, withdrawn_generations
-from pipeline.storage.storage import Storage
+from pipeline.storage.opening import open_storage
+from schemas.input_shard import ShardId
 from schemas.person import Rejection
 
 if TYPE_CHECKING:
@@ -39,7 +41,7 @@ class LabelStore:
 
     def __init__(self, root: str, catalog: str | None = None) -> None:
         """Raises ValueError for an unusable root, CatalogError for a catalog URI with a password."""
-        self.storage = Storage.at(root)
+        self.storage = open_storage(root)
         self._catalog = LabelCatalog(self.storage, catalog)
 
     @property
@@ -64,8 +66,8 @@ class LabelStore:
             raise NoSuchGenerationError(self._not_published(round, list(generations)))
         return generations[round]
 
-    def files(self, round: int) -> dict[tuple[str, str], str]:
-        """(dataset, shard) -> path or s3:// URL of its label file. Plan once a round, then `read_labels` each.
+    def files(self, round: int) -> dict[ShardId, str]:
+        """Shard -> path or s3:// URL of its label file. Plan once a round, then `read_labels` each.
 
         A shard without a single row has no file. Raises NoSuchGenerationError.
         """
@@ -77,11 +79,11 @@ class LabelStore:
 
     def read(self, round: int, dataset: str, shard: str) -> pa.Table:
         """The labels of one shard. Raises NoSuchGenerationError."""
-        files = self.files(round)
-        if (dataset, shard) not in files:
-            known = ", ".join("/".join(item) for item in list(files)[:5])
-            raise NoSuchGenerationError(f"Round {round} has no labels of {dataset}/{shard}. It has {known}, ...")
-        return read_labels(files[dataset, shard])
+        files, wanted = self.files(round), ShardId(dataset, shard)
+        if wanted not in files:
+            known = ", ".join(str(item) for item in list(files)[:5])
+            raise NoSuchGenerationError(f"Round {round} has no labels of {wanted}. It has {known}, ...")
+        return read_labels(files[wanted])
 
     def history(self, dataset: str, shard: str, key: str, person: int) -> pa.Table:
         """The rows of one person, one per round that has them, oldest first.
@@ -141,7 +143,7 @@ class LabelStore:
         Raises AlreadyPublishedError or RoundOrderError for a round that the run cannot publish.
         """
         table = self._catalog.load()
-        return None if table is None else publishing.published_by(table, round, run_id)
+        return None if table is None else round_order.published_by(table, round, run_id)
 
     def publish(
         self,

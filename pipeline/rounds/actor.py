@@ -12,6 +12,7 @@ from pipeline.labelling.predictor import PredictorSource
 from pipeline.labels import StagedShard, Staging, read_labels
 from pipeline.rounds.round_config import RoundConfig
 from pipeline.rounds.shard_task import Models, ShardLabels, ShardTask, process_shard
+from schemas.input_shard import ShardId
 from schemas.labels import LABEL_SCHEMA
 
 _THEN: Final = "When that is mended, start the round again: finished shards are reused."
@@ -32,7 +33,7 @@ class ActorBrief:
     config: RoundConfig
     device: str
     staging: Staging
-    parent_files: Mapping[tuple[str, str], str]
+    parent_files: Mapping[ShardId, str]
     predictor: PredictorSource | None = None
 
 
@@ -80,7 +81,7 @@ class ShardActor:
 
     def _labels(self, task: ShardTask) -> ShardLabels:
         brief = self._brief
-        url = brief.parent_files.get((task.dataset, task.shard))
+        url = brief.parent_files.get(task.id)
         parent = LABEL_SCHEMA.empty_table() if url is None else read_labels(url)
         return process_shard(task, brief.round, parent, self._models, brief.config)
 

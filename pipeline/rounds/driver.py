@@ -23,6 +23,7 @@ from pipeline.rounds.round_config import RoundConfig
 from pipeline.rounds.shard_task import ShardTask, carry_over
 from pipeline.runtime.config import BodyConfig, ConfigError, StorageConfig, to_yaml
 from pipeline.runtime.ray_cluster import Placement, place, ray_session, resolve_device, shipped_packages
+from schemas.input_shard import ShardId
 from schemas.labels import LABEL_SCHEMA
 from schemas.person import Rejection, RejectionReason
 
@@ -109,10 +110,10 @@ def _run(
             return _found(plan, earlier)
         staging = store.staging(plan.round, plan.run_id, plan.config_digest)
         staged = find_staged(plan, staging)
-        missing = [task for task in plan.tasks if (task.dataset, task.shard) not in staged]
+        missing = [task for task in plan.tasks if task.id not in staged]
         computed, job_id = _compute_missing(plan, staging, missing, ray_address)
         every = staged | computed
-        shards = [every[task.dataset, task.shard] for task in plan.tasks]
+        shards = [every[task.id] for task in plan.tasks]
         lineage = round_lineage(plan, started, code_revision, job_id)
         lock.check()
         publication = store.publish(lineage, shards, unreadable_shards(shards), plan.config.audit, force=force_publish)
@@ -142,16 +143,16 @@ def driver_lock(plan: RoundPlan, store: LabelStore) -> Iterator[RoundLock]:
 
 def _compute_missing(
     plan: RoundPlan, staging: Staging, missing: list[ShardTask], ray_address: str | None
-) -> tuple[dict[tuple[str, str], StagedShard], str | None]:
+) -> tuple[dict[ShardId, StagedShard], str | None]:
     """The missing shards, and the Ray job that computed them."""
     if not missing:
         return {}, None
     with ray_session(ray_address, plan.config.run.actors, shipped_packages(plan.predictor)):
         job_id = ray.get_runtime_context().get_job_id()
-        return {(item.dataset, item.shard): item for item in compute(plan, staging, missing)}, job_id
+        return {item.id: item for item in compute(plan, staging, missing)}, job_id
 
 
-def find_staged(plan: RoundPlan, staging: Staging) -> dict[tuple[str, str], StagedShard]:
+def find_staged(plan: RoundPlan, staging: Staging) -> dict[ShardId, StagedShard]:
     """The shards that an earlier attempt of this run has finished. What it could not read is tried again."""
 
     def find(task: ShardTask) -> StagedShard | None:
@@ -162,7 +163,7 @@ def find_staged(plan: RoundPlan, staging: Staging) -> dict[tuple[str, str], Stag
             found = [item for item in threads.map(find, plan.tasks) if item is not None]
     except OSError as error:
         raise StagingError(f"cannot look for staged labels: {error}. Check storage.root.") from error
-    return {(item.dataset, item.shard): item for item in found if not unreadable_shards([item])}
+    return {item.id: item for item in found if not unreadable_shards([item])}
 
 
 def compute(plan: RoundPlan, staging: Staging, tasks: list[ShardTask]) -> Iterator[StagedShard]:
@@ -192,8 +193,8 @@ def compute(plan: RoundPlan, staging: Staging, tasks: list[ShardTask]) -> Iterat
 
 def unreadable_shards(shards: list[StagedShard]) -> list[Rejection]:
     """One rejection per shard that could not be read at all."""
-    lost: Mapping[tuple[str, str], Rejection] = {
-        (rejection.dataset, rejection.shard): rejection
+    lost: Mapping[ShardId, Rejection] = {
+        rejection.shard_id: rejection
         for item in shards
         for rejection in item.rejections
         if rejection.reason is RejectionReason.SHARD_UNREADABLE
@@ -207,7 +208,7 @@ def _start_actor(placement: Placement, brief: "ray.ObjectRef[ActorBrief]") -> An
 
 def _quarantine(plan: RoundPlan, staging: Staging, failure: GivenUp[ShardTask]) -> StagedShard:
     task = failure.task
-    url = plan.parent_files.get((task.dataset, task.shard))
+    url = plan.parent_files.get(task.id)
     parent = LABEL_SCHEMA.empty_table() if url is None else read_labels(url)
     reason = f"given up after {failure.attempts} attempts: {failure.reason}"
     labels = carry_over(task, plan.round, parent, reason)

@@ -19,7 +19,8 @@ from pipeline.rounds.round_config import RoundConfig
 from pipeline.rounds.shard_batches import single_batches
 from pipeline.rounds.shard_task import ShardTask, carried_rows, carry_over, photos_of, with_guesses
 from pipeline.runtime.config import ConfigError
-from pipeline.shards import ShardInfo, read_shard
+from pipeline.shards import read_shard
+from schemas.input_shard import InputShard
 from schemas.labels import LABEL_SCHEMA
 from schemas.person import Person, Rejection, RejectionReason
 
@@ -95,7 +96,7 @@ def _stage_all(made: RoundPlan, staging: Staging, source: LabelSource) -> tuple[
     title = f"import of round {made.round}"
     with RoundProgress(title=title, shards=len(made.tasks), finished=0, shown=made.config.run.progress) as bar:
         for task in made.tasks:
-            url = made.parent_files.get((task.dataset, task.shard))
+            url = made.parent_files.get(task.id)
             parent = LABEL_SCHEMA.empty_table() if url is None else read_labels(url)
             staged, known = _stage(task, parent, made, staging, source, skel)
             shards.append(staged)
@@ -128,7 +129,7 @@ def _stage(
     return _write(staging, task, table, labelled.num_rows, rejections), matched
 
 
-def _batches(source: ShardInfo, rejections: list[Rejection], size: int) -> Iterator[list[Person]]:
+def _batches(source: InputShard, rejections: list[Rejection], size: int) -> Iterator[list[Person]]:
     for seen in single_batches(with_guesses(photos_of(read_shard(source), rejections), None), size):
         yield [person for person, _ in seen.people]
 

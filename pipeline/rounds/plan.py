@@ -4,11 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from pipeline.labelling.predictor import PredictorSource
-from pipeline.labels import Generation, InputShard, LabelStore, derive_run_id
+from pipeline.labels import Generation, LabelStore, derive_run_id
 from pipeline.rounds.round_config import RoundConfig, config_digest
 from pipeline.rounds.shard_task import ShardTask
 from pipeline.runtime.config import ConfigError
-from pipeline.shards import ShardInfo, list_shards
+from pipeline.shards import list_shards
+from schemas.input_shard import InputShard, ShardId
 
 NOT_GIVEN = "not given"
 """The etag of a shard that the parent generation knows but this round's data.shards leaves out."""
@@ -28,7 +29,7 @@ class RoundPlan:
     config_digest: str
     body_digest: str
     parent: Generation | None
-    parent_files: Mapping[tuple[str, str], str]
+    parent_files: Mapping[ShardId, str]
     predictor: PredictorSource | None
     inputs: tuple[InputShard, ...]
     tasks: tuple[ShardTask, ...]
@@ -73,7 +74,7 @@ def plan_round(
     )
 
 
-def _input_shards(round: int, config: RoundConfig, known: Sequence[InputShard]) -> list[ShardInfo]:
+def _input_shards(round: int, config: RoundConfig, known: Sequence[InputShard]) -> list[InputShard]:
     if config.data.shards is None and round == 0:
         raise ConfigError("Round 0 needs input shards. Set data.shards='DIR/{000000..000002}.tar' (or s3://...).")
     urls: dict[str | None, list[str]] = {}
@@ -89,17 +90,14 @@ def _input_shards(round: int, config: RoundConfig, known: Sequence[InputShard]) 
 
 
 def _with_parents(
-    shards: Sequence[ShardInfo], known: Sequence[InputShard]
+    shards: Sequence[InputShard], known: Sequence[InputShard]
 ) -> tuple[tuple[InputShard, ...], tuple[ShardTask, ...]]:
     """The inputs and tasks of the given shards, and of those that only the parent generation knows."""
-    inputs = [
-        InputShard(dataset=shard.dataset, shard=shard.shard, url=shard.url, size=shard.size, etag=shard.etag)
-        for shard in shards
-    ]
+    inputs = list(shards)
     tasks = [ShardTask(dataset=shard.dataset, shard=shard.shard, source=shard) for shard in shards]
-    given = {(task.dataset, task.shard) for task in tasks}
+    given = {task.id for task in tasks}
     for item in known:
-        if (item.dataset, item.shard) not in given:
+        if item.id not in given:
             inputs.append(replace(item, etag=NOT_GIVEN))
             tasks.append(ShardTask(dataset=item.dataset, shard=item.shard, source=None))
     return tuple(inputs), tuple(tasks)

@@ -16,7 +16,8 @@ from pipeline.labelling.predictor import Guess, PredictionBatch, Predictor
 from pipeline.labelling.refine import refine_people
 from pipeline.rounds.round_config import RoundConfig
 from pipeline.rounds.shard_batches import ShardBatch, single_batches, track_batches
-from pipeline.shards import ShardInfo, read_shard
+from pipeline.shards import read_shard
+from schemas.input_shard import InputShard, ShardId
 from schemas.labels import LABEL_SCHEMA, Decision
 from schemas.person import Person, Photo, Rejection, RejectionReason
 
@@ -33,7 +34,11 @@ class ShardTask:
 
     dataset: str
     shard: str
-    source: ShardInfo | None
+    source: InputShard | None
+
+    @property
+    def id(self) -> ShardId:
+        return ShardId(self.dataset, self.shard)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

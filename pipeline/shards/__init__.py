@@ -2,12 +2,11 @@
 
 from pipeline.shards.person_record import person_record
 from pipeline.shards.reader import read_shard
-from pipeline.shards.shard_list import ShardInfo, expand_shards, list_shards
+from pipeline.shards.shard_list import expand_shards, list_shards
 from pipeline.shards.writer import RawSample, ShardWriter, write_shard
 
 __all__ = [
     "RawSample",
-    "ShardInfo",
     "ShardWriter",
     "expand_shards",
     "list_shards",

@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 
 from pipeline.safe_pickle import ForbiddenPickleError, MalformedPickleError, restricted_loads
 from pipeline.shards.reader import LABEL_PART, MAX_JPEG_BYTES, key_problem, split_name
-from pipeline.shards.shard_list import ShardInfo, open_shard
+from pipeline.shards.shard_list import open_shard
 from pipeline.shards.tar_stream import TarCutError, TarStream
+from schemas.input_shard import InputShard
 
 
 @dataclass(slots=True, kw_only=True)
@@ -31,7 +32,7 @@ class RawParts:
         return people if whole else None
 
 
-def raw_samples(info: ShardInfo, part: str | None = None) -> Iterator[RawParts]:
+def raw_samples(info: InputShard, part: str | None = None) -> Iterator[RawParts]:
     """Samples in file order, with all their parts or only one; unsafe names and members above 64 MB are left out.
 
     A tar that is cut short ends early. Raises OSError or ValueError when it cannot be read at all.

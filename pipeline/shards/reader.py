@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from pipeline.safe_pickle import ForbiddenPickleError, MalformedPickleError, restricted_loads
 from pipeline.shards.jpeg import BadPhotoError, check_jpeg, check_jpeg_header
 from pipeline.shards.person_record import RefusedPersonError, check_person
-from pipeline.shards.shard_list import ShardInfo, open_shard
+from pipeline.shards.shard_list import open_shard
 from pipeline.shards.tar_stream import NotATarError, SourceError, TarCutError, TarMember, TarStream
+from schemas.input_shard import InputShard
 from schemas.person import Person, PersonId, Photo, Rejection, RejectionReason
 
 MAX_JPEG_BYTES = 64 * 2**20
@@ -39,7 +40,7 @@ class _Sample:
 
 
 def read_shard(
-    info: ShardInfo, *, check_photos: bool = True, keys: Container[str] | None = None
+    info: InputShard, *, check_photos: bool = True, keys: Container[str] | None = None
 ) -> Iterator[Photo | Rejection]:
     """Photos of a shard in file order, each preceded by the rejections of its people. Memory: one sample.
 
@@ -65,7 +66,7 @@ class _ShardReader:
     """State of one pass over a shard: the sample being gathered and the keys seen."""
 
     def __init__(
-        self, info: ShardInfo, photo_size: Callable[[bytes], tuple[int, int]], keys: Container[str] | None
+        self, info: InputShard, photo_size: Callable[[bytes], tuple[int, int]], keys: Container[str] | None
     ) -> None:
         self._info = info
         self._photo_size = photo_size

@@ -6,33 +6,18 @@ S3's endpoint and credentials come from the AWS environment (AWS_ENDPOINT_URL, A
 import itertools
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, Final, cast
 
 from braceexpand import braceexpand
 
 from pipeline.storage.s3 import s3_filesystem
+from schemas.input_shard import InputShard, ShardId
 
 _MAX_SHARDS = 100_000
 _S3_BLOCK_BYTES: Final = 8 * 2**20  # read-ahead: tens of photos a request
 _MAX_NAME_CHARACTERS = 200
 _ADVICE = "Correct the override data.shards, for example data.shards='DIR/{000000..000002}.tar'."
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ShardInfo:
-    """One input shard. `url` is an absolute local path or s3://bucket/key.
-
-    etag: version of the content: the ETag on S3, `<size>-<mtime_ns>` on the local disk. For a content digest the driver
-    would read terabytes before a round starts; size and mtime are what rsync trusts, and the same after a restart.
-    """
-
-    url: str
-    dataset: str
-    shard: str
-    size: int
-    etag: str
 
 
 def expand_shards(pattern: str | Sequence[str]) -> list[str]:
@@ -44,15 +29,15 @@ def expand_shards(pattern: str | Sequence[str]) -> list[str]:
     return [url for url, _, _ in _find(pattern)]
 
 
-def list_shards(pattern: str | Sequence[str], dataset: str | None = None) -> list[ShardInfo]:
+def list_shards(pattern: str | Sequence[str], dataset: str | None = None) -> list[InputShard]:
     """The shards of `pattern` with size and version. dataset: default the name of each shard's parent folder.
 
     Raises as `expand_shards`, and ValueError when two shards have the same (dataset, shard): the identity of a label.
     """
     shards = [_shard_info(url, size, etag, dataset) for url, size, etag in _find(pattern)]
-    seen: dict[tuple[str, str], str] = {}
+    seen: dict[ShardId, str] = {}
     for info in shards:
-        other = seen.setdefault((info.dataset, info.shard), info.url)
+        other = seen.setdefault(info.id, info.url)
         if other is not info.url:
             raise ValueError(
                 f"Two input shards are both dataset={info.dataset!r} shard={info.shard!r}: {other} and {info.url}. "
@@ -61,7 +46,7 @@ def list_shards(pattern: str | Sequence[str], dataset: str | None = None) -> lis
     return shards
 
 
-def open_shard(info: ShardInfo) -> BinaryIO:
+def open_shard(info: InputShard) -> BinaryIO:
     """Open for reading, seekable. Raises OSError if the content is no longer the version in `info.etag`."""
     if info.url.startswith("s3://"):
         file: Any = s3_filesystem().open(info.url, "rb", block_size=_S3_BLOCK_BYTES, cache_type="readahead")
@@ -87,7 +72,7 @@ def parse_url(url: str) -> str:
     raise ValueError(f"Cannot read {url!r}: expected a local path, file://PATH or s3://BUCKET/KEY. {_ADVICE}")
 
 
-def _shard_info(url: str, size: int, etag: str, dataset: str | None) -> ShardInfo:
+def _shard_info(url: str, size: int, etag: str, dataset: str | None) -> InputShard:
     path = PurePosixPath(url)
     shard, dataset = path.name.removesuffix(".tar"), path.parent.name if dataset is None else dataset
     for what, name in (("shard", shard), ("dataset", dataset)):
@@ -97,7 +82,7 @@ def _shard_info(url: str, size: int, etag: str, dataset: str | None) -> ShardInf
                 f"{url}: {name!r} cannot name a {what}: expected 1 to {_MAX_NAME_CHARACTERS} printable characters "
                 "without slashes. Rename the file, or set data.dataset."
             )
-    return ShardInfo(url=url, dataset=dataset, shard=shard, size=size, etag=etag)
+    return InputShard(url=url, dataset=dataset, shard=shard, size=size, etag=etag)
 
 
 def _find(pattern: str | Sequence[str]) -> list[tuple[str, int, str]]:

@@ -1,7 +1,9 @@
 """The S3 file system of this process: who we are comes from the AWS chain, a busy or failing server is asked again."""
 
 import asyncio
+import contextlib
 import logging
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
@@ -43,6 +45,20 @@ def s3_scanner() -> "pyarrow.fs.S3FileSystem":
         endpoint_override=known.endpoint_url if ours else None,
         retry_strategy=pyarrow.fs.AwsStandardS3RetryStrategy(max_attempts=_ATTEMPTS),
     )
+
+
+@contextlib.contextmanager
+def explained(root: str) -> Iterator[None]:
+    """Raises ConnectionError, naming the root, where botocore finds no credentials or no server."""
+    from botocore.exceptions import BotoCoreError
+
+    try:
+        yield
+    except BotoCoreError as error:
+        raise ConnectionError(
+            f"{root} cannot be reached: {error}. Endpoint and credentials come from the usual AWS chain "
+            "(AWS_ENDPOINT_URL, AWS_PROFILE, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or the machine's role)"
+        ) from error
 
 
 def _on_loop_error(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from jobs.manage_labels import main
 from pipeline.labels import LabelStore
+from schemas.input_shard import ShardId
 from tests.pipeline.labels.label_tables import publish_rounds
 
 
@@ -56,7 +57,7 @@ def test_a_life_of_commands(store: LabelStore, tmp_path: Path, capsys: pytest.Ca
     assert manage(store, "verify") == 1
     assert "were moved: use storage.root=" in capsys.readouterr().err
     moved = LabelStore(f"{tmp_path}/new")
-    file = Path(moved.files(0)["photos", "000000"])
+    file = Path(moved.files(0)[ShardId("photos", "000000")])
     file.write_bytes(file.read_bytes() + b"x")
     assert manage(moved, "verify") == 1
     captured = capsys.readouterr()

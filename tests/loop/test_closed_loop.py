@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from jobs.run_loop import _configs, main
-from pipeline.labels import LabelStore, Storage
+from pipeline.labels import LabelStore
 from pipeline.labels.files.lineage import Quantiles
 from pipeline.runtime.config import ConfigError
+from pipeline.storage.opening import open_storage
 from tests.jobs.test_refine_round import wait_for
 from tests.pipeline.rounds.made_shards import make_samples, write_shards
 from tests.repository import ROOT
@@ -36,7 +37,7 @@ def test_a_round_that_lowers_any_of_mean_median_and_tail_goes_on() -> None:
 
 
 def test_the_log_is_a_file_that_people_can_read(tmp_path: Path) -> None:
-    storage, told = Storage.at(str(tmp_path)), []
+    storage, told = open_storage(str(tmp_path)), []
     log = LoopLog(storage, 2, told.append)
     log.run("refine 0", lambda: {"people": 3})
 

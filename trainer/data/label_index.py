@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.labels import LabelStore, read_labels
-from pipeline.shards import ShardInfo
+from schemas.input_shard import InputShard, ShardId
 from schemas.labels import Decision
 from trainer.data.config import TrainDataConfig
 from trainer.data.held_out import is_held_out
@@ -25,7 +25,7 @@ _READERS: Final = 8
 class LabelledShard:
     """A shard and the file with its label rows (path or s3:// URL)."""
 
-    source: ShardInfo
+    source: InputShard
     label_file: str
 
 
@@ -70,23 +70,20 @@ class LabelIndex:
 
 
 def index_generation(
-    store: LabelStore, round: int, config: TrainDataConfig, shards: Sequence[ShardInfo] | None = None
+    store: LabelStore, round: int, config: TrainDataConfig, shards: Sequence[InputShard] | None = None
 ) -> LabelIndex:
     """Read who is in generation `round`: once a training, some ms a shard. shards: default those of its lineage.
 
     Raises NoSuchGenerationError.
     """
     if shards is None:
-        inputs = store.lineage(round).inputs
-        shards = [ShardInfo(dataset=i.dataset, shard=i.shard, url=i.url, size=i.size, etag=i.etag) for i in inputs]
+        shards = store.lineage(round).inputs
     return index_labels(store.files(round), shards, config.held_out_share)
 
 
-def index_labels(
-    label_files: Mapping[tuple[str, str], str], shards: Sequence[ShardInfo], held_out_share: float
-) -> LabelIndex:
+def index_labels(label_files: Mapping[ShardId, str], shards: Sequence[InputShard], held_out_share: float) -> LabelIndex:
     """The index of label files by (dataset, shard), as `LabelStore.files` plans them, and the shards they belong to."""
-    sources = {(info.dataset, info.shard): info for info in shards}
+    sources = {info.id: info for info in shards}
     with ThreadPoolExecutor(_READERS) as pool:
         read = list(pool.map(partial(_read, share=held_out_share), label_files.items()))
     known: list[LabelledShard] = []
@@ -97,7 +94,7 @@ def index_labels(
         left_out[Decision.KEPT_UNREADABLE.value] += unreadable
         if identity not in sources:
             left_out["shard_not_given"] += len(train_rows) + len(held_rows)
-            logger.warning("%s/%s has labels but is not among the shards: its people are left out", *identity)
+            logger.warning("%s has labels but is not among the shards: its people are left out", identity)
             continue
         known.append(LabelledShard(source=sources[identity], label_file=file))
         training.append(train_rows)
@@ -107,7 +104,7 @@ def index_labels(
     )
 
 
-def _read(item: tuple[tuple[str, str], str], share: float) -> tuple[NDArray[np.int32], NDArray[np.int32], int]:
+def _read(item: tuple[ShardId, str], share: float) -> tuple[NDArray[np.int32], NDArray[np.int32], int]:
     """Rows to train on, rows held out, and how many rows no person could be read for."""
     (dataset, shard), file = item
     table = read_labels(file, ["key", "decision"])

@@ -12,9 +12,10 @@ import torch
 
 from pipeline.body import Skel, load_skel
 from pipeline.fit import Skelify
-from pipeline.labels import LabelStore, Storage
+from pipeline.labels import LabelStore
 from pipeline.runtime.config import ConfigError
 from pipeline.runtime.progress_bar import ConsoleBar
+from pipeline.storage.opening import open_storage
 from schemas.person import Rejection
 from schemas.skel import N_Q
 from trainer.checkpoint import CheckpointError, load_checkpoint
@@ -99,7 +100,7 @@ class _ResultWriters:
     """The files beside the table, those that were asked for."""
 
     def __init__(self, request: InferenceRequest, skel: Skel) -> None:
-        storage = Storage.at(str(request.output))
+        storage = open_storage(str(request.output))
         self._skel, self._skeleton = skel, request.skeleton
         self._overlays = OverlayWriter(storage=storage, skel=skel, hide_photos=request.hide_photos)
         self._meshes = None

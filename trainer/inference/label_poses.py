@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from pipeline.labelling.predictor import Guess
 from pipeline.labels import LabelStore, read_labels, vectors
+from schemas.input_shard import ShardId
 from schemas.labels import IDENTITY_COLUMNS
 from schemas.person import PersonId, Photo
 
@@ -14,7 +15,7 @@ class LabelPoses:
     def __init__(self, store: LabelStore, round: int) -> None:
         """Raises NoSuchGenerationError."""
         self._files = store.files(round)
-        self._shard: tuple[str, str] | None = None
+        self._shard: ShardId | None = None
         self._labels: dict[PersonId, Guess] = {}
 
     def predict(self, photos: Sequence[Photo]) -> list[Guess | None]:
@@ -22,12 +23,12 @@ class LabelPoses:
         return [self._label(person.id) for photo in photos for person in photo.people]
 
     def _label(self, id: PersonId) -> Guess | None:
-        if (id.dataset, id.shard) != self._shard:
-            self._shard, self._labels = (id.dataset, id.shard), self._read(id.dataset, id.shard)
+        if id.shard_id != self._shard:
+            self._shard, self._labels = id.shard_id, self._read(id.shard_id)
         return self._labels.get(id)
 
-    def _read(self, dataset: str, shard: str) -> dict[PersonId, Guess]:
-        url = self._files.get((dataset, shard))
+    def _read(self, shard: ShardId) -> dict[PersonId, Guess]:
+        url = self._files.get(shard)
         if url is None:
             return {}
         table = read_labels(url, ("dataset", "shard", "key", "person", "has_label", "q", "betas", "cam_t"))

@@ -14,6 +14,7 @@ from pipeline.export.motion_file import Motion, motion_file
 from pipeline.export.upright_axes import pose_on_ground, to_ground
 from pipeline.fit.solver.orientation import PelvisOrientation
 from pipeline.labels import Storage
+from schemas.input_shard import ShardId
 from schemas.person import PersonId, Rejection, RejectionReason
 from trainer.inference.predicted_people import PlacedBodies, PredictedPeople
 from trainer.inference.result_files import person_file, track_file
@@ -45,14 +46,14 @@ class MotionsWriter:
     rejections: list[Rejection] = field(default_factory=list)
     files: int = 0
     _tracks: dict[tuple[str, float], dict[int, list[_Frame]]] = field(default_factory=dict)
-    _shard: tuple[str, str] | None = None
+    _shard: ShardId | None = None
 
     def write(self, batch: PredictedPeople, placed: PlacedBodies) -> None:
         """Add the people of a batch, in the order of the shards."""
         for person, frame in zip(batch.people, self._frames(batch, placed), strict=True):
-            if person.id[:2] != self._shard:
+            if person.id.shard_id != self._shard:
                 self.finish()
-                self._shard = person.id[:2]
+                self._shard = person.id.shard_id
             if person.track is None:
                 name = f"{person.id.key} person {person.id.person}"
                 self._save(person_file("mot", frame.id, ".mot"), name, np.zeros(1), [frame])

@@ -4,7 +4,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.shards import ShardInfo, list_shards, read_shard
+from pipeline.shards import list_shards, read_shard
+from schemas.input_shard import InputShard
 from schemas.person import MAX_FPS, MIN_FPS, Photo, Rejection
 from trainer.inference.boxes import read_boxes
 from trainer.inference.image_folder import ImageFolder
@@ -54,6 +55,6 @@ def _shards(request: InferenceRequest, pattern: str) -> PhotoSource:
     return PhotoSource(_read(shards), None, f"{len(shards)} shards, people and boxes from their data.pyd")
 
 
-def _read(shards: list[ShardInfo]) -> Iterator[Photo | Rejection]:
+def _read(shards: list[InputShard]) -> Iterator[Photo | Rejection]:
     for info in shards:
         yield from read_shard(info)

@@ -17,7 +17,7 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pipeline.storage.storage import Storage
+from pipeline.storage.opening import storage_of_file
 from schemas.skel import N_BETAS, N_Q
 
 MAX_PVE: Final = 0.05
@@ -58,8 +58,8 @@ def load_mocap(addresses: Iterable[str]) -> MocapPoses:
 
 def _read(address: str) -> tuple[NDArray[np.float32], int]:
     """(N, 56) usable frames q and betas, and how many were not."""
-    folder, _, name = address.rpartition("/")
-    data = Storage.at(folder or ".").read(name)
+    storage, name = storage_of_file(address)
+    data = storage.read(name)
     try:
         with np.load(io.BytesIO(data), allow_pickle=False) as archive:
             arrays = {key: np.asarray(archive[key], np.float32) for key in ("poses", "betas", "pve_max")}

@@ -1,6 +1,7 @@
 """Which checkpoint a round predicts with, and a training starts from: named, or the best on record."""
 
 from pipeline.labels import LabelStore, Storage
+from pipeline.storage.opening import storage_of_file
 from trainer.checkpoint import checkpoint_digest
 from trainer.inference.predictor import CheckpointSource
 from trainer.training.record import TrainingRecord, best_record
@@ -28,5 +29,5 @@ def best_source(storage: Storage, record: TrainingRecord | None) -> CheckpointSo
 
 def absolute(uri: str) -> str:
     """A path as every process reads it, whatever its working folder; an s3:// URI as it is."""
-    folder, _, name = uri.rpartition("/")
-    return Storage.at(folder or ".").url(name)
+    storage, name = storage_of_file(uri)
+    return storage.url(name)

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 from pipeline.labels.files.layout import shard_file
 from pipeline.labels.files.staging import read_labels
 from pipeline.labels.store import LabelStore
-from pipeline.storage.storage import Storage
+from pipeline.storage.opening import open_storage, storage_of_file
 from schemas.labels import LABEL_SCHEMA
 
 
@@ -18,7 +18,7 @@ def export_file(store: LabelStore, round: int, destination: str) -> int:
     destination: path or s3:// URL of the file, which appears whole or not at all. Raises NoSuchGenerationError.
     """
     rows = 0
-    folder, _, name = destination.rpartition("/")
+    storage, name = storage_of_file(destination)
     plan = store.files(round)
     with tempfile.TemporaryDirectory() as work:
         path = Path(work, "labels.parquet")
@@ -27,13 +27,13 @@ def export_file(store: LabelStore, round: int, destination: str) -> int:
                 table = read_labels(url).select(LABEL_SCHEMA.names)
                 writer.write_table(table)
                 rows += table.num_rows
-        Storage.at(folder or ".").upload(path, name)
+        storage.upload(path, name)
     return rows
 
 
 def export_shards(store: LabelStore, round: int, destination: str) -> int:
     """Copy the label files to DESTINATION/dataset=D/SHARD.parquet; returns how many. Raises NoSuchGenerationError."""
-    target = Storage.at(destination)
+    target = open_storage(destination)
     plan = store.files(round)
     for (dataset, shard), url in plan.items():
         target.write(shard_file(dataset, shard), store.storage.read(store.storage.name(url)))

@@ -14,7 +14,7 @@ from pipeline.labels.files.columns import figures, vectors
 from pipeline.labels.files.errors import LabelStoreError
 from pipeline.labels.files.staging import read_labels
 from pipeline.labels.store import LabelStore
-from pipeline.storage.storage import Storage
+from pipeline.storage.opening import storage_of_file
 from schemas.person import PersonId
 from schemas.skel import N_BETAS, N_Q
 
@@ -38,10 +38,10 @@ def export_npz(store: LabelStore, round: int, destination: str) -> int:
         **{name: np.array(table[name].to_pylist(), dtype=np.str_) for name in ("dataset", "shard", "key")},
         "person": np.asarray(table["person"], np.int32),
     }
-    folder, _, name = destination.rpartition("/")
+    storage, name = storage_of_file(destination)
     with tempfile.TemporaryDirectory() as work:
         np.savez(Path(work, "labels.npz"), **arrays)
-        Storage.at(folder or ".").upload(Path(work, "labels.npz"), name)
+        storage.upload(Path(work, "labels.npz"), name)
     return table.num_rows
 
 

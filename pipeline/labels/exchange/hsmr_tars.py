@@ -8,18 +8,18 @@ import pyarrow as pa
 from pipeline.labels.exchange.hsmr_fields import MM_PER_M, HsmrLabel, label_fields, label_of
 from pipeline.labels.files.columns import vectors
 from pipeline.labels.files.errors import LabelStoreError
-from pipeline.labels.files.lineage import InputShard
 from pipeline.labels.files.staging import read_labels
 from pipeline.labels.store import LabelStore
-from pipeline.shards import ShardInfo, ShardWriter
+from pipeline.shards import ShardWriter
 from pipeline.shards.raw_samples import raw_samples
 from pipeline.shards.writer import pickle_people
-from pipeline.storage.storage import Storage
+from pipeline.storage.opening import open_storage
+from schemas.input_shard import InputShard
 
 _COLUMNS = ("key", "person", "has_label", "q", "betas", "pve_max_mm", "kp2d_error")
 _LABEL_PART = "data.pyd"
 
-Place = tuple[str, int]
+PersonInShard = tuple[str, int]
 """(key, person): who it is within a shard."""
 
 
@@ -39,18 +39,18 @@ def export_tars(store: LabelStore, round: int, destination: str) -> Iterator[Wri
     Everything in a sample stays as it was; `data.pyd` gets the fields of `label_fields`, people keep their position.
     Raises NoSuchGenerationError, and LabelStoreError naming a shard that has changed since or cannot be read.
     """
-    files, target = store.files(round), Storage.at(destination)
+    files, target = store.files(round), open_storage(destination)
     for item in store.lineage(round).inputs:
-        labels = read_file_labels(files.get((item.dataset, item.shard)))
+        labels = read_file_labels(files.get(item.id))
         try:
             yield _write(item, labels, target.url(f"{item.dataset}/{item.shard}.tar"))
         except (OSError, ValueError) as error:
             raise LabelStoreError(f"{item.url} cannot be exported: {error}. Is data.shards where it was?") from error
 
 
-def read_tar_labels(info: ShardInfo) -> dict[Place, HsmrLabel]:
+def read_tar_labels(info: InputShard) -> dict[PersonInShard, HsmrLabel]:
     """The labels in a converted tar. Raises OSError or ValueError when it cannot be read at all."""
-    found: dict[Place, HsmrLabel] = {}
+    found: dict[PersonInShard, HsmrLabel] = {}
     for sample in raw_samples(info, _LABEL_PART):
         for number, person in enumerate(sample.people or []):
             label = label_of(person)
@@ -59,15 +59,15 @@ def read_tar_labels(info: ShardInfo) -> dict[Place, HsmrLabel]:
     return found
 
 
-def read_file_labels(url: str | None) -> dict[Place, HsmrLabel]:
+def read_file_labels(url: str | None) -> dict[PersonInShard, HsmrLabel]:
     """The labelled rows of a label file; none for a shard without a file."""
     if url is None:
         return {}
     table = read_labels(url, _COLUMNS)
-    return {place: label for place, label in zip(_places(table), _labels(table), strict=True) if label is not None}
+    return {who: label for who, label in zip(_people(table), _labels(table), strict=True) if label is not None}
 
 
-def _places(table: pa.Table) -> list[Place]:
+def _people(table: pa.Table) -> list[PersonInShard]:
     return list(zip(table["key"].to_pylist(), table["person"].to_pylist(), strict=True))
 
 
@@ -84,12 +84,11 @@ def _labels(table: pa.Table) -> Iterator[HsmrLabel | None]:
         yield HsmrLabel(q=q, betas=betas, pve_max=pve_max, kp2d_err=kp2d_err) if has_label else None
 
 
-def _write(item: InputShard, labels: Mapping[Place, HsmrLabel], url: str) -> WrittenTar:
-    source = ShardInfo(url=item.url, dataset=item.dataset, shard=item.shard, size=item.size, etag=item.etag)
+def _write(item: InputShard, labels: Mapping[PersonInShard, HsmrLabel], url: str) -> WrittenTar:
     labelled = people = left_out = 0
     written: set[str] = set()
     with ShardWriter(url) as writer:
-        for sample in raw_samples(source):
+        for sample in raw_samples(item):
             persons = sample.people
             if persons is None or "jpg" not in sample.parts or sample.key in written:
                 left_out += 1  # HSMR would unpickle it without asking what it names

@@ -8,9 +8,10 @@ from typing import Protocol
 
 from pipeline.labels.exchange.hsmr_fields import HsmrLabel
 from pipeline.labels.exchange.hsmr_npz import NpzLabels, read_npz
-from pipeline.labels.exchange.hsmr_tars import Place, read_tar_labels
+from pipeline.labels.exchange.hsmr_tars import PersonInShard, read_tar_labels
 from pipeline.runtime.config import ConfigError
-from pipeline.shards import ShardInfo, list_shards
+from pipeline.shards import list_shards
+from schemas.input_shard import InputShard
 from schemas.person import PersonId
 
 
@@ -34,10 +35,10 @@ class TarLabels:
         self.shards = list_shards(pattern, dataset)
         content = sorted((item.shard, item.size, item.etag) for item in self.shards)
         self.digest = hashlib.sha256(json.dumps(content).encode()).hexdigest()
-        self._by_name: dict[str, list[ShardInfo]] = {}
+        self._by_name: dict[str, list[InputShard]] = {}
         for item in self.shards:
             self._by_name.setdefault(item.shard, []).append(item)
-        self._read: tuple[ShardInfo, Mapping[Place, HsmrLabel]] | None = None
+        self._read: tuple[InputShard, Mapping[PersonInShard, HsmrLabel]] | None = None
 
     def of_shard(self, dataset: str, shard: str, people: Sequence[PersonId]) -> list[HsmrLabel | None]:
         tars = self._by_name.get(shard, [])

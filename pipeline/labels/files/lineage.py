@@ -6,18 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from schemas.input_shard import InputShard
+
 PROPERTY_PREFIX = "labels."
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InputShard:
-    """One input tar; `etag` is the store's (S3) or a digest of size and modification time (local)."""
-
-    dataset: str
-    shard: str
-    url: str
-    size: int
-    etag: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,6 +17,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
+from tenacity import RetryError, Retrying, retry_if_exception_type, stop_after_attempt
+
 from pipeline.labels.files.errors import RoundBusyError
 from pipeline.labels.files.layout import lock_file
 from pipeline.storage.storage import Storage
@@ -70,17 +72,12 @@ class RoundLock:
         self._beating = threading.Thread(target=self._beat, name=f"lock of round {round}", daemon=True)
 
     def __enter__(self) -> Self:
-        for _ in range(_ATTEMPTS):
-            try:
-                self._storage.create(self._file, _encoded(self._mine))
-            except FileExistsError:
-                if self._is_mine():  # S3 has done it, but its answer was lost and the request repeated
-                    break
-                self._wait_for_death()
-                continue
-            break
-        else:
-            raise RoundBusyError(f"Round {self._round} is wanted by too many processes at once. Start it again.")
+        try:
+            Retrying(retry=retry_if_exception_type(FileExistsError), stop=stop_after_attempt(_ATTEMPTS))(self._take)
+        except RetryError as error:
+            raise RoundBusyError(
+                f"Round {self._round} is wanted by too many processes at once. Start it again."
+            ) from error
         self._beating.start()
         return self
 
@@ -94,6 +91,16 @@ class RoundLock:
                 self._storage.delete(self._file)
         except OSError as failure:  # must not hide the error that ended the round
             logger.warning("cannot remove %s: %s", self._storage.url(self._file), failure)
+
+    def _take(self) -> None:
+        """Raises FileExistsError when another process held the lock, and is dead now."""
+        try:
+            self._storage.create(self._file, _encoded(self._mine))
+        except FileExistsError:
+            if self._is_mine():  # S3 has done it, but its answer was lost and the request repeated
+                return
+            self._wait_for_death()
+            raise
 
     def check(self) -> None:
         """Raises RoundBusyError if another process has taken the lock, because this one seemed dead to it."""

@@ -15,7 +15,9 @@ import pyarrow.parquet as pq
 from pipeline.labels.files import layout
 from pipeline.labels.files.columns import VECTORS, counts, equals
 from pipeline.labels.files.errors import LabelSchemaError
+from pipeline.storage.opening import storage_of_file
 from pipeline.storage.storage import Storage
+from schemas.input_shard import ShardId
 from schemas.labels import LABEL_SCHEMA
 from schemas.person import Rejection, RejectionReason
 
@@ -45,6 +47,10 @@ class StagedShard:
     config_digest: str
     decisions: Mapping[str, int]
     rejections: tuple[Rejection, ...]
+
+    @property
+    def id(self) -> ShardId:
+        return ShardId(self.dataset, self.shard)
 
     @property
     def data_file(self) -> str:
@@ -167,11 +173,8 @@ def read_labels(url: str, columns: Sequence[str] | None = None) -> pa.Table:
     Columns that LABEL_SCHEMA got after the file was written are there all the same: null, vectors zero.
     """
     wanted = None if columns is None else list(columns)
-    if url.startswith("s3://"):
-        folder, _, name = url.rpartition("/")
-        table = pq.ParquetFile(pa.BufferReader(Storage(folder).read(name))).read(columns=wanted, use_threads=False)
-    else:
-        table = pq.ParquetFile(url).read(columns=wanted, use_threads=False)
+    storage, name = storage_of_file(url)
+    table = storage.parquet_file(name).read(columns=wanted, use_threads=False)
     return _in_todays_columns(table, LABEL_SCHEMA.names if wanted is None else wanted, url)
 
 

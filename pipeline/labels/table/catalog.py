@@ -1,7 +1,6 @@
 """The Iceberg catalog: which metadata file of the label table is the current one. It is moved by compare-and-swap."""
 
 import contextlib
-import hashlib
 import json
 import logging
 from pathlib import Path
@@ -22,11 +21,13 @@ from pyiceberg.table import Table
 from pyiceberg.transforms import IdentityTransform
 from sqlalchemy import Delete, Update, delete, update
 from sqlalchemy.exc import SQLAlchemyError
+from tenacity import RetryError, Retrying, TryAgain, retry_if_exception_type, stop_after_attempt
 
 from pipeline.labels.files.errors import CatalogError, PublishConflictError
 from pipeline.labels.files.layout import CATALOG_FILE, MOVED_FILE, TABLE_FOLDER
 from pipeline.labels.table.table_clock import SteadySqlCatalog
-from pipeline.storage.storage import Storage, explained
+from pipeline.storage.s3 import explained
+from pipeline.storage.storage import Storage
 from schemas.labels import LABEL_SCHEMA
 
 logger = logging.getLogger(__name__)
@@ -83,20 +84,27 @@ class LabelCatalog:
 
         The first caller creates it, with one empty snapshot for branches to start from.
         """
-        for attempt in range(_CREATE_ATTEMPTS):
-            table = self.load()
-            if table is not None and not _new_columns(table):
-                return table
-            try:
-                if table is None:
-                    self._create()
-                else:
-                    _add_columns(table)
-            except (TableAlreadyExistsError, CommitFailedException, SQLAlchemyError) as error:
-                # Another process creates it at the same moment; the next load sees its table.
-                if attempt == _CREATE_ATTEMPTS - 1:
-                    raise CatalogError(f"Cannot create the label table in {self.uri}: {error}") from error
-        raise CatalogError(f"Cannot create the label table in {self.uri}: it keeps disappearing.")
+        retrying = Retrying(
+            retry=retry_if_exception_type((TableAlreadyExistsError, CommitFailedException, SQLAlchemyError)),
+            stop=stop_after_attempt(_CREATE_ATTEMPTS),
+        )
+        try:
+            return retrying(self._up_to_date)
+        except RetryError as error:
+            last = error.last_attempt.exception()
+            why = "it keeps disappearing." if isinstance(last, TryAgain) else str(last)
+            raise CatalogError(f"Cannot create the label table in {self.uri}: {why}") from last
+
+    def _up_to_date(self) -> Table:
+        """Raises TryAgain once the table was created or changed, and others' errors: a process may do so meanwhile."""
+        table = self.load()
+        if table is None:
+            self._create()
+        elif _new_columns(table):
+            _add_columns(table)
+        else:
+            return table
+        raise TryAgain
 
     def _own(self, table: Table) -> Table:
         """Raises CatalogError when the catalog's table is that of another root: a catalog serves one."""
@@ -217,18 +225,8 @@ def _add_columns(table: Table) -> None:
 
 
 def default_uri(storage: Storage) -> str:
-    """SQLite inside a local root. A database file cannot live in S3: there, a file of this user on this machine."""
-    if storage.is_local:
-        return f"sqlite:///{storage.url(CATALOG_FILE)}"
-    name = hashlib.sha256(storage.root.encode()).hexdigest()[:12]
-    path = Path.home() / ".local" / "share" / "skel-labels" / f"{name}.db"
-    logger.warning(
-        "The catalog of %s is the local file %s: good for one machine. For a cluster set "
-        "storage.catalog=postgresql+psycopg://HOST/DATABASE.",
-        storage.root,
-        path,
-    )
-    return f"sqlite:///{path}"
+    """SQLite, inside a local root. A database file cannot live in S3: there, a file of this user on this machine."""
+    return f"sqlite:///{storage.database_file(CATALOG_FILE)}"
 
 
 def _open(uri: str, storage: Storage) -> Catalog:
@@ -239,15 +237,16 @@ def _open(uri: str, storage: Storage) -> Catalog:
         return RestCatalog("labels", **properties)
     if uri.startswith("sqlite:") and "timeout=" not in uri:
         properties["uri"] += ("&" if "?" in uri else "?") + "timeout=60"  # wait for other writers, do not fail
-    failure: SQLAlchemyError | None = None
-    for _ in range(_OPEN_ATTEMPTS):
-        try:
-            return SteadySqlCatalog("labels", **properties)
-        except ModuleNotFoundError as error:
-            raise CatalogError(f"storage.catalog={uri} needs the package {error.name}: pip install it.") from error
-        except SQLAlchemyError as error:
-            failure = error  # perhaps another process created a table between pyiceberg's look and its own creation
-    raise CatalogError(f"The catalog {uri} cannot be opened: {failure}. Check storage.catalog.") from failure
+    # Perhaps another process creates a table between pyiceberg's look and its own creation.
+    retrying = Retrying(
+        retry=retry_if_exception_type(SQLAlchemyError), stop=stop_after_attempt(_OPEN_ATTEMPTS), reraise=True
+    )
+    try:
+        return retrying(SteadySqlCatalog, "labels", **properties)
+    except ModuleNotFoundError as error:
+        raise CatalogError(f"storage.catalog={uri} needs the package {error.name}: pip install it.") from error
+    except SQLAlchemyError as error:
+        raise CatalogError(f"The catalog {uri} cannot be opened: {error}. Check storage.catalog.") from error
 
 
 def _sqlite_file(uri: str) -> Path | None:

@@ -15,7 +15,9 @@ from pyiceberg.table.snapshots import Snapshot
 from pyiceberg.types import StringType
 
 from pipeline.labels.files.lineage import PROPERTY_PREFIX, Forced, Quantiles
-from pipeline.storage.storage import Storage, explained
+from pipeline.storage.s3 import explained
+from pipeline.storage.storage import Storage
+from schemas.input_shard import ShardId
 
 _TAG: Final = re.compile(r"round-(\d+)")
 
@@ -128,13 +130,13 @@ def added_files(table: Table, snapshot: Snapshot) -> list[DataFile]:
         return [entry.data_file for m in manifests for entry in m.fetch_manifest_entry(table.io)]
 
 
-def planned_files(table: Table, snapshot: Snapshot, storage: Storage) -> dict[tuple[str, str], str]:
-    """(dataset, shard) -> path or URL of the label file, in order."""
+def planned_files(table: Table, snapshot: Snapshot, storage: Storage) -> dict[ShardId, str]:
+    """Shard -> path or URL of the label file, in order."""
     shard_id = table.schema().find_field("shard").field_id
-    plan: dict[tuple[str, str], str] = {}
+    plan: dict[ShardId, str] = {}
     for file in added_files(table, snapshot):
         shard = from_bytes(StringType(), file.lower_bounds[shard_id])  # a file holds one shard: lower = upper bound
-        plan[str(file.partition[1]), str(shard)] = storage.url(storage.name(file.file_path))
+        plan[ShardId(str(file.partition[1]), str(shard))] = storage.url(storage.name(file.file_path))
     return dict(sorted(plan.items()))
 
 

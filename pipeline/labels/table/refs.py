@@ -1,7 +1,5 @@
 """Moving the branches and tags of the label table: every condition stated, all changes in one compare-and-swap."""
 
-import random
-import time
 import uuid
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,12 +20,11 @@ from pyiceberg.table.update import (
     TableUpdate,
 )
 from pyiceberg.table.update.snapshot import ManageSnapshots, Operation
-from sqlalchemy.exc import OperationalError
 
-from pipeline.labels.files.errors import LabelStoreError, PublishConflictError
+from pipeline.labels.files.errors import LabelStoreError
 from pipeline.labels.table.catalog import TABLE, LabelCatalog
+from pipeline.labels.table.commit_retries import ATTEMPTS, until_committed
 
-ATTEMPTS: Final = 12
 WITHDRAWAL_BRANCH: Final = "withdraw-"  # first part of the names of branches that wait to become main
 T = TypeVar("T")
 
@@ -112,13 +109,12 @@ def branch_without(catalog: LabelCatalog, table: Table, base: int, rounds: Colle
 
 def with_retries(attempt: Callable[[], T], what: str) -> T:
     """Call until no other commit comes between. Raises PublishConflictError when others never stop."""
-    for number in range(ATTEMPTS):
-        try:
-            return attempt()
-        except (CommitFailedException, OperationalError):
-            time.sleep(random.uniform(0.02, 0.1) * (number + 1))
-    raise PublishConflictError(
-        f"{what} did not succeed: the table kept changing during {ATTEMPTS} attempts. Nothing was changed; try again."
+    return until_committed(
+        attempt,
+        lambda last: (
+            f"{what} did not succeed: the table kept changing during {ATTEMPTS} attempts. "
+            "Nothing was changed; try again."
+        ),
     )
 
 

@@ -17,7 +17,7 @@ from pyiceberg.table.snapshots import Snapshot
 from pipeline.labels.files import layout
 from pipeline.labels.files.errors import LabelStoreError, RoundBusyError
 from pipeline.labels.files.round_lock import RoundLock
-from pipeline.labels.publishing.publish import AUDIT_BRANCH
+from pipeline.labels.publishing.audit_branch import AUDIT_BRANCH
 from pipeline.labels.store import LabelStore
 from pipeline.labels.table.generation import (
     EXPIRED_PREFIX,

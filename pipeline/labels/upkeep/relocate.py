@@ -15,6 +15,7 @@ from typing import Any, Final
 from pyiceberg.manifest import ManifestFile, write_manifest, write_manifest_list
 from pyiceberg.table import StaticTable, Table
 from pyiceberg.table.snapshots import Snapshot
+from tenacity import RetryError, Retrying, retry_if_exception_type, stop_after_attempt
 
 from pipeline.labels.files.errors import CatalogError, LabelStoreError, PublishConflictError
 from pipeline.labels.files.layout import LOCK_NAME, MOVED_FILE, TABLE_FOLDER
@@ -58,24 +59,28 @@ def relocate(
         raise LabelStoreError(f"Source and destination are both {source.storage.root}.")
     if move and (resumed := _handed_over(source, destination)):
         return resumed
-    for _ in range(_ATTEMPTS):
-        table = source.catalog.load()
-        if table is None or not table.metadata.refs:
-            raise LabelStoreError(source.nothing_published())
-        destination.catalog.refuse_other_tables(source.storage)
-        if not move and source.catalog.uri == destination.catalog.uri:
-            raise CatalogError("A copy needs a catalog of its own: name it with --to-catalog.")
-        if not move:
-            return _switch(source, destination, table, move=False, progress=progress)
-        with RoundLock(source.storage, max(published_rounds(table), default=-1) + 1, "manage_labels relocate"):
-            try:
-                return _switch(source, destination, table, move=True, progress=progress)
-            except PublishConflictError:
-                continue
-    raise PublishConflictError(
-        f"{source.storage.root} kept changing during {_ATTEMPTS} attempts. Nothing was switched; try again when no "
-        "round is being published."
-    )
+    retrying = Retrying(retry=retry_if_exception_type(PublishConflictError), stop=stop_after_attempt(_ATTEMPTS))
+    try:
+        return retrying(_attempt, source, destination, move=move, progress=progress)
+    except RetryError as error:
+        raise PublishConflictError(
+            f"{source.storage.root} kept changing during {_ATTEMPTS} attempts. Nothing was switched; try again when no "
+            "round is being published."
+        ) from error.last_attempt.exception()
+
+
+def _attempt(source: LabelStore, destination: LabelStore, *, move: bool, progress: Progress) -> Relocation:
+    """Raises PublishConflictError when somebody published meanwhile; nothing was switched then: repeat it."""
+    table = source.catalog.load()
+    if table is None or not table.metadata.refs:
+        raise LabelStoreError(source.nothing_published())
+    destination.catalog.refuse_other_tables(source.storage)
+    if not move and source.catalog.uri == destination.catalog.uri:
+        raise CatalogError("A copy needs a catalog of its own: name it with --to-catalog.")
+    if not move:
+        return _switch(source, destination, table, move=False, progress=progress)
+    with RoundLock(source.storage, max(published_rounds(table), default=-1) + 1, "manage_labels relocate"):
+        return _switch(source, destination, table, move=True, progress=progress)
 
 
 def _switch(source: LabelStore, destination: LabelStore, table: Table, *, move: bool, progress: Progress) -> Relocation:

@@ -13,7 +13,7 @@ from pyiceberg.table.snapshots import Snapshot
 from pipeline.labels.files import layout
 from pipeline.labels.files.errors import NoSuchGenerationError
 from pipeline.labels.files.staging import StagedShard, corruption
-from pipeline.labels.publishing.publish import content_digest
+from pipeline.labels.publishing.lineage_file import content_digest
 from pipeline.labels.store import LabelStore
 from pipeline.labels.table.generation import Generation, added_files, describe, published_rounds
 from pipeline.storage.storage import Storage

@@ -1,5 +1,6 @@
 """People and labels as arrays, and their way through the label table."""
 
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -134,6 +135,40 @@ def test_a_label_that_is_not_finite_is_stored_as_it_is_only_with_a_label() -> No
         q=np.full((1, 46), np.nan, np.float32),
     )
     assert not np.array(holed.to_table(0)["q"].to_pylist()).any()
+
+
+def test_columns_that_are_not_given_are_unknown() -> None:
+    ids = [PersonId("set", "000000", "p", i) for i in range(3)]
+    batch = LabelBatch.of(ids, has_label=[True, False, True], q=np.ones((3, 46)), iterations=[1.0, 2.0, 3.0])
+    assert [getattr(batch, name).dtype for name in ("has_label", "q", "iterations")] == [bool, np.float32, np.int32]
+    assert (batch.q == 1).all()
+    assert batch.iterations.tolist() == [1, 2, 3]
+    assert not any(getattr(batch, name).any() for name in VECTORS if name != "q")
+    assert all(np.isnan(getattr(batch, name)).all() for name in SCALARS)
+    assert set(batch.decision) == {Decision.NO_LABEL}
+    assert set(batch.start_source) == {StartSource.NONE}
+    assert LabelBatch.of(ids).iterations.tolist() == [-1] * 3
+    with pytest.raises(AttributeError, match="p_v_e"):
+        LabelBatch.of(ids, p_v_e=np.zeros(3))
+
+
+def test_every_column_of_the_table_is_a_column_of_the_batch() -> None:
+    """A column that is added to LABEL_SCHEMA and forgotten here would be lost on the way."""
+    of_identity = {"round", "dataset", "shard", "key", "person"}
+    assert set(LABEL_SCHEMA.names) - of_identity == {field.name for field in fields(LabelBatch)} - {"ids"}
+
+
+@given(st.integers(0, 8), st.integers(0, 2**31))
+@settings(max_examples=30)
+def test_labels_put_into_a_batch_are_those_and_no_others_change(count: int, seed: int) -> None:
+    ids = [PersonId("set", "000000", "p", i) for i in range(count)]
+    old, new = labels(ids, seed), labels(ids, seed + 1)
+    taken = np.random.default_rng(seed).random(count) < 0.5
+    rows = np.flatnonzero(taken)
+    merged = old.put(rows, new.take(rows))
+    assert_equal(merged.take(rows), new.take(rows))
+    assert_equal(merged.take(np.flatnonzero(~taken)), old.take(np.flatnonzero(~taken)))
+    assert_equal(old, labels(ids, seed))
 
 
 @pytest.mark.parametrize("missing", ["anchor_q", "decision"])

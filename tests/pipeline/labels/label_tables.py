@@ -6,8 +6,9 @@ from dataclasses import replace
 import numpy as np
 import pyarrow as pa
 
-from pipeline.labels import InputShard, LabelStore, Lineage, StagedShard
+from pipeline.labels import LabelStore, Lineage, StagedShard
 from pipeline.labels.files.columns import VECTORS
+from schemas.input_shard import InputShard
 from schemas.labels import LABEL_SCHEMA
 
 CONFIG_DIGEST = "c" * 64

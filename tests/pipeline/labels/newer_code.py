@@ -14,13 +14,14 @@ NEW = (pa.field("gain", pa.float64()), pa.field("gravity", VECTOR, nullable=Fals
 schemas.labels.LABEL_SCHEMA = pa.schema([*schemas.labels.LABEL_SCHEMA, *NEW])  # pyrefly: ignore
 
 from pipeline.labels import LabelStore, read_labels, vectors  # noqa: E402
+from schemas.input_shard import ShardId  # noqa: E402
 from tests.pipeline.labels.label_tables import lineage, stage  # noqa: E402
 
 
 def main() -> None:
     root, _, catalog = sys.argv[1].partition("@@")
     store = LabelStore(root, catalog or None)
-    old = read_labels(store.files(0)["photos", "000000"])
+    old = read_labels(store.files(0)[ShardId("photos", "000000")])
     assert old.schema.equals(schemas.labels.LABEL_SCHEMA)
     assert old["gain"].null_count == len(old)
     assert not vectors(old["gravity"]).any()

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.labels import AlreadyPublishedError, CatalogError, LabelStore, Storage, read_labels
+from pipeline.labels import AlreadyPublishedError, CatalogError, LabelStore, read_labels
 from pipeline.labels.exchange.export_parquet import export_file
 from pipeline.labels.upkeep.rollback import rollback
+from pipeline.storage.opening import open_storage
+from schemas.input_shard import ShardId
 from tests.pipeline.labels.label_tables import CONFIG_DIGEST, label_table, lineage, publish_rounds, stage
 from tests.repository import ROOT
 from tests.services.s3_server import S3Server
@@ -25,7 +27,7 @@ def test_publish_read_and_query(root: str, tmp_path: Path) -> None:
     store = LabelStore(root, f"sqlite:///{tmp_path}/catalog.db")
     publish_rounds(store, 2)
     assert [generation.rows for generation in store.rounds()] == [60, 60]
-    url = store.files(1)["video", "000000"]
+    url = store.files(1)[ShardId("video", "000000")]
     assert url.startswith(f"{root}/data/round=00001/run=run-1/")
     assert read_labels(url).equals(label_table("video", "000000", round=1))
     rows = store.query().execute("SELECT round, count(*) FROM labels GROUP BY 1 ORDER BY 1").fetchall()
@@ -87,7 +89,7 @@ def test_credentials_are_written_nowhere(
 
 
 def test_of_many_creators_of_a_file_one_succeeds(root: str) -> None:
-    storage = Storage.at(root)
+    storage = open_storage(root)
 
     def create(number: int) -> int | None:
         try:

@@ -16,7 +16,7 @@ from pipeline.rounds.round_config import RoundConfig
 from pipeline.rounds.shard_task import ShardTask, UnreadableShardError
 from pipeline.rounds.summary import summary_table
 from pipeline.runtime.config import ConfigError, load_config
-from pipeline.shards import ShardInfo
+from schemas.input_shard import InputShard
 from schemas.labels import LABEL_SCHEMA
 from tests.pipeline.rounds.made_shards import make_samples, write_shards
 from tests.pipeline.rounds.process_killer import ReaderKiller
@@ -178,7 +178,7 @@ def test_a_shard_that_fails_while_the_store_is_gone_ends_the_round(
     root = tmp_path / "labels"
     staging = LabelStore(str(root)).staging(0, "run-a", "c" * 64)
     brief = ActorBrief(round=0, config=settings(root), device="cpu", staging=staging, parent_files={})
-    source = ShardInfo(url=f"{tmp_path}/gone.tar", dataset="made", shard="gone", size=1, etag="1")
+    source = InputShard(url=f"{tmp_path}/gone.tar", dataset="made", shard="gone", size=1, etag="1")
     task = ShardTask(dataset="made", shard="gone", source=source)
     with pytest.raises(UnreadableShardError):
         ShardActor(brief).process(task)

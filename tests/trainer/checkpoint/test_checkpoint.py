@@ -14,6 +14,7 @@ import torch
 from omegaconf import OmegaConf
 from torch import nn
 
+from pipeline.storage.opening import open_storage
 from pipeline.storage.storage import Storage
 from tests.pipeline.body.standin import Golden
 from tests.repository import ROOT
@@ -36,7 +37,7 @@ from trainer.network.variants import NetworkConfig, variant
 
 @pytest.fixture
 def storage(tmp_path: Path) -> Storage:
-    return Storage.at(str(tmp_path / "store"))
+    return open_storage(str(tmp_path / "store"))
 
 
 @pytest.fixture(scope="module")
@@ -130,7 +131,7 @@ def test_missing_files(storage: Storage) -> None:
 
 
 def test_on_s3(s3_server: S3Server) -> None:
-    storage = Storage.at(s3_server.url("trained"))
+    storage = open_storage(s3_server.url("trained"))
     network = Hsmr(SMALL)
     digest = save_checkpoint(storage, "round-1/best.safetensors", network, INFO)
     found = load_checkpoint(storage.url("round-1/best.safetensors"))
@@ -145,11 +146,11 @@ def test_killed_while_writing(tmp_path: Path) -> None:
     program = """
 import sys
 from dataclasses import replace
-from pipeline.storage.storage import Storage
+from pipeline.storage.opening import open_storage
 from tests.trainer.networks import INFO, SMALL
 from trainer.checkpoint import save_checkpoint
 from trainer.network.hsmr import Hsmr
-network, storage = Hsmr(SMALL), Storage.at(sys.argv[1])
+network, storage = Hsmr(SMALL), open_storage(sys.argv[1])
 for step in range(1_000_000):
     save_checkpoint(storage, "last.safetensors", network, replace(INFO, step=step))
     print(step, flush=True)

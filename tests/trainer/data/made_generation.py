@@ -10,6 +10,7 @@ import torch
 from pipeline.labelling.batches import LabelBatch
 from pipeline.labels.files.staging import encode
 from pipeline.shards import RawSample, list_shards, write_shard
+from schemas.input_shard import ShardId
 from schemas.labels import Decision
 from schemas.person import PersonId
 from tests.pipeline.shards.samples import person, photo_bytes
@@ -57,12 +58,12 @@ def label_table(
     ).to_table(round)
 
 
-def write_labels(folder: Path, dataset: str, shard: str, table: pa.Table) -> tuple[tuple[str, str], str]:
+def write_labels(folder: Path, dataset: str, shard: str, table: pa.Table) -> tuple[ShardId, str]:
     """A label file and its place in the plan of the store."""
     path = folder / "labels" / dataset / f"{shard}.parquet"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(encode(table))
-    return (dataset, shard), str(path)
+    return ShardId(dataset, shard), str(path)
 
 
 def ids_of(dataset: str, shard: str, photos: Sequence[RawSample]) -> list[PersonId]:
@@ -73,7 +74,7 @@ def make_generation(
     folder: Path, *, datasets: Sequence[str] = ("made",), shards: int = 3, photos: int = 12, held_out_share: float = 0.0
 ) -> LabelIndex:
     """An index over `shards` shards a data set, of `photos` photos each."""
-    files: dict[tuple[str, str], str] = {}
+    files: dict[ShardId, str] = {}
     patterns: list[str] = []
     for dataset in datasets:
         for number in range(shards):

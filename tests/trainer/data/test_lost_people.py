@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.labels import InputShard, LabelStore
+from pipeline.labels import LabelStore
 from pipeline.shards import RawSample, list_shards, write_shard
 from schemas.keypoints import N_KEYPOINTS
 from schemas.labels import Decision
@@ -225,7 +225,7 @@ def test_a_published_generation(where: str, tmp_path: Path, request: pytest.Fixt
         infos += list_shards(f"{root}/made/{number:06d}.tar")
         table = label_table(ids_of("made", f"{number:06d}", content), seed=number, round=0)
         staged.append(staging.write("made", f"{number:06d}", table, readable=table.num_rows))
-    inputs = tuple(InputShard(dataset=i.dataset, shard=i.shard, url=i.url, size=i.size, etag=i.etag) for i in infos)
+    inputs = tuple(infos)
     store.publish(replace(lineage(0, "run"), inputs=inputs), staged)
     index = index_generation(store, 0, FORGIVING)
     stream = open_epoch(FORGIVING, index, 0)

@@ -14,9 +14,10 @@ from jobs.predict import main
 from pipeline.body import load_skel
 from pipeline.export.motion_file import COORDINATES
 from pipeline.image.camera import FOCAL
-from pipeline.labels import LabelStore, Storage
+from pipeline.labels import LabelStore
 from pipeline.shards import RawSample, person_record, write_shard
 from pipeline.shards.person_record import check_person
+from pipeline.storage.opening import open_storage
 from schemas.person import PersonId, Photo
 from schemas.skel import Q_NAMES
 from tests.pipeline.labels.label_tables import lineage, stage
@@ -48,7 +49,7 @@ def saved(folder: Path, kind: type[Hsmr] | type[Hmr2]) -> str:
         code_revision="test",
         q_std=tuple(np.linspace(0.1, 0.5, 46).tolist()),
     )
-    storage = Storage.at(str(folder))
+    storage = open_storage(str(folder))
     save_checkpoint(storage, "small.safetensors", kind(SMALL), info)
     return storage.url("small.safetensors")
 

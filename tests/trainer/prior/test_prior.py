@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from pipeline.body.representation import q_to_rotations
-from pipeline.storage.storage import Storage
+from pipeline.storage.opening import open_storage
 from tests.pipeline.body.poses import poses_within_limits, shapes
 from trainer.checkpoint import load_state, save_state
 from trainer.network.camera_head import camera_translation
@@ -125,7 +125,7 @@ def test_ranks_share_the_draw_of_the_global_batch(mocap: MocapPoses) -> None:
 
 
 def test_a_resumed_game_goes_on_alike(mocap: MocapPoses, tmp_path: Path) -> None:
-    storage = Storage.at(str(tmp_path))
+    storage = open_storage(str(tmp_path))
     whole = AdversarialPrior(FAST, mocap, seed=0, device=CPU)
     for step in range(3):
         whole.learn(implausible(4, step), step)

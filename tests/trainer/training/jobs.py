@@ -4,8 +4,8 @@ from pathlib import Path
 
 import torch
 
-from pipeline.labels import Storage
 from pipeline.runtime.config import load_config
+from pipeline.storage.opening import open_storage
 from trainer.data import LabelIndex
 from trainer.training.job import Place, TrainingJob
 from trainer.training.train_config import TrainConfig
@@ -34,7 +34,7 @@ def small_config(*overrides: str) -> TrainConfig:
 def small_job(root: Path, index: LabelIndex, config: TrainConfig) -> TrainingJob:
     return TrainingJob(
         config=config,
-        storage=Storage.at(str(root)),
+        storage=open_storage(str(root)),
         index=index,
         round=0,
         training_id="0123456789ab",

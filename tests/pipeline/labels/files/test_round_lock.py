@@ -12,13 +12,14 @@ import pytest
 from pipeline.labels import RoundBusyError, Storage
 from pipeline.labels.files.layout import lock_file
 from pipeline.labels.files.round_lock import RoundLock
+from pipeline.storage.opening import open_storage
 from tests.repository import ROOT
 
 _HOLD = """
 import sys, time
-from pipeline.labels import Storage
+from pipeline.storage.opening import open_storage
 from pipeline.labels.files.round_lock import RoundLock
-with RoundLock(Storage(sys.argv[1]), 3, "a driver"):
+with RoundLock(open_storage(sys.argv[1]), 3, "a driver"):
     print("held", flush=True)
     time.sleep(600)
 """
@@ -26,7 +27,7 @@ with RoundLock(Storage(sys.argv[1]), 3, "a driver"):
 
 @pytest.fixture
 def storage(tmp_path: Path) -> Storage:
-    return Storage.at(str(tmp_path))
+    return open_storage(str(tmp_path))
 
 
 def rewrite(storage: Storage, **changes: object) -> None:

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from pipeline.labels import AuditConfig, AuditFailedError, LabelStore, Lineage, StagedShard
 from pipeline.labels.files.columns import counts
-from pipeline.labels.publishing.audit import CHECKS, FORCEABLE, audit_shard
+from pipeline.labels.publishing.audit_report import CHECKS, FORCEABLE
+from pipeline.labels.publishing.shard_audit import audit_shard
 from schemas.person import Rejection, RejectionReason
 from tests.pipeline.labels.label_tables import (
     CONFIG_DIGEST,

@@ -32,7 +32,7 @@ from pipeline.labels import (
     derive_run_id,
     vectors,
 )
-from pipeline.labels.publishing.publish import audit_branch
+from pipeline.labels.publishing.audit_branch import audit_branch
 from pipeline.labels.upkeep.verify import verify
 from schemas.labels import LABEL_SCHEMA
 from tests.pipeline.labels.conftest import NewWarehouse, Warehouse
@@ -393,7 +393,7 @@ def test_a_failing_catalog_publishes_nothing(store: LabelStore, monkeypatch: pyt
         return commit(catalog, table, requirements, updates)
 
     monkeypatch.setattr(SqlCatalog, "commit_table", refuse)
-    monkeypatch.setattr("pipeline.labels.publishing.publish._ATTEMPTS", 3)
+    monkeypatch.setattr("pipeline.labels.table.commit_retries.ATTEMPTS", 3)
     with pytest.raises(LabelStoreError, match="kept changing"):
         store.publish(lineage(), staged)
     monkeypatch.undo()

@@ -10,7 +10,8 @@ import pytest
 from pipeline.labels import LabelStore, LabelStoreError, NoSuchGenerationError, RoundOrderError
 from pipeline.labels.files.round_lock import RoundLock
 from pipeline.labels.inspecting import inspection
-from pipeline.labels.publishing.publish import PublishStep, audit_branch
+from pipeline.labels.publishing.audit_branch import audit_branch
+from pipeline.labels.publishing.publication import PublishStep
 from pipeline.labels.upkeep.expire import expire
 from pipeline.labels.upkeep.forget import forget
 from pipeline.labels.upkeep.rollback import rollback

@@ -12,6 +12,7 @@ from pipeline.labels.upkeep.forget import forget
 from pipeline.labels.upkeep.relocate import relocate
 from pipeline.labels.upkeep.rollback import rollback
 from pipeline.labels.upkeep.verify import verify
+from schemas.input_shard import ShardId
 from tests.pipeline.labels.conftest import NewWarehouse
 from tests.pipeline.labels.label_tables import lineage, publish_rounds, stage
 
@@ -119,7 +120,7 @@ def test_killed_before_any_step_it_is_started_again(
 def test_a_damaged_copy_is_found_before_the_switch(new_warehouse: NewWarehouse) -> None:
     source, destination = filled(new_warehouse().store), new_warehouse().store
     before = content(source)
-    name = source.storage.name(source.files(1)["photos", "000000"])
+    name = source.storage.name(source.files(1)[ShardId("photos", "000000")])
     destination.storage.write(name, bytes(len(source.storage.read(name))))
     with pytest.raises(LabelStoreError, match=r"not as published .*Nothing was switched"):
         relocate(source, destination, move=True)

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from pipeline.labels import LabelStore, LabelStoreError, NoSuchGenerationError, ParentChangedError, RoundOrderError
-from pipeline.labels.publishing.publish import PublishStep
+from pipeline.labels.publishing.publication import PublishStep
 from pipeline.labels.upkeep.forget import forget
 from pipeline.labels.upkeep.rollback import rollback
 from tests.pipeline.labels.conftest import Warehouse

@@ -1,0 +1,145 @@
+"""The audit of one shard's labels, a pure function: are rows and file what they should be, and no worse than before?"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from pipeline.labels.files.columns import (
+    FIGURES,
+    VECTORS,
+    Mask,
+    counts,
+    equals,
+    figures,
+    identities,
+    mask,
+    one_of,
+    positions,
+    vectors,
+)
+from pipeline.labels.files.staging import StagedShard
+from pipeline.labels.publishing.audit_config import AuditConfig
+from pipeline.labels.publishing.audit_report import EXAMPLES
+from schemas.labels import LABEL_SCHEMA, Decision, StartSource
+
+QUANTILE_COLUMNS: Final = ("kp2d_error", "parent_kp2d_error", "pve_mean_mm", "pve_max_mm", "limit_violation")
+
+_SHOWN: Final = {
+    "own_shard": ("round", "dataset", "shard"),
+    "decisions_known": ("decision", "start_source", "has_label"),
+    "null_not_nan": QUANTILE_COLUMNS,
+    "error_not_above_parent": ("decision", "kp2d_error", "parent_kp2d_error"),
+    "error_not_above_generation": ("decision", "kp2d_error"),
+}
+"""Check -> the columns whose values its examples name."""
+
+Failures = Mapping[str, tuple[int, tuple[str, ...]]]
+"""Check -> how many rows, files or shards failed it, and the first few by name."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShardAudit:
+    """What the audit of one file found: failures per check with examples, and the figures for the quantiles."""
+
+    failures: Failures
+    figures: Mapping[str, NDArray[np.float64]]
+
+
+def audit_shard(
+    table: pa.Table, staged: StagedShard, parent: pa.Table | None = None, config: AuditConfig | None = None
+) -> ShardAudit:
+    """Judge the labels of one shard; `parent` holds key, person and kp2d_error of the parent's rows of the shard."""
+    config = config or AuditConfig()
+    if not table.schema.equals(LABEL_SCHEMA):
+        return ShardAudit(failures={"schema": (1, (f"{staged.data_file}: columns {table.schema.names}",))}, figures={})
+    nulls = [field.name for field in LABEL_SCHEMA if not field.nullable and table[field.name].null_count]
+    if nulls:
+        return ShardAudit(failures={"schema": (1, (f"{staged.data_file}: null in {', '.join(nulls)}",))}, figures={})
+    faults = _row_failures(table, staged)
+    if parent is not None:
+        faults["error_not_above_generation"] = _above_generation(table, parent, config.error_tolerance)
+    failures = {
+        name: (int(rows.sum()), _named(table, staged, name, rows)) for name, rows in faults.items() if rows.any()
+    }
+    failures |= _file_failures(table, staged, parent)
+    return ShardAudit(failures=failures, figures=_quantile_figures(table))
+
+
+def _row_failures(table: pa.Table, staged: StagedShard) -> dict[str, Mask]:
+    """Check -> mask of the rows that fail it."""
+    labelled = mask(table["has_label"])
+    values = [vectors(table[name]) for name in VECTORS]
+    finite = np.logical_and.reduce([np.isfinite(value).all(1) for value in values])
+    zero = np.logical_and.reduce([(value == 0).all(1) for value in values])
+    own = [equals(table[name], getattr(staged, name)) for name in ("round", "dataset", "shard")]
+    identity = identities(table)
+    first = positions(identity, identity)
+    return {
+        "own_shard": ~np.logical_and.reduce(own),
+        "unique_identity": first != np.arange(len(table)),
+        "finite_vectors": labelled & ~finite,
+        "unlabelled_zero": ~labelled & ~zero,
+        "decisions_known": ~_known_decisions(table, labelled),
+        "null_not_nan": np.logical_or.reduce([_not_finite(table[name]) for name in FIGURES]),
+        "error_not_above_parent": _above_parent(table),
+    }
+
+
+def _known_decisions(table: pa.Table, labelled: Mask) -> Mask:
+    known = one_of(table["decision"], [str(item) for item in Decision])
+    known &= one_of(table["start_source"], [str(item) for item in StartSource])
+    without, carried = equals(table["decision"], Decision.NO_LABEL), equals(table["decision"], Decision.KEPT_UNREADABLE)
+    return known & np.where(labelled, ~without, without | carried)
+
+
+def _above_parent(table: pa.Table) -> Mask:
+    """Float noise aside, no row is worse than its parent under the same measure, and improved ones are better."""
+    error, parent = figures(table["kp2d_error"]), figures(table["parent_kp2d_error"])
+    improved = equals(table["decision"], Decision.IMPROVED)
+    return (error > parent * (1 + 1e-9)) | (improved & ~(error < parent))
+
+
+def _above_generation(table: pa.Table, parent: pa.Table, tolerance: float) -> Mask:
+    recorded = np.append(figures(parent["kp2d_error"]), np.nan)  # position -1 is a person the parent did not have
+    return figures(table["kp2d_error"]) > recorded[positions(identities(table), identities(parent))] + tolerance
+
+
+def _not_finite(column: pa.ChunkedArray) -> Mask:
+    """True where a figure is there, but NaN or infinite."""
+    return mask(column.is_valid()) & ~np.isfinite(figures(column))
+
+
+def _file_failures(table: pa.Table, staged: StagedShard, parent: pa.Table | None) -> Failures:
+    """Checks that concern the file as a whole."""
+    failures: dict[str, tuple[int, tuple[str, ...]]] = {}
+    decisions = counts(table["decision"])
+    if table.num_rows != staged.rows or decisions != dict(staged.decisions):
+        found = f"{table.num_rows} rows {decisions}, sidecar {staged.rows} {dict(staged.decisions)}"
+        failures["counts_match"] = (1, (f"{staged.id}: {found}",))
+    carried = decisions.get(Decision.KEPT_UNREADABLE, 0)
+    if table.num_rows != staged.readable + carried:
+        found = f"{table.num_rows} rows, {staged.readable} readable people, {carried} carried over"
+        failures["one_row_per_person"] = (abs(table.num_rows - staged.readable - carried), (f"{staged.id}: {found}",))
+    if parent is not None:
+        lost = positions(identities(parent), identities(table)) < 0
+        if lost.any():
+            failures["parent_rows_present"] = (int(lost.sum()), _named(parent, staged, "parent_rows_present", lost))
+    return failures
+
+
+def _quantile_figures(table: pa.Table) -> dict[str, NDArray[np.float64]]:
+    return {name: figures(table[name].drop_null()) for name in QUANTILE_COLUMNS}
+
+
+def _named(table: pa.Table, staged: StagedShard, check: str, rows_at_fault: Mask) -> tuple[str, ...]:
+    """The first rows of a mask by name, with the values that the failed check is about."""
+    rows = table.take(pa.array(np.flatnonzero(rows_at_fault)[:EXAMPLES])).to_pylist()
+    shown = _SHOWN.get(check, ())
+    return tuple(
+        " ".join([f"{staged.id}/{row['key']} #{row['person']}", *(f"{column}={row[column]}" for column in shown)])
+        for row in rows
+    )
