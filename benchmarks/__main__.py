@@ -16,6 +16,7 @@ from benchmarks import (
     network,
     objective,
     pose_prior,
+    real_truth,
     skelify_speed,
     track,
     training_data,
@@ -29,6 +30,7 @@ BENCHMARKS = {
     "objective": (objective.run, "the published objective at our minimum against LBFGS, person by person"),
     "truth": (truth.run, "error to the truth: robust against hsmr objective, and the ablation"),
     "prior": (pose_prior.run, "energy of the pose prior by kind of pose, and what its modes cover"),
+    "real-truth": (real_truth.run, "fits of real footage against its measured 3D points, under several cameras"),
     "track": (track.run, "whole tracks against frame by frame: time per frame and length, dense solve, jitter"),
     "convert": (conversion.run, "SMPL to SKEL per frame against the published aligner; PVE against the exact optimum"),
     "network": (network.run, "training step and inference, and the share of the machine's arithmetic they use"),
@@ -46,7 +48,12 @@ def main() -> int:
     torch.set_num_threads(arguments.threads)
     shared = arguments.shared if arguments.shared.is_dir() else None
     options = Options(
-        quick=arguments.quick, files=arguments.files, rows_per_file=arguments.rows_per_file, shared=shared
+        quick=arguments.quick,
+        files=arguments.files,
+        rows_per_file=arguments.rows_per_file,
+        shared=shared,
+        data=arguments.data,
+        json=arguments.json,
     )
     print(machine())
     if options.quick:
@@ -94,6 +101,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--threads", type=int, default=2, help="CPU threads (default 2)")
     parser.add_argument("--files", type=int, default=500, help="label files of `store`, a round (default 500)")
     parser.add_argument("--rows-per-file", type=int, default=200, help="rows of each of them (default 200)")
+    parser.add_argument("--data", type=Path, help="folder of footage with a truth.npz, for `real-truth`")
+    parser.add_argument("--json", type=Path, help="file for the rows of `real-truth`")
     parser.add_argument("--shared", type=Path, default=_REPOSITORY.parent / "shared", help="golden/ and data/ folder")
     return parser
 

@@ -19,6 +19,8 @@ class Options:
     files: int = 500  # label files that `store` publishes a round
     rows_per_file: int = 200
     shared: Path | None = None  # folder with golden/ and data/, where they are
+    data: Path | None = None  # folder of footage for `real-truth`
+    json: Path | None = None  # where a benchmark that can writes its rows
 
 
 def machine() -> str:
