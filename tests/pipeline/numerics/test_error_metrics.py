@@ -1,6 +1,5 @@
 """Metrics against the original code's numbers and against what they must be for any input."""
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -10,17 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.numerics.error_metrics import mpjpe_mm, mpvpe_mm, pa_mpjpe_mm, pck, procrustes_align
-from tests.repository import SHARED
 
-GOLDEN = Path(os.environ.get("GOLDEN_DIR", SHARED / "golden")) / "metrics.npz"
 seeds = st.integers(0, 2**31 - 1)
 
 
 @pytest.fixture(scope="module")
-def golden() -> dict[str, torch.Tensor]:
-    if not GOLDEN.is_file():
-        pytest.skip(f"no golden numbers at {GOLDEN}; set GOLDEN_DIR to the folder that holds metrics.npz")
-    with np.load(GOLDEN, allow_pickle=False) as arrays:
+def golden(golden_dir: Path) -> dict[str, torch.Tensor]:
+    with np.load(golden_dir / "metrics.npz", allow_pickle=False) as arrays:
         names = [name for name in arrays.files if arrays[name].dtype.kind in "fiu"]
         return {name: torch.as_tensor(arrays[name]) for name in names}
 
