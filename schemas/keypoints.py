@@ -19,10 +19,10 @@ UNSCORED: Final[tuple[int, ...]] = (37, 38)
 SCORED: Final[tuple[int, ...]] = tuple(k for k in range(N_KEYPOINTS) if k not in UNSCORED)
 
 MIN_CONFIDENCE: Final = 0.3
-"""Below this, or when not finite, a keypoint counts as absent (SPEC section 1)."""
+"""Below this, or when not finite, a keypoint counts as absent (docs/objectives.md)."""
 
 MIN_CONFIDENT_BODY_POINTS: Final = 5
-"""Enough keypoints = at least this many distinct confident points among 0-24 (SPEC section 1)."""
+"""Enough keypoints = at least this many distinct confident points among 0-24 (docs/objectives.md)."""
 
 TORSO: Final[tuple[int, ...]] = (1, 2, 5, 8, 9, 12, 27, 28, 33, 34, 39, 40, 41)
 

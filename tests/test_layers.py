@@ -1,4 +1,4 @@
-"""Imports point down only: jobs -> trainer -> pipeline -> schemas (STYLE section 1)."""
+"""Imports point down only: jobs -> trainer -> pipeline -> schemas (docs/architecture.md)."""
 
 import ast
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""SKELify: q, betas and camera from 2D keypoints and an initial guess, one independent problem per person (SPEC 4).
+"""SKELify: q, betas and camera from 2D keypoints and an initial guess, one independent problem per person (docs/objectives.md).
 
 The robust objective, in units of squared standard deviations:
   sum_k c_k rho(|project(X_k) - keypoint_k| / noise)   Geman-McClure, with the scale of real keypoint noise

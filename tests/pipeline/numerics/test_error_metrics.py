@@ -27,7 +27,7 @@ def random_rotation(generator: torch.Generator) -> torch.Tensor:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_golden_position_errors(golden: dict[str, torch.Tensor], dtype: torch.dtype) -> None:
-    """Identical, mirrored and planar people included; 1e-3 mm (golden/README.md)."""
+    """Identical, mirrored and planar people included; 1e-3 mm (tests/golden/README.md)."""
     for points, error, aligned in (("joints", "mpjpe_mm", "pa_mpjpe_mm"), ("verts", "mpve_mm", "pa_mpve_mm")):
         predicted, truth = golden[f"pd_{points}"].to(dtype), golden[f"gt_{points}"].to(dtype)
         torch.testing.assert_close(mpjpe_mm(predicted, truth), golden[error].to(dtype), atol=1e-3, rtol=0)
