@@ -1,4 +1,4 @@
-"""A reader of the repository can follow every citation: nothing is cited that lies outside, and what is cited is there."""
+"""Every citation can be followed: nothing outside the repository is cited, and what is cited is there."""
 
 import re
 from collections.abc import Iterator
@@ -110,9 +110,7 @@ def resolves(dotted: str) -> bool:
     place, names = ROOT, dotted.split(".")
     while names and (place / names[0]).is_dir():
         place = place / names.pop(0)
-    if names and (place / f"{names[0]}.py").is_file():
-        module = place / f"{names.pop(0)}.py"
-    else:
-        module = place / "__init__.py"
+    in_module = names and (place / f"{names[0]}.py").is_file()
+    module = place / (f"{names.pop(0)}.py" if in_module else "__init__.py")
     source = module.read_text(encoding="utf-8") if module.is_file() else ""
     return place != ROOT and all(re.search(rf"\b{name}\b", source) for name in names)

@@ -90,8 +90,8 @@ def augmented_crop(
 ) -> CropTransform:
     """The crop of a person with keypoints (44, 3), centre (2,) and side in photo px.
 
-    Order of tests/golden/crops.npz: extreme crop of the person as in the photo, shift by a share of that box, then mirror, scale
-    and rotation.
+    Order of tests/golden/crops.npz: extreme crop of the person as in the photo, shift by a share of that box, then
+    mirror, scale and rotation.
     """
     box = Box(np.asarray(center, np.float64), np.full(2, float(side)))
     if augmentation.extreme is not None:

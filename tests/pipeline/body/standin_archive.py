@@ -1,8 +1,8 @@
 """The stand-in body's arrays as files: as the original npz files hold them, and packed to under 1 MB, exactly.
 
 `python -m tests.pipeline.body.standin_archive FROM TO` packs FROM/skel.npz and FROM/smpl.npz. The stand-in's vectors
-are whole numbers of a power of two, so int8 and int32 hold them without loss (but for the sign of zeros); LZMA instead of
-deflate does the rest.
+are whole numbers of a power of two, so int8 and int32 hold them without loss (but for the sign of zeros); LZMA instead
+of deflate does the rest.
 """
 
 import argparse
