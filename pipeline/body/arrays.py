@@ -40,8 +40,9 @@ class SkeletonMesh:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SkelArrays:
     """SKEL body (docs/body_model.md): template (6890, 3) m, shapedirs (6890, 3, 10), posedirs (6890, 3, 207),
-    joint_regressor (24, 6890) of the SKEL joints, bone_rotations L (24, 3, 3), apose_rotations A (24, 3, 3), apose_offsets a (24, 3) m,
-    skin_weights (6890, 24), keypoint_regressor (44, 6890) from posed skin vertices to the 44 keypoints.
+    joint_regressor (24, 6890) of the SKEL joints, bone_rotations L (24, 3, 3), apose_rotations A (24, 3, 3),
+    apose_offsets a (24, 3) m, skin_weights (6890, 24), keypoint_regressor (44, 6890) from posed skin vertices to the
+    44 keypoints.
     """
 
     template: Array
