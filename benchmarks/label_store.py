@@ -27,7 +27,7 @@ def run(options: Options) -> None:
     """Two generations on the local disk."""
     with tempfile.TemporaryDirectory() as folder:
         _measure(LabelStore(f"{folder}/labels"), Path(folder) / DATASET, options)
-    say("The sizes of issue 4: --files 4500 --rows-per-file 2000 (10 GB of disk), --files 30000 --rows-per-file 20.")
+    say("A large store: --files 4500 --rows-per-file 2000 (10 GB of disk), --files 30000 --rows-per-file 20.")
 
 
 def run_s3(options: Options) -> None:
@@ -101,7 +101,7 @@ def _plan(k: int, store: LabelStore, shards: Path, files: int) -> RoundPlan:
 
 
 def _publish(plan: RoundPlan, store: LabelStore, staged: list[StagedShard], steps: _Steps) -> None:
-    """The audit ends where the protocol (SPEC 7: branch, register, commit) starts, at the step AUDITED."""
+    """The audit ends where the protocol (docs/decisions/0001-iceberg.md) starts, at the step AUDITED."""
     beside = "no parent" if plan.parent is None else f"beside round {plan.round - 1}"
     lines = {
         PublishStep.AUDITED: (f"round {plan.round}: audit ({beside})", "<= 120"),

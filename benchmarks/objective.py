@@ -21,7 +21,7 @@ _SEED = 13  # the starts were chosen on seed 3
 
 
 def run(options: Options) -> None:
-    """Print the comparison on made people and, when ../shared is there, on those of golden/skelify."""
+    """Print the comparison on made people and, where the golden numbers are there, on those of skelify.npz."""
     config, one_start = SkelifyConfig(objective="hsmr"), SkelifyConfig(objective="hsmr", restart_above=torch.inf)
     skel, count = load_skel(dtype=torch.float64), 4 if options.quick else _PEOPLE
     people, theirs = perturbed_people(skel, count, seed=_SEED), _lbfgs_of_all(count)

@@ -27,7 +27,7 @@ def run(options: Options) -> None:
     _print_speed(load_skel(dtype=torch.float64), (10, 20) if options.quick else _LENGTHS)
     _print_steps((5, 10) if options.quick else _DENSE_LENGTHS, (10,) if options.quick else _LENGTHS)
     if options.shared is None:
-        say("No ../shared: jitter on motion capture not measured.")
+        say("No mocap clips (--shared): jitter on motion capture not measured.")
         return
     clips = sorted((options.shared / "data" / "mocap").glob("*.npz"))
     _print_jitter(clips[:1] if options.quick else clips)

@@ -22,10 +22,10 @@ UNSCORED: Final[tuple[int, ...]] = (37, 38)
 SCORED: Final[tuple[int, ...]] = tuple(k for k in range(N_KEYPOINTS) if k not in UNSCORED)
 
 MIN_CONFIDENCE: Final = 0.3
-"""Below this, or when not finite, a keypoint counts as absent (SPEC section 1)."""
+"""Below this, or when not finite, a keypoint counts as absent (docs/objectives.md)."""
 
 MIN_CONFIDENT_BODY_POINTS: Final = 5
-"""Enough keypoints = at least this many distinct confident points among 0-24 (SPEC section 1)."""
+"""Enough keypoints = at least this many distinct confident points among 0-24 (docs/objectives.md)."""
 
 FLIP_PERMUTATION: Final[tuple[int, ...]] = (
     0, 1, 5, 6, 7, 2, 3, 4, 8, 12, 13, 14, 9, 10, 11, 16, 15, 18, 17, 22, 23, 24, 19, 20, 21,

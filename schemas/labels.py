@@ -9,7 +9,7 @@ from schemas.skel import N_BETAS, N_Q
 
 
 class Decision(StrEnum):
-    """What a round did with a person (SPEC section 5)."""
+    """What a round did with a person (docs/objectives.md)."""
 
     CONVERTED = "converted"  # round 0: SMPL label converted to SKEL
     CONVERTED_POOR_FIT = "converted_poor_fit"  # round 0: converted, but PVE max above the flag bound

@@ -41,7 +41,7 @@ class Person:
     """One readable person. Keypoints are in px of the photo; confidence is 0 where one is absent or not finite.
 
     keypoints_2d (44, 3) x px, y px, confidence; keypoints_3d (44, 4) m and confidence, camera axes, relative to mid
-    hip, or all zero; center (2,) px and side px of the square person crop (SPEC section 1).
+    hip, or all zero; center (2,) px and side px of the square person crop (docs/camera_and_crop.md).
     track: (track_id, frame) for video, from extra_info, else None; fps: frames a second, where extra_info has it.
     """
 

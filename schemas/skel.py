@@ -1,4 +1,4 @@
-"""The SKEL skeleton: 24 joints, 46 degrees of freedom, their axes and limits (SKEL_MATHS section 1).
+"""The SKEL skeleton: 24 joints, 46 degrees of freedom, their axes and limits (docs/body_model.md).
 
 `q` (46,) is in rad. Axes are written in the joint's own OpenSim-like frame (x forward, y up, z right), multiplied
 by the sign that SKEL applies. The first q of a joint is applied first: Rp = R(a_n, q_n) ... R(a_1, q_1).
@@ -16,7 +16,7 @@ N_JOINTS: Final = 24
 N_Q: Final = 46
 N_BETAS: Final = 10
 BETAS_LIMIT: Final = 3.0
-"""Standard deviations; beyond it a shape is not accepted as a label (SPEC section 5), so no fit goes there."""
+"""Standard deviations; beyond it a shape is not accepted as a label (docs/objectives.md), so no fit goes there."""
 
 JOINT_NAMES: Final[tuple[str, ...]] = (
     "pelvis", "femur_r", "tibia_r", "talus_r", "calcn_r", "toes_r", "femur_l", "tibia_l", "talus_l", "calcn_l",
@@ -120,7 +120,7 @@ def q_limits() -> tuple[np.ndarray, np.ndarray]:
 
 
 def mirror_table() -> tuple[np.ndarray, np.ndarray]:
-    """Left/right mirror of q (SKEL_MATHS section 5): `mirrored = sign * q[..., source]`, both (46,)."""
+    """Left/right mirror of q (docs/body_model.md): `mirrored = sign * q[..., source]`, both (46,)."""
     right = [*range(3, 10), *range(26, 36)]
     left = [*range(10, 17), *range(36, 46)]
     source = np.arange(N_Q)

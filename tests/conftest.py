@@ -9,7 +9,7 @@ import hypothesis
 import pytest
 
 from pipeline.runtime.ray_environment import prepare_ray
-from tests.repository import SHARED
+from tests.repository import GOLDEN, SHARED
 from tests.services.s3_server import S3Server, running_s3_server
 
 # Before any test module imports Ray, which reads its environment only then.
@@ -25,7 +25,7 @@ hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default")
 
 @pytest.fixture(scope="session")
 def shared_dir() -> Path:
-    """../shared, with the real photos and the broken shards."""
+    """The folder of inputs, with the real photos and the broken shards."""
     if not (SHARED / "data").is_dir():
         pytest.skip(f"{SHARED}/data is not there: this test reads its files")
     return SHARED
@@ -33,10 +33,10 @@ def shared_dir() -> Path:
 
 @pytest.fixture(scope="session")
 def golden_dir() -> Path:
-    """The reference numbers: $GOLDEN_DIR, else ../shared/golden."""
-    folder = Path(os.environ.get("GOLDEN_DIR") or SHARED / "golden")
+    """The reference numbers: $GOLDEN_DIR, else tests/golden."""
+    folder = Path(os.environ.get("GOLDEN_DIR") or GOLDEN)
     if not folder.is_dir():
-        pytest.skip(f"{folder} is not there: set GOLDEN_DIR to the folder of golden numbers")
+        pytest.skip(f"{folder} is not there: set GOLDEN_DIR to a folder like tests/golden, or unset it")
     return folder
 
 

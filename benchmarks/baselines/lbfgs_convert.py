@@ -1,4 +1,4 @@
-"""Baseline of `convert`: the published aligner in spirit (SKEL_MATHS 8), on torch's LBFGS through the full mesh.
+"""Baseline of `convert`: the published aligner in spirit (docs/objectives.md), on torch's LBFGS through the full mesh.
 
 Four stages on all frames together, each 10 steps of 20 iterations; betas stay those of SMPL. Other than the original:
 the pelvis starts at the correct Euler angles, which helps it (the original copies axis-angle into Euler slots).

@@ -1,4 +1,4 @@
-"""Baseline of `skelify`: the published refiner as SKEL_MATHS 7 states it, on torch's LBFGS.
+"""Baseline of `skelify`: the published refiner as docs/objectives.md states it, on torch's LBFGS.
 
 One phase, ten LBFGS steps of 20 iterations (at most 25 evaluations each) over camera, orientation, body and shape of
 the whole batch TOGETHER: the loss is the mean over the batch. Gradients by autograd, through the full mesh as published

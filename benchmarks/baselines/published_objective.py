@@ -1,4 +1,4 @@
-"""The published SKELify refiner's objective, written from its formulas (SKEL_MATHS 7); the judge of both solvers."""
+"""The published SKELify refiner's objective, written from its formulas (docs/objectives.md): judge of both solvers."""
 
 from typing import Final
 

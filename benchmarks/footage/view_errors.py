@@ -50,7 +50,7 @@ def view_errors(
     kp2d_px: np.ndarray | None = None,
 ) -> ViewErrors:
     """points, truth (N, 25, 3) m in the same axes, truth NaN where unknown; q (N, 46) rad, view and frame of each."""
-    known = np.isfinite(truth).all(-1)
+    known = np.asarray(np.isfinite(truth).all(axis=-1))
     pairs = [(p[k], t[k]) for p, t, k in zip(points, truth, known, strict=True) if k.sum() >= _MIN_POINTS]
     pa = np.array([_procrustes_mm(*pair) for pair in pairs])
     knee, elbow = (_angle_errors(points, truth, [f"{limb}_r", f"{limb}_l"]) for limb in ("knee", "elbow"))

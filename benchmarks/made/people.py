@@ -47,7 +47,7 @@ class Sighted:
 def perturbed_people(
     skel: Skel, count: int, *, seed: int, off: float = 0.15, dropped: float = 0.15, noise_px: float = 1.5
 ) -> Sighted:
-    """The speed benchmark of issue 3: start `off` rad away inside the limits, drop-outs, Gaussian noise."""
+    """The speed benchmark: start `off` rad away inside the limits, drop-outs, Gaussian noise."""
     rng = np.random.default_rng(seed)
     truth = posed(skel, rng, *_demo_poses(rng, count))
     points = project(skel.keypoints(truth.q, truth.betas), truth.cam_t)

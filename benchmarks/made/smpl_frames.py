@@ -1,4 +1,4 @@
-"""SMPL poses to convert: frames of the mocap clips in ../shared when there, else pseudo-labels of made-up people."""
+"""SMPL poses to convert: frames of mocap clips when there, else pseudo-labels of made-up people."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ def smpl_frames(shared: Path | None, count: int) -> tuple[str, Tensor]:
     """Where they are from, and at most `count` poses (B, 24, 3) float64, axis-angle rad, spread over all there are."""
     clips = sorted((shared / "data" / "mocap").glob("*.npz")) if shared else []
     if not clips:
-        return "made-up poses (no ../shared/data/mocap here)", _made(count)
+        return "made-up poses (no mocap clips in --shared)", _made(count)
     motions = []
     for clip in clips:
         with np.load(clip, allow_pickle=False) as motion:

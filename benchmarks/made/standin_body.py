@@ -1,4 +1,4 @@
-"""The bodies that conversion is measured on: the stand-in files of ../shared/golden when there, else the open body."""
+"""The bodies that conversion is measured on: the stand-in files in --shared when there, else the open body."""
 
 import gzip
 import shutil

@@ -48,7 +48,7 @@ class Track:
 
 
 def frame_rate(path: Path) -> float:
-    """Of a clip of ../shared/data/mocap, frames a second."""
+    """Of a motion capture clip, frames a second."""
     with np.load(path, allow_pickle=False) as motion:
         return float(motion["mocap_framerate"])
 

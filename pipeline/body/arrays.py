@@ -22,7 +22,7 @@ _LANDMARKS = (
     332, 6260, 2800, 4071, 583, 3216, 3226, 3387, 6617, 6624, 6787,
     2746, 2319, 2445, 2556, 2673, 6191, 5782, 5905, 6016, 6133,
 )  # fmt: skip
-"""Vertices of slots 24..44: nose, eyes, ears, toes and heels, finger tips (SKEL_MATHS 4)."""
+"""Vertices of slots 24..44: nose, eyes, ears, toes and heels, finger tips (docs/body_model.md)."""
 BODY25_SLOTS = (24, 12, 17, 19, 21, 16, 18, 20, 0, 2, 5, 8, 1, 4, 7, *range(25, 35))
 """Which of the 24 SMPL-like joints followed by the 21 landmark vertices make OpenPose's BODY_25."""
 
@@ -39,9 +39,10 @@ class SkeletonMesh:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SkelArrays:
-    """SKEL body (SKEL_MATHS 2): template (6890, 3) m, shapedirs (6890, 3, 10), posedirs (6890, 3, 207), joint_regressor
-    (24, 6890) of the SKEL joints, bone_rotations L (24, 3, 3), apose_rotations A (24, 3, 3), apose_offsets a (24, 3) m,
-    skin_weights (6890, 24), keypoint_regressor (44, 6890) from posed skin vertices to the 44 keypoints.
+    """SKEL body (docs/body_model.md): template (6890, 3) m, shapedirs (6890, 3, 10), posedirs (6890, 3, 207),
+    joint_regressor (24, 6890) of the SKEL joints, bone_rotations L (24, 3, 3), apose_rotations A (24, 3, 3),
+    apose_offsets a (24, 3) m, skin_weights (6890, 24), keypoint_regressor (44, 6890) from posed skin vertices to the
+    44 keypoints.
     """
 
     template: Array
@@ -78,7 +79,7 @@ class SmplArrays:
 
 
 def keypoint_regressor(smpl_like: Array, j19: Array) -> Array:
-    """The one (44, 6890) matrix that reproduces HSMR's keypoint selection from posed vertices (SKEL_MATHS 4).
+    """The one (44, 6890) matrix that reproduces HSMR's keypoint selection from posed vertices (docs/body_model.md).
 
     smpl_like (24, 6890): J_regressor_SKEL_mix_MALE; j19 (19, 6890): SMPL_to_J19.
     """

@@ -1,4 +1,4 @@
-"""The collapsed keypoint operator (SPEC 3): 44 keypoints and their Jacobian without posing the mesh.
+"""The collapsed keypoint operator (docs/body_model.md): 44 keypoints and their Jacobian without posing the mesh.
 
 A keypoint is x_k = sum_v K_kv v_v, a posed vertex v_v = sum_b w_vb (R_b (p_v - J_b) + t_b) with p_v = template_v +
 shapedirs_v betas + posedirs_v f. Exchanging the sums gives x_k = sum_b R_b (A_kb [1, betas, f]) + c_kb t_b, where
@@ -127,7 +127,7 @@ class KeypointOperator:
         return out.index_add(1, self.keypoint, pairs)
 
     def points_and_jacobian(self, rig: Rig, q: Tensor, betas: Tensor) -> KeypointsAndJacobian:
-        """Keypoints with their complete analytic derivatives in q and betas (SPEC 3).
+        """Keypoints with their complete analytic derivatives in q and betas (docs/body_model.md).
 
         On the CPU by the compiled loop; on a GPU, or where autograd is to go through the derivative, in torch.
         """

@@ -1,4 +1,4 @@
-"""SKEL kinematics: from betas to rest frames, from q to bone transforms, with derivatives (SKEL_MATHS 3).
+"""SKEL kinematics: from betas to rest frames, from q to bone transforms, with derivatives (docs/body_model.md).
 
 Everything is batched over people (B) and written per joint, never per vertex. Rotation derivatives are spin vectors:
 d(R)/dp = skew(spin_p) R.

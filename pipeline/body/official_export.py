@@ -44,7 +44,7 @@ def export_official(folder: str | Path) -> list[Path]:
 
 
 def skel_file(archive: dict[str, Any]) -> dict[str, Any]:
-    """Content of skel_{male,female}.pkl (SKEL_MATHS 2)."""
+    """Content of skel_{male,female}.pkl (docs/body_model.md, model files)."""
     apose = archive["apose_rel_transfo"].astype(np.float64)
     return {
         "version": SKEL_VERSION,

@@ -1,4 +1,4 @@
-"""SKEL pose q as rotations and as HSMR's continuous 24x6 representation; mirrored and turned poses (SKEL_MATHS 5)."""
+"""SKEL pose q as rotations and as HSMR's continuous 24x6 representation; mirrored, turned (docs/body_model.md)."""
 
 import torch
 from jaxtyping import Float

@@ -14,7 +14,7 @@ _SLOPE_FLOOR = 1e-2  # gradients of directions shorter than this are damped: at 
 
 
 def sinc(x: Tensor) -> Tensor:
-    """sin(x) / x with a gradient that is right at zero (SKEL_MATHS 3.4: the quotient loses all digits there)."""
+    """sin(x) / x with a gradient that is right at zero (the quotient loses all digits there)."""
     y = x * x
     series = 1 - y / 6 * (1 - y / 20 * (1 - y / 42 * (1 - y / 72 * (1 - y / 110))))
     small = x.abs() < _SERIES_BELOW
@@ -89,7 +89,7 @@ def matrix_to_axis_angle(r: Float[Tensor, "... 3 3"]) -> Float[Tensor, "... 3"]:
 
 
 def shortest_arc(u: Float[Tensor, "... 3"], v: Float[Tensor, "... 3"]) -> Float[Tensor, "... 3 3"]:
-    """Shortest rotation taking the direction of u to that of v: I + K + K^2 / (1 + c) (SKEL_MATHS 3.2).
+    """Shortest rotation taking the direction of u to that of v: I + K + K^2 / (1 + c) (docs/body_model.md).
 
     Opposite directions have no shortest rotation; the denominator is kept positive so that the result stays finite.
     """

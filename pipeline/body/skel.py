@@ -93,7 +93,7 @@ class Skel:
         joint_offsets: Float[Tensor, "B 24 3"] | None = None,
         with_skeleton: bool = False,
     ) -> SkelOutput:
-        """Pose the whole body (SKEL_MATHS 3).
+        """Pose the whole body (docs/body_model.md, forward pass).
 
         q rad; betas in standard deviations; trans m, added last. joint_offsets (dJ) displaces the T-pose joints.
         The root turns about its own rest position, not about the origin.
@@ -133,7 +133,7 @@ class Skel:
         return self.bone_motion(q, betas)[2].translations
 
     def keypoints(self, q: Float[Tensor, "B 46"], betas: Float[Tensor, "B 10"]) -> Float[Tensor, "B 44 3"]:
-        """The 44 keypoints without trans, exactly those of the posed mesh, by the collapsed operator (SPEC 3)."""
+        """The 44 keypoints without trans, exactly those of the posed mesh, by the collapsed operator."""
         rest, motion, world = self.bone_motion(q, betas)
         return self.keypoint_operator.points(rest, motion, world, betas)
 

@@ -1,4 +1,4 @@
-"""The bone surface inside the skin (SKEL_MATHS 3.8): scaled per bone, placed in the T-pose, posed rigidly."""
+"""The bone surface inside the skin (docs/body_model.md): scaled per bone, placed in the T-pose, posed rigidly."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""How far labels are from the known truth (SPEC section 1, "Label error to truth")."""
+"""How far labels are from the known truth (docs/objectives.md)."""
 
 from collections.abc import Sequence
 from typing import Final

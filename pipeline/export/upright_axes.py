@@ -25,6 +25,6 @@ def to_ground(points: Float[np.ndarray, "*N 3"]) -> Float[np.ndarray, "*N 3"]:
 
 
 def pose_on_ground(q: Float[Tensor, "B 46"], orientation: PelvisOrientation) -> Float[Tensor, "B 46"]:
-    """q with the pelvis angles that the same pose has in ground axes (SKEL_MATHS 5: YXZ, as SKEL composes them)."""
+    """q with the pelvis angles that the same pose has in ground axes (YXZ, as in docs/body_model.md)."""
     half_turn = torch.diag(q.new_tensor([1.0, -1.0, -1.0]))
     return torch.cat([orientation.to_q(half_turn @ orientation.matrix(q)), q[:, 3:]], 1)

@@ -1,6 +1,6 @@
-"""SKELify: q, betas and camera from 2D keypoints and an initial guess, one independent problem per person (SPEC 4).
+"""SKELify: q, betas and camera from 2D keypoints and an initial guess, one independent problem per person.
 
-The robust objective, in units of squared standard deviations:
+The robust objective (docs/objectives.md), in units of squared standard deviations:
   sum_k c_k rho(|project(X_k) - keypoint_k| / noise)   Geman-McClure, with the scale of real keypoint noise
 + |(q - q_anchor) / anchor_std|^2                      holds what the keypoints do not see
 + |(betas - betas_anchor) / betas_std|^2 + (log tz / tz_start)^2 / depth_std^2

@@ -13,7 +13,7 @@ from pipeline.image.keypoint_error import usable_confidence, usable_places
 from pipeline.numerics.levenberg_marquardt import Linearised, LmConfig, minimise
 
 FOCAL: Final = 5000 / 256
-"""Focal length in crop units: 5000 px of the 256 px crop (SKEL_MATHS 6)."""
+"""Focal length in crop units: 5000 px of the 256 px crop (docs/camera_and_crop.md)."""
 
 _MIN_DEPTH = 0.1  # m; keeps a point behind the camera from flipping through the image plane
 _SMOOTHING = 1e-3  # crop units (0.26 px): rounds the tip of the distance so that Newton steps converge

@@ -1,4 +1,4 @@
-"""The person crop: one function for fit, acceptance, training, prediction and overlays (SPEC section 1).
+"""The person crop: one function for fit, acceptance, training, prediction and overlays (docs/camera_and_crop.md).
 
 Crop units: ((x - cx) / side, (y - cy) / side), so [-0.5, 0.5] spans the square crop; y points down.
 """

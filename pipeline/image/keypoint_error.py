@@ -1,4 +1,4 @@
-"""The 2D error every label is judged by (SPEC section 1)."""
+"""The 2D error every label is judged by (docs/objectives.md)."""
 
 import torch
 from jaxtyping import Bool, Float

@@ -1,4 +1,4 @@
-"""Which label is better: one pure rule that measures parent and candidate alike (SPEC section 5).
+"""Which label is better: one pure rule that measures parent and candidate alike (docs/objectives.md).
 
 Both are judged by the same keypoints in crop units, each under the camera that `solve_camera` finds for it.
 """

@@ -1,4 +1,4 @@
-"""Evaluation metrics on batches: MPJPE, PA-MPJPE, MPVPE in mm, PCK@t (SPEC sections 1 and 9).
+"""Evaluation metrics on batches: MPJPE, PA-MPJPE, MPVPE in mm, PCK@t (docs/terms.md).
 
 Points are (B, N, 3) in metres. Every metric gives one value per person; means are left to the caller.
 """
@@ -40,7 +40,7 @@ def mpvpe_mm(vertices: Points, true_vertices: Points, root: Points, true_root: P
 
 
 def pve_mm(vertices: Points, converted_from: Points) -> Float[Tensor, "B N"]:
-    """Distance of each vertex to the mesh that was converted, the mean vertex difference removed, mm (SPEC 1: PVE)."""
+    """Distance of each vertex to the mesh that was converted, the mean difference removed, mm: PVE (docs/terms.md)."""
     _check_shapes(vertices, converted_from)
     difference = vertices - converted_from
     return torch.linalg.vector_norm(difference - difference.mean(1, keepdim=True), dim=-1) * MM_PER_M

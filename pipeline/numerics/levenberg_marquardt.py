@@ -1,7 +1,7 @@
 """Levenberg-Marquardt over a batch of independent people.
 
 Every person has their own damping, acceptance and convergence; those who have converged leave the batch. Nothing of one
-person's arithmetic reads another's, so a result does not depend on who shares the batch (SPEC section 2, fault 1).
+person's arithmetic reads another's, so a result does not depend on who shares the batch.
 
 Bounds are held exactly by projection (Bertsekas 1982): unknowns that sit at a bound and would leave it are taken out of
 the step. Those that a step would carry past a bound are moved just to it, and the others solved for again, so that they

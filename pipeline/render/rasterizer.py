@@ -1,4 +1,4 @@
-"""Meshes to pictures on the CPU: a z-buffer with 4x4 supersampling, compiled by numba (SPEC section 11).
+"""Meshes to pictures on the CPU: a z-buffer with 4x4 supersampling, compiled by numba.
 
 Coordinates: vertices in the camera frame in metres (x right, y down, z forward). Integer pixel coordinates are pixel
 centres (column i covers x in [i - 0.5, i + 0.5)), as in cv2's warps and as keypoints in pixels are drawn.

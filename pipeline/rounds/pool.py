@@ -1,6 +1,6 @@
 """A pool of Ray actors that outlives its members: a task that fails or kills its actor is tried again, then given up.
 
-Ray retries a unit that kills its actor for ever, or ends the whole run (SPEC section 7); so the pool itself counts the
+Ray retries a unit that kills its actor for ever, or ends the whole run; so the pool itself counts the
 attempts of each task and replaces dead actors, and one poisonous task costs that task only.
 """
 

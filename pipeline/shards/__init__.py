@@ -1,4 +1,4 @@
-"""Shards: a safe streaming reader and a writer of HMR2/HSMR WebDataset tars, local or on S3 (SPEC section 6)."""
+"""Shards: a safe streaming reader and a writer of HMR2/HSMR WebDataset tars, local or on S3 (docs/formats.md)."""
 
 from pipeline.shards.person_record import person_record
 from pipeline.shards.reader import read_shard

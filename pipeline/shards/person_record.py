@@ -1,4 +1,4 @@
-"""One entry of data.pyd, the dict of a person: made from typed values, checked back into a Person (SPEC 1 and 6)."""
+"""One entry of data.pyd, the dict of a person: made from typed values, checked back into a Person (docs/formats.md)."""
 
 import math
 from dataclasses import dataclass, field

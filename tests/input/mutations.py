@@ -39,7 +39,7 @@ class Case:
 
 
 def made_case(seed: int, seeds: tuple[bytes, ...] = ()) -> Case:
-    """Case number `seed`; `seeds`: further shards to damage as bytes, such as those of ../shared."""
+    """Case number `seed`; `seeds`: further shards to damage as bytes, such as real ones."""
     rng = np.random.default_rng(seed)
     level = list(LEVELS)[seed % len(LEVELS)]
     tar, kept = LEVELS[level](rng, seeds)
@@ -342,5 +342,5 @@ LEVELS: dict[str, Callable[[Rng, tuple[bytes, ...]], tuple[bytes, tuple[str, ...
 
 
 def shared_seeds(shared: Path) -> tuple[bytes, ...]:
-    """The shards of ../shared/data, broken ones included."""
+    """The shards of a folder of inputs, broken ones included."""
     return tuple(path.read_bytes() for path in sorted(shared.glob("data/*/*.tar")) if path.stat().st_size < 200_000)

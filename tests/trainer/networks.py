@@ -1,4 +1,4 @@
-"""The networks of ../shared/golden and inputs for tests of this folder."""
+"""The networks of tests/golden and inputs for tests of this folder."""
 
 from pathlib import Path
 

@@ -1,4 +1,7 @@
-"""How a person is augmented: draws that depend on (seed, epoch, identity) alone, and the crop they lead to (SPEC 8)."""
+"""How a person is augmented: draws that depend on (seed, epoch, identity) alone, and the crop they lead to.
+
+The distributions: docs/objectives.md, training losses.
+"""
 
 import hashlib
 from dataclasses import dataclass
@@ -87,8 +90,8 @@ def augmented_crop(
 ) -> CropTransform:
     """The crop of a person with keypoints (44, 3), centre (2,) and side in photo px.
 
-    Order of golden/crops: extreme crop of the person as in the photo, shift by a share of that box, then mirror, scale
-    and rotation.
+    Order of tests/golden/crops.npz: extreme crop of the person as in the photo, shift by a share of that box, then
+    mirror, scale and rotation.
     """
     box = Box(np.asarray(center, np.float64), np.full(2, float(side)))
     if augmentation.extreme is not None:

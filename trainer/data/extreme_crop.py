@@ -1,4 +1,4 @@
-"""Extreme crops: the box left when only a part of the body is to be seen, as HMR2.0 and HSMR train (golden/crops.npz).
+"""Extreme crops: the box left when only a part of the body is to be seen, as HMR2.0 and HSMR train (tests/golden).
 
 A crop boxes the keypoints of its part with a margin. Which crop is taken depends on what the photo shows of the person
 and on a number drawn from [0, 1).

@@ -1,4 +1,4 @@
-"""Where a crop lies in its photo, augmentation included, and the 256 x 256 patch cut there (SPEC section 1)."""
+"""Where a crop lies in its photo, augmentation included, and the 256 x 256 patch there (docs/camera_and_crop.md)."""
 
 from dataclasses import dataclass
 from math import cos, radians, sin

@@ -57,7 +57,7 @@ def betas_weights(config: LabelWeightConfig, decision: NDArray[np.str_]) -> Floa
 def within_limits(q: Float32) -> NDArray[np.bool_]:
     """(B, 24): does each joint of q (B, 46) keep to its limits?
 
-    A mirrored label may not: left and right limits are no mirror images (scapulae, pronation; SPEC section 2, fault 8).
+    A mirrored label may not: left and right limits are no mirror images (scapulae, pronation; docs/body_model.md).
     """
     low, high = q_limits()
     low[:N_UNLIMITED], high[:N_UNLIMITED] = -np.inf, np.inf

@@ -1,4 +1,4 @@
-"""From the network's weak-perspective camera (s, tx, ty) to a translation in the crop camera (SKEL_MATHS 6)."""
+"""The network's weak-perspective camera (s, tx, ty) as a translation in the crop camera (docs/camera_and_crop.md)."""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""HSMR: a person crop to SKEL pose, shape and camera (Xia et al., CVPR 2025; SPEC section 8)."""
+"""HSMR: a person crop to SKEL pose, shape and camera (Xia et al., CVPR 2025; docs/training.md)."""
 
 from typing import Final, NamedTuple
 

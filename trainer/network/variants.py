@@ -1,4 +1,4 @@
-"""The sizes of the network by name (SPEC section 8)."""
+"""The sizes of the network by name (docs/training.md)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""The training losses of HSMR (SPEC section 8): each a sum over a person, then the mean over the batch."""
+"""The training losses of HSMR (docs/objectives.md): each a sum over a person, then the mean over the batch."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields

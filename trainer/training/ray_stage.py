@@ -96,7 +96,7 @@ def train_on_ray(job: TrainingJob, placement: TrainingPlacement, attempts: int, 
 
 
 def _fit(trainer: Any, board: Any, bar: TrainingProgress) -> None:
-    """`trainer.fit()` in a thread, while the board's news are shown here."""
+    """Ray Train in a thread, while the board's news are shown here."""
     failure: list[BaseException] = []
 
     def fit() -> None:

@@ -1,4 +1,4 @@
-"""HSMR's SKELify refiner objective, for comparison (SKEL_MATHS section 7), per person instead of a mean over the batch.
+"""HSMR's SKELify refiner objective, for comparison (docs/objectives.md), per person instead of a mean over the batch.
 
 Its faults are kept: the scale of the keypoints ignores their confidence, the kernel is plain squares, the shape prior
 crushes betas to zero, and the angle prior is a pull to the middle of every joint's range, not a barrier.

@@ -53,7 +53,7 @@ def label_of(person: Mapping[str, Any]) -> HsmrLabel | None:
 
 
 def mirror(q: Float32) -> Float32:
-    """The pose in the mirrored photo, (..., 46) (SKEL_MATHS section 5)."""
+    """The pose in the mirrored photo, (..., 46) (docs/body_model.md)."""
     source, sign = mirror_table()
     return (sign * q[..., source]).astype(np.float32)
 

@@ -1,4 +1,4 @@
-"""Where the files of a generation lie below the storage root (SPEC section 7)."""
+"""Where the files of a generation lie below the storage root (docs/labels.md)."""
 
 import re
 from typing import Final

@@ -1,26 +1,36 @@
-"""The stand-in body of ../shared/golden: the official file formats, unpacked for `body.source`."""
+"""The stand-in body that the golden numbers refer to, written in the official file formats for `body.source`."""
 
-import gzip
-import shutil
+import pickle
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from scipy import sparse
 
 from pipeline.body import Skel, Smpl, load_skel, load_smpl
-
-FILES = ("skel_male.pkl", "SMPL_NEUTRAL.pkl", "SMPL_to_J19.pkl", "J_regressor_SKEL_mix_MALE.pkl")
+from pipeline.body.body_files import stored_matrix
+from pipeline.body.official_export import skel_file, smpl_file
+from tests.pipeline.body.standin_archive import Archive, read_archive
 
 
 @pytest.fixture(scope="session")
 def standin_folder(golden_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder as `body.source` wants it."""
     folder = tmp_path_factory.mktemp("standin_body")
-    for name in FILES:
-        with gzip.open(golden_dir / "standin_body" / f"{name}.gz") as packed, (folder / name).open("wb") as out:
-            shutil.copyfileobj(packed, out)
+    for name, content in official_files(read_archive(golden_dir / "standin_body")).items():
+        (folder / name).write_bytes(pickle.dumps(content, protocol=4))
     return folder
+
+
+def official_files(archive: Archive) -> dict[str, object]:
+    """Content of each official file of the stand-in."""
+    return {
+        "skel_male.pkl": {**skel_file(archive), "gender": "male"},
+        "SMPL_NEUTRAL.pkl": smpl_file(archive),
+        "SMPL_to_J19.pkl": stored_matrix(archive, "SMPL_to_J19").toarray().astype(np.float32),
+        "J_regressor_SKEL_mix_MALE.pkl": sparse.csc_matrix(stored_matrix(archive, "J_regressor_SKEL_mix")),
+    }
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""Representation changes on random, near-singular and degenerate inputs (golden/README.md, rotations.npz)."""
+"""Representation changes on random, near-singular and degenerate inputs (tests/golden/README.md, rotations.npz)."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""SKEL against the numbers of the original code (golden/README.md, skel_forward.npz)."""
+"""SKEL against the numbers of the original code (tests/golden/README.md, skel_forward.npz)."""
 
 from collections.abc import Callable
 from pathlib import Path

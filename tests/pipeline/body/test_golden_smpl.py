@@ -1,4 +1,4 @@
-"""SMPL against the numbers of smplx (golden/README.md, smpl_forward.npz)."""
+"""SMPL against the numbers of smplx (tests/golden/README.md, smpl_forward.npz)."""
 
 from pathlib import Path
 

@@ -25,7 +25,7 @@ def partner() -> Tensor:
 
 def poses_both_sides_can_take(count: int, seed: int) -> Tensor:
     """Within the limits common to both sides. The scapulae have no elevation in common (the left range is not the
-    mirror of the right one, SKEL_MATHS 9); they elevate as the right one may.
+    mirror of the right one, docs/body_model.md); they elevate as the right one may.
     """
     low, high = limits()
     other = torch.stack([mirror_q(low[None])[0], mirror_q(high[None])[0]]).sort(0).values

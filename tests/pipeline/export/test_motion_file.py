@@ -20,7 +20,7 @@ from pipeline.fit.solver.orientation import PelvisOrientation
 from schemas.skel import DOFS, Q_NAMES
 from tests.pipeline.body.standin import Golden
 
-O_TO_S = np.array([[0.0, 0, -1], [0, 1, 0], [1, 0, 0]])  # C of SKEL_MATHS
+O_TO_S = np.array([[0.0, 0, -1], [0, 1, 0], [1, 0, 0]])  # C of docs/body_model.md
 
 
 def random_q(count: int, seed: int, size: float = 1.0) -> torch.Tensor:

@@ -21,7 +21,7 @@ from tests.pipeline.body.poses import limits, poses_within_limits, shapes, uprig
 from tests.pipeline.body.standin import Golden
 
 PEOPLE = 24
-SAME_Q, SAME_JOINT, SAME_CAMERA = 1e-4, 1e-4, 1e-4  # rad, m, relative: issue 2, "Done when"
+SAME_Q, SAME_JOINT, SAME_CAMERA = 1e-4, 1e-4, 1e-4  # rad, m, relative
 
 
 def inside_limits(q: Tensor) -> Tensor:

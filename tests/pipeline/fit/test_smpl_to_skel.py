@@ -13,7 +13,7 @@ from schemas.skel import N_UNLIMITED
 from tests.pipeline.body.poses import limits, shapes, upright_poses
 
 KNEES, STRAIGHTEST = [4, 5], np.deg2rad(135)
-MEAN_MM, MAX_MM, SHARE = 8.0, 60.0, 0.99  # issue 2, "Done when"
+MEAN_MM, MAX_MM, SHARE = 8.0, 60.0, 0.99  # what conversion has to reach
 
 
 @pytest.fixture(scope="module")
@@ -148,7 +148,7 @@ def test_wrong_shapes_are_refused(converter: SmplToSkel) -> None:
 
 
 def convert_clips(shared_dir: Path, converter: SmplToSkel, stride: int) -> None:
-    """The mocap criterion of issue 2, clip by clip, with a table of what was reached."""
+    """What conversion has to reach on motion capture, clip by clip, with a table of what was reached."""
     low, high = limits()
     bent_total, worst_share, print_rows, means = 0, 1.0, [], {}
     clips = sorted((shared_dir / "data" / "mocap").glob("*.npz"))

@@ -1,6 +1,5 @@
 """Metrics against the original code's numbers and against what they must be for any input."""
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -11,17 +10,13 @@ from hypothesis import strategies as st
 
 from pipeline.numerics.error_metrics import mpjpe_mm, mpvpe_mm, pa_mpjpe_mm, pck, procrustes_align, right_keypoints
 from schemas.keypoints import PELVIS
-from tests.repository import SHARED
 
-GOLDEN = Path(os.environ.get("GOLDEN_DIR", SHARED / "golden")) / "metrics.npz"
 seeds = st.integers(0, 2**31 - 1)
 
 
 @pytest.fixture(scope="module")
-def golden() -> dict[str, torch.Tensor]:
-    if not GOLDEN.is_file():
-        pytest.skip(f"no golden numbers at {GOLDEN}; set GOLDEN_DIR to the folder that holds metrics.npz")
-    with np.load(GOLDEN, allow_pickle=False) as arrays:
+def golden(golden_dir: Path) -> dict[str, torch.Tensor]:
+    with np.load(golden_dir / "metrics.npz", allow_pickle=False) as arrays:
         names = [name for name in arrays.files if arrays[name].dtype.kind in "fiu"]
         return {name: torch.as_tensor(arrays[name]) for name in names}
 
@@ -33,7 +28,7 @@ def random_rotation(generator: torch.Generator) -> torch.Tensor:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_golden_position_errors(golden: dict[str, torch.Tensor], dtype: torch.dtype) -> None:
-    """Identical, mirrored and planar people included; 1e-3 mm (golden/README.md)."""
+    """Identical, mirrored and planar people included; 1e-3 mm (tests/golden/README.md)."""
     for points, error, aligned in (("joints", "mpjpe_mm", "pa_mpjpe_mm"), ("verts", "mpve_mm", "pa_mpve_mm")):
         predicted, truth = golden[f"pd_{points}"].to(dtype), golden[f"gt_{points}"].to(dtype)
         torch.testing.assert_close(mpjpe_mm(predicted, truth), golden[error].to(dtype), atol=1e-3, rtol=0)

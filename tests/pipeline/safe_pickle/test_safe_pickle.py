@@ -145,8 +145,13 @@ def test_python_2_strings_as_in_the_smpl_files() -> None:
     np.testing.assert_array_equal(body_loads(data)["weights"], np.array([1, -2.5], np.float32))
 
 
-def test_golden_body_files_load_as_pickle_loads_them(golden_dir: Path, tmp_path: Path) -> None:
-    for path in sorted(golden_dir.glob("standin_body/*.pkl.gz")):
+def test_body_files_written_here_load_as_pickle_loads_them(standin_folder: Path) -> None:
+    for path in sorted(standin_folder.glob("*.pkl")):
+        assert_same(load_body_pickle(path), pickle.loads(path.read_bytes()))
+
+
+def test_body_files_written_elsewhere_load_as_pickle_loads_them(shared_dir: Path, tmp_path: Path) -> None:
+    for path in sorted(shared_dir.glob("golden/standin_body/*.pkl.gz")):
         unpacked = tmp_path / path.stem
         unpacked.write_bytes(gzip.decompress(path.read_bytes()))
         expected = pickle.loads(unpacked.read_bytes())

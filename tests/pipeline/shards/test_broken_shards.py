@@ -1,4 +1,4 @@
-"""Every broken shard behaves as ../shared/data/broken/README.md says, and so do their equivalents made here."""
+"""Every broken shard behaves as EXPECTED says, and so do their equivalents made here."""
 
 import os
 import pickle

@@ -1,4 +1,4 @@
-"""golden/crops.npz: the crops, keypoints and poses of the original code under prescribed augmentations."""
+"""tests/golden/crops.npz: the crops, keypoints and poses of the original code under prescribed augmentations."""
 
 from collections.abc import Mapping
 from pathlib import Path

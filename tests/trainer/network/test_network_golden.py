@@ -1,4 +1,4 @@
-"""The network against the original's numbers (golden/README.md, network.npz and crops.npz)."""
+"""The network against the original's numbers (tests/golden/README.md, network.npz and crops.npz)."""
 
 from pathlib import Path
 
