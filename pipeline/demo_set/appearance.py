@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+from jaxtyping import Float
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, zoom
 
@@ -28,8 +29,8 @@ _NOSE: Final = 332
 class BodyMap:
     """The T-pose, to which clothes are cut: vertices (V, 3) m in S-axes, joints (24, 3) m (SKEL order)."""
 
-    vertices: Array
-    joints: Array
+    vertices: Float[np.ndarray, "V 3"]
+    joints: Float[np.ndarray, "24 3"]
 
     def along_arm(self) -> Array:
         """(V,) 0 at the shoulder, 1 at the wrist, below 0 on the trunk; either side."""
@@ -187,7 +188,7 @@ def _clouds(rng: np.random.Generator, width: int, height: int) -> Array:
     return total
 
 
-def cast_shadow(canvas: UInt8Array, feet: Array, side: float) -> UInt8Array:
+def cast_shadow(canvas: UInt8Array, feet: Float[np.ndarray, "2"], side: float) -> UInt8Array:
     """A soft dark ellipse on the ground under the lowest point `feet` (2,) px of a person of `side` px."""
     height, width, _ = canvas.shape
     y, x = np.ogrid[:height, :width]

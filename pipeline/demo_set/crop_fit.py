@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+from jaxtyping import Float
 from numpy.typing import NDArray
 
 from pipeline.image.camera import FOCAL
@@ -18,12 +19,12 @@ BOX_MARGIN: Final = 1.1
 class CropFit:
     """cam_t (N, 3) m; fill (N,): tight box's longer side in crop units; aspect (N, 2): its sides over the longer."""
 
-    cam_t: Array
-    fill: Array
-    aspect: Array
+    cam_t: Float[np.ndarray, "N 3"]
+    fill: Float[np.ndarray, "N"]
+    aspect: Float[np.ndarray, "N 2"]
 
 
-def fit_crop_cameras(rng: np.random.Generator, vertices: Array) -> CropFit:
+def fit_crop_cameras(rng: np.random.Generator, vertices: Float[np.ndarray, "N V 3"]) -> CropFit:
     """Cameras for posed people (N, V, 3) m: the crop is 1.1 times the tight box, give or take what boxers err."""
     count = len(vertices)
     fill = 1.0 / (BOX_MARGIN * np.exp(rng.normal(0.0, 0.04, count)))
@@ -39,7 +40,7 @@ def fit_crop_cameras(rng: np.random.Generator, vertices: Array) -> CropFit:
     return CropFit(cam_t=cam_t, fill=size.max(axis=1), aspect=size / size.max(axis=1, keepdims=True))
 
 
-def project_to_crop(points: Array) -> Array:
+def project_to_crop(points: Float[np.ndarray, "*any 3"]) -> Float[np.ndarray, "*any 2"]:
     """(..., 3) m in the crop camera (with cam_t) to (..., 2) crop units."""
     return FOCAL * points[..., :2] / points[..., 2:]
 

@@ -8,6 +8,7 @@ this, but not exactly.
 from typing import Final
 
 import numpy as np
+from jaxtyping import Bool, Float
 from numpy.typing import NDArray
 
 from pipeline.image.crop import CROP_PX
@@ -33,8 +34,11 @@ _SIGMA_PX: Final = np.array(
 
 
 def detect_keypoints(
-    rng: np.random.Generator, true_crop: Array, visible: BoolArray, inside: BoolArray
-) -> tuple[Array, BoolArray]:
+    rng: np.random.Generator,
+    true_crop: Float[np.ndarray, "44 2"],
+    visible: Bool[np.ndarray, "44"],
+    inside: Bool[np.ndarray, "44"],
+) -> tuple[Float[np.ndarray, "44 3"], Bool[np.ndarray, "44"]]:
     """(44, 3) crop units and confidence, absent points all zero, and which (44,) are present.
 
     true_crop (44, 2) crop units; visible (44,): not hidden by a body; inside (44,): within the photo.
@@ -50,7 +54,12 @@ def detect_keypoints(
     return np.column_stack([np.where(present[:, None], points, 0.0), confidence]), present
 
 
-def detect_keypoints_3d(rng: np.random.Generator, true_points: Array, points_2d: Array, present: BoolArray) -> Array:
+def detect_keypoints_3d(
+    rng: np.random.Generator,
+    true_points: Float[np.ndarray, "44 3"],
+    points_2d: Float[np.ndarray, "44 3"],
+    present: Bool[np.ndarray, "44"],
+) -> Float[np.ndarray, "44 4"]:
     """(44, 4) m relative to mid hip, camera axes, and confidence; zero for people the detector has no depth for.
 
     Depth is the weak part: a wrong scale of it, a body tilted as a whole, and twice the noise.

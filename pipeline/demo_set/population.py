@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from jaxtyping import Float32
 from numpy.typing import NDArray
 
 from pipeline.body import Skel
@@ -14,8 +15,6 @@ from pipeline.demo_set.pseudo_labels import PseudoLabels, make_pseudo_labels
 from pipeline.demo_set.scene import Figure
 from schemas.skel import N_BETAS, N_Q
 
-Float32 = NDArray[np.float32]
-
 _BATCH = 64  # 6890 vertices with their pose correctives take about 1 MB a person
 
 
@@ -23,15 +22,15 @@ _BATCH = 64  # 6890 vertices with their pose correctives take about 1 MB a perso
 class Population:
     """True q (N, 46) rad, betas (N, 10); vertices (N, V, 3) and keypoints (N, 44, 3) m, without cam_t."""
 
-    q: Float32
-    betas: Float32
-    vertices: Float32
-    keypoints: Float32
+    q: Float32[np.ndarray, "N 46"]
+    betas: Float32[np.ndarray, "N 10"]
+    vertices: Float32[np.ndarray, "N V 3"]
+    keypoints: Float32[np.ndarray, "N 44 3"]
     crops: CropFit
     labels: PseudoLabels
 
     @property
-    def cam_t(self) -> Float32:
+    def cam_t(self) -> Float32[np.ndarray, "N 3"]:
         """(N, 3) m, as the truth file holds it."""
         return self.crops.cam_t.astype(np.float32)
 
@@ -67,7 +66,7 @@ def body_map(skel: Skel) -> BodyMap:
     return BodyMap(vertices=_numpy(rest.skin_vertices)[0].astype(float), joints=_numpy(rest.joints)[0].astype(float))
 
 
-def _pose(skel: Skel, q: Float32, betas: Float32) -> tuple[Float32, Float32, Float32]:
+def _pose(skel: Skel, q: np.ndarray, betas: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     q_tensor, betas_tensor = _like(skel, q), _like(skel, betas)
     with torch.no_grad():
         body = skel.forward(q_tensor, betas_tensor)
@@ -79,5 +78,5 @@ def _like(skel: Skel, array: NDArray[np.floating]) -> torch.Tensor:
     return torch.as_tensor(array, dtype=skel.dtype, device=skel.device)
 
 
-def _numpy(tensor: torch.Tensor) -> Float32:
+def _numpy(tensor: torch.Tensor) -> np.ndarray:
     return tensor.detach().cpu().float().numpy()

@@ -5,6 +5,7 @@ from typing import Final
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from numpy.typing import NDArray
 
 from pipeline.body.representation import matrix_to_orientation
@@ -98,8 +99,8 @@ KEY_POSES: Final[dict[str, str]] = {
 class BodyStates:
     """True bodies: q (N, 46) rad, with the orientation in camera axes, and betas (N, 10)."""
 
-    q: Array
-    betas: Array
+    q: Float[np.ndarray, "N 46"]
+    betas: Float[np.ndarray, "N 10"]
 
 
 def sample_bodies(rng: np.random.Generator, count: int) -> BodyStates:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+from jaxtyping import Bool, Float
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
@@ -38,12 +39,14 @@ _LIMBS: Final = ((1, 4), (2, 5), (16, 18), (17, 19))
 class PseudoLabels:
     """SMPL labels: pose (N, 24, 3) axis-angle rad, betas (N, 10), has_pose (N,)."""
 
-    pose: Array
-    betas: Array
-    has_pose: NDArray[np.bool_]
+    pose: Float[np.ndarray, "N 24 3"]
+    betas: Float[np.ndarray, "N 10"]
+    has_pose: Bool[np.ndarray, "N"]
 
 
-def make_pseudo_labels(rng: np.random.Generator, bone_rotations: Array, betas: Array) -> PseudoLabels:
+def make_pseudo_labels(
+    rng: np.random.Generator, bone_rotations: Float[np.ndarray, "N 24 3 3"], betas: Float[np.ndarray, "N 10"]
+) -> PseudoLabels:
     """Labels for people with world rotations of the SKEL bones from the T-pose (N, 24, 3, 3), camera axes."""
     count = len(betas)
     world = smpl_world_rotations(bone_rotations)
@@ -60,7 +63,7 @@ def make_pseudo_labels(rng: np.random.Generator, bone_rotations: Array, betas: A
     )
 
 
-def smpl_world_rotations(bone_rotations: Array) -> Array:
+def smpl_world_rotations(bone_rotations: Float[np.ndarray, "N 24 3 3"]) -> Float[np.ndarray, "N 24 3 3"]:
     """World rotations of the 24 SMPL joints (N, 24, 3, 3) that turn with the SKEL bones (N, 24, 3, 3)."""
     world = np.empty_like(bone_rotations)
     for joint, bone in _SKEL_BONE.items():
@@ -72,7 +75,7 @@ def smpl_world_rotations(bone_rotations: Array) -> Array:
     return world
 
 
-def local_axis_angle(world: Array) -> Array:
+def local_axis_angle(world: Float[np.ndarray, "N 24 3 3"]) -> Float[np.ndarray, "N 24 3"]:
     """SMPL pose (N, 24, 3) axis-angle from world rotations (N, 24, 3, 3)."""
     parents = np.array(SMPL_PARENTS[1:])
     local = world.copy()

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+from jaxtyping import Float, Int
 from numpy.typing import NDArray
 
 from pipeline.demo_set.appearance import BodyMap, cast_shadow, dress, random_background, random_light, through_a_camera
@@ -23,17 +24,17 @@ HIDDEN_BEHIND_M: Final = 0.12
 class Figure:
     """A posed person in the crop camera (with cam_t): vertices (V, 3) m, keypoints (44, 3) m; see CropFit."""
 
-    vertices: Array
-    keypoints: Array
+    vertices: Float[np.ndarray, "V 3"]
+    keypoints: Float[np.ndarray, "44 3"]
     fill: float
-    aspect: Array
+    aspect: Float[np.ndarray, "2"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PhotoCrop:
     """A person's square crop on the photo: center (2,) px, side px."""
 
-    center: Array
+    center: Float[np.ndarray, "2"]
     side: float
 
 
@@ -41,10 +42,10 @@ class PhotoCrop:
 class Sighting:
     """What a data set says of a person: keypoints_2d (44, 3) px and confidence, keypoints_3d (44, 4) m, the box."""
 
-    keypoints_2d: Array
-    keypoints_3d: Array
-    center: Array
-    scale: Array
+    keypoints_2d: Float[np.ndarray, "44 3"]
+    keypoints_3d: Float[np.ndarray, "44 4"]
+    center: Float[np.ndarray, "2"]
+    scale: Float[np.ndarray, "2"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +56,9 @@ class Photo:
     sightings: list[Sighting]
 
 
-def take_photo(rng: np.random.Generator, figures: Sequence[Figure], faces: NDArray[np.int64], body: BodyMap) -> Photo:
+def take_photo(
+    rng: np.random.Generator, figures: Sequence[Figure], faces: Int[np.ndarray, "F 3"], body: BodyMap
+) -> Photo:
     """Place 1-3 people in a made-up place, draw each over those before it, and report what a detector sees."""
     width, height, crops = _lay_out(rng, figures)
     canvas, light = random_background(rng, width, height), random_light(rng)

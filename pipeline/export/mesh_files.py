@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 import numpy as np
-from numpy.typing import NDArray
+from jaxtyping import Float, Integer
 
 MeshFormat = Literal["glb", "obj"]
 
@@ -17,8 +17,8 @@ class MeshPart:
     """One surface: vertices (V, 3) m, faces (F, 3) counter-clockwise from outside, RGBA in 0..255."""
 
     name: str
-    vertices: NDArray[np.floating]
-    faces: NDArray[np.integer]
+    vertices: Float[np.ndarray, "V 3"]
+    faces: Integer[np.ndarray, "F 3"]
     color: tuple[int, int, int, int]
 
 

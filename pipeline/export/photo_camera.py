@@ -9,8 +9,7 @@ it moves by the perspective of half a metre at tens of metres.
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float
-from numpy.typing import NDArray
+from jaxtyping import Float, Integer
 
 from pipeline.image.camera import FOCAL
 
@@ -33,7 +32,7 @@ def into_photo_camera(
     pelvis: Float[np.ndarray, "N 3"],
     center: Float[np.ndarray, "N 2"],
     side: Float[np.ndarray, "N"],
-    size: NDArray[np.integer],
+    size: Integer[np.ndarray, "N 2"],
 ) -> Float[np.ndarray, "N 3"]:
     """Translation (N, 3) m that takes the place of cam_t in the photo's camera.
 

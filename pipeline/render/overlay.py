@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
+from jaxtyping import Float, Integer
 from PIL import Image, ImageDraw, ImageFont
 
 from pipeline.render.rasterizer import FloatArray, Light, PinholeCamera, UInt8Array, render
@@ -27,8 +27,8 @@ class Panel:
 
 def overlay_mesh(
     photo: UInt8Array,
-    vertices: FloatArray,
-    faces: NDArray[np.integer],
+    vertices: Float[np.ndarray, "V 3"],
+    faces: Integer[np.ndarray, "F 3"],
     camera: PinholeCamera,
     *,
     alpha: float = 0.85,

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+from jaxtyping import Float, Float32, Integer
 from numpy.typing import NDArray
 
 from pipeline.image.camera import FOCAL
@@ -64,8 +65,8 @@ class Rendering:
     """`image` (H, W, 3) uint8; `depth` (H, W) m, nearest sample, inf where empty; `alpha` (H, W) share covered."""
 
     image: UInt8Array
-    depth: NDArray[np.float32]
-    alpha: NDArray[np.float32]
+    depth: Float32[np.ndarray, "H W"]
+    alpha: Float32[np.ndarray, "H W"]
 
     @property
     def mask(self) -> NDArray[np.bool_]:
@@ -74,8 +75,8 @@ class Rendering:
 
 
 def render(
-    vertices: FloatArray,
-    faces: NDArray[np.integer],
+    vertices: Float[np.ndarray, "V 3"],
+    faces: Integer[np.ndarray, "F 3"],
     colors: FloatArray | UInt8Array | tuple[float, float, float],
     camera: PinholeCamera,
     *,
@@ -115,7 +116,7 @@ def concatenate(meshes: list[tuple[FloatArray, NDArray[np.integer]]]) -> tuple[F
     return np.concatenate([vertices for vertices, _ in meshes]), faces
 
 
-def vertex_normals(vertices: FloatArray, faces: NDArray[np.integer]) -> NDArray[np.float64]:
+def vertex_normals(vertices: Float[np.ndarray, "V 3"], faces: Integer[np.ndarray, "F 3"]) -> Float[np.ndarray, "V 3"]:
     """(V, 3) unit normals, area-weighted over the faces around a vertex; zero for a vertex of no face."""
     corners = np.asarray(vertices, np.float64)[faces]
     face_normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])

@@ -5,6 +5,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 import torch
+from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
 from schemas.skel import N_Q, N_UNLIMITED
@@ -17,15 +18,15 @@ class StoredMixture(NamedTuple):
     both together, mean (K, D), covariance (K, D, D); told (D,) int: which q; mirror_source, mirror_sign (46,).
     """
 
-    broad_weight: Tensor
-    broad_mean: Tensor
-    broad_std: Tensor
-    weight: Tensor
-    mean: Tensor
-    covariance: Tensor
-    told: Tensor
-    mirror_source: Tensor
-    mirror_sign: Tensor
+    broad_weight: Float[Tensor, ""]
+    broad_mean: Float[Tensor, "46"]
+    broad_std: Float[Tensor, "46"]
+    weight: Float[Tensor, "K"]
+    mean: Float[Tensor, "K D"]
+    covariance: Float[Tensor, "K D D"]
+    told: Int[Tensor, "D"]
+    mirror_source: Int[Tensor, "46"]
+    mirror_sign: Shaped[Tensor, "46"]
 
 
 class Components(NamedTuple):
@@ -33,9 +34,9 @@ class Components(NamedTuple):
     to 1; mean (C, 46) rad; covariance (C, 43, 43) of the limited angles q[3:].
     """
 
-    weight: Tensor
-    mean: Tensor
-    covariance: Tensor
+    weight: Float[Tensor, "C"]
+    mean: Float[Tensor, "C 46"]
+    covariance: Float[Tensor, "C 43 43"]
 
 
 def read_mixture(path: Path = PRIOR_FILE) -> StoredMixture:

@@ -22,8 +22,8 @@ from schemas.skel import N_Q, N_UNLIMITED, q_limits
 class QuadraticBound(NamedTuple):
     """anchor (B, 46) rad and precision (B, 46, 46) rad^-2, both of no effect on the pelvis: see `PosePrior.bound`."""
 
-    anchor: Tensor
-    precision: Tensor
+    anchor: Float[Tensor, "B 46"]
+    precision: Float[Tensor, "B 46 46"]
 
 
 @dataclass(frozen=True)
@@ -35,9 +35,9 @@ class PosePrior:
     >>> prior.energy(q)   # q (B, 46) rad
     """
 
-    log_weight: Tensor
-    mean: Tensor
-    whitening: Tensor
+    log_weight: Float[Tensor, "C"]
+    mean: Float[Tensor, "C 46"]
+    whitening: Float[Tensor, "C 43 43"]
 
     @classmethod
     def load(cls, dtype: torch.dtype = torch.float64, device: torch.device | str = "cpu") -> Self:
