@@ -34,12 +34,12 @@ class Measured:
     keypoints), limit_violation (B,) rad, betas_size (B,) = max |beta|, finite (B,), pve_mean_mm (B,) (NaN: unknown).
     """
 
-    cam_t: Tensor
-    kp2d_error: Tensor
-    limit_violation: Tensor
-    betas_size: Tensor
-    finite: Tensor
-    pve_mean_mm: Tensor
+    cam_t: Float[Tensor, "B 3"]
+    kp2d_error: Float[Tensor, "B"]
+    limit_violation: Float[Tensor, "B"]
+    betas_size: Float[Tensor, "B"]
+    finite: Bool[Tensor, "B"]
+    pve_mean_mm: Float[Tensor, "B"]
 
 
 def limit_violation(q: Float[Tensor, "B 46"]) -> Float[Tensor, "B"]:

@@ -6,6 +6,7 @@ from typing import Any, Final, Self
 
 import numpy as np
 import pyarrow as pa
+from jaxtyping import Bool, Float32, Float64, Int32, Integer, Shaped
 from numpy.typing import ArrayLike, NDArray
 
 from pipeline.image.crop import to_crop_units
@@ -14,11 +15,8 @@ from schemas.labels import LABEL_SCHEMA, Decision, StartSource
 from schemas.person import Person, PersonId
 from schemas.skel import N_BETAS
 
-Float32 = NDArray[np.float32]
-Float64 = NDArray[np.float64]
-Mask = NDArray[np.bool_]
-Strings = NDArray[np.object_]
-"""Of Decision or StartSource, or the plain strings of a table, which are equal to them."""
+Strings = Shaped[np.ndarray, "N"]
+"""Objects: of Decision or StartSource, or the plain strings of a table, which are equal to them."""
 
 VECTORS: Final = {f.name: f.type.list_size for f in LABEL_SCHEMA if pa.types.is_fixed_size_list(f.type)}
 SCALARS: Final = tuple(f.name for f in LABEL_SCHEMA if pa.types.is_float64(f.type))
@@ -31,11 +29,11 @@ class PersonBatch:
     """
 
     ids: tuple[PersonId, ...]
-    keypoints: Float32
-    keypoints_3d: Float32
-    smpl_pose: Float32
-    smpl_betas: Float32
-    has_smpl: Mask
+    keypoints: Float32[np.ndarray, "N 44 3"]
+    keypoints_3d: Float32[np.ndarray, "N 44 4"]
+    smpl_pose: Float32[np.ndarray, "N 24 3"]
+    smpl_betas: Float32[np.ndarray, "N 10"]
+    has_smpl: Bool[np.ndarray, "N"]
 
     @classmethod
     def from_people(cls, people: Sequence[Person]) -> Self:
@@ -55,7 +53,7 @@ class PersonBatch:
             has_smpl=np.array([p.smpl is not None for p in people], dtype=bool),
         )
 
-    def take(self, rows: NDArray[np.intp]) -> Self:
+    def take(self, rows: Integer[np.ndarray, "M"]) -> Self:
         """The people at these positions, in this order."""
         ids = tuple(self.ids[i] for i in rows)
         arrays = {item.name: getattr(self, item.name)[rows] for item in fields(self) if item.name != "ids"}
@@ -72,22 +70,22 @@ class LabelBatch:
     """
 
     ids: tuple[PersonId, ...]
-    has_label: Mask
-    q: Float32
-    betas: Float32
-    cam_t: Float32
-    q_std: Float32
-    anchor_q: Float32
-    anchor_betas: Float32
+    has_label: Bool[np.ndarray, "N"]
+    q: Float32[np.ndarray, "N 46"]
+    betas: Float32[np.ndarray, "N 10"]
+    cam_t: Float32[np.ndarray, "N 3"]
+    q_std: Float32[np.ndarray, "N 46"]
+    anchor_q: Float32[np.ndarray, "N 46"]
+    anchor_betas: Float32[np.ndarray, "N 10"]
     decision: Strings
     start_source: Strings
-    kp2d_error: Float64
-    parent_kp2d_error: Float64
-    candidate_kp2d_error: Float64
-    pve_mean_mm: Float64
-    pve_max_mm: Float64
-    limit_violation: Float64
-    iterations: NDArray[np.int32]
+    kp2d_error: Float64[np.ndarray, "N"]
+    parent_kp2d_error: Float64[np.ndarray, "N"]
+    candidate_kp2d_error: Float64[np.ndarray, "N"]
+    pve_mean_mm: Float64[np.ndarray, "N"]
+    pve_max_mm: Float64[np.ndarray, "N"]
+    limit_violation: Float64[np.ndarray, "N"]
+    iterations: Int32[np.ndarray, "N"]
 
     @classmethod
     def of(cls, ids: Sequence[PersonId], **columns: ArrayLike) -> Self:
@@ -115,7 +113,7 @@ class LabelBatch:
         }
         return replace(self, **typed)
 
-    def put(self, rows: NDArray[np.intp], labels: Self) -> Self:
+    def put(self, rows: Integer[np.ndarray, "M"], labels: Self) -> Self:
         """These labels in every column of the people at `rows`, in their order; the other people keep theirs."""
 
         def column(name: str) -> NDArray:
@@ -128,7 +126,7 @@ class LabelBatch:
     def __len__(self) -> int:
         return len(self.ids)
 
-    def take(self, rows: NDArray[np.intp]) -> Self:
+    def take(self, rows: Integer[np.ndarray, "M"]) -> Self:
         """The labels at these positions, in this order."""
         ids = tuple(self.ids[i] for i in rows)
         arrays = {item.name: getattr(self, item.name)[rows] for item in fields(self) if item.name != "ids"}
@@ -180,12 +178,12 @@ class LabelBatch:
         )
 
 
-def _vectors(values: Float32, kind: pa.DataType) -> pa.Array:
+def _vectors(values: np.ndarray, kind: pa.DataType) -> pa.Array:
     flat = pa.array(np.ascontiguousarray(values, dtype=np.float32).reshape(-1))
     return pa.FixedSizeListArray.from_arrays(flat, type=kind)
 
 
-def _aligned(table: pa.Table, name: str, width: int, index: NDArray[np.int64]) -> Float32:
+def _aligned(table: pa.Table, name: str, width: int, index: NDArray[np.int64]) -> np.ndarray:
     """Vectors (N, width) of the rows `index`, zero where it is -1; read without a copy per row."""
     chunks = [np.asarray(chunk.flatten()).reshape(-1, width) for chunk in table[name].chunks]
     values = np.concatenate([*chunks, np.zeros((1, width), np.float32)]).astype(np.float32)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import torch
+from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from pipeline.fit import SmplToSkel
@@ -49,11 +50,11 @@ def _convert(batch: PersonBatch, converter: SmplToSkel) -> LabelBatch:
     return LabelBatch.of(batch.ids).put(rows[valid], converted.take(valid))
 
 
-def stored(x: Tensor) -> Tensor:
+def stored(x: Float[Tensor, "*any"]) -> Float[Tensor, "*any"]:
     """x as the table will hold it: rounded to float32, so that what is measured is what is published."""
     return x.to(torch.float32).to(x.dtype)
 
 
-def as_numpy(x: Tensor) -> np.ndarray:
+def as_numpy(x: Shaped[Tensor, "*any"]) -> Shaped[np.ndarray, "*any"]:
     """A tensor's values on the host."""
     return x.detach().cpu().numpy()

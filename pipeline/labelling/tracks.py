@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from jaxtyping import Bool, Float64, Integer
 
 from schemas.person import Person, Rejection, RejectionReason
 
@@ -19,9 +19,9 @@ MARGIN = 15
 class TrackPart(NamedTuple):
     """Frames of one track in their order: their rows in a list of people, times (s), and whose labels are asked for."""
 
-    rows: NDArray[np.intp]
-    times: NDArray[np.float64]
-    wanted: NDArray[np.bool_]
+    rows: Integer[np.ndarray, "T"]
+    times: Float64[np.ndarray, "T"]
+    wanted: Bool[np.ndarray, "T"]
 
 
 def find_tracks(people: Sequence[Person], fps: float, max_frames: int) -> tuple[list[TrackPart], list[Rejection]]:
@@ -48,7 +48,7 @@ def find_tracks(people: Sequence[Person], fps: float, max_frames: int) -> tuple[
     return parts, rejections
 
 
-def _parts(rows: NDArray[np.intp], times: NDArray[np.float64], max_frames: int) -> list[TrackPart]:
+def _parts(rows: Integer[np.ndarray, "T"], times: Float64[np.ndarray, "T"], max_frames: int) -> list[TrackPart]:
     """One part where the track fits into it, else equal parts, each seen with the margins around it."""
     count = len(rows)
     if count <= max_frames:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
+from jaxtyping import Integer
 
 from pipeline.fit.video.track import TrackConfig
 from pipeline.labelling.predictor import Guess
@@ -22,7 +22,7 @@ class ShardBatch:
 
     people: list[Guessed]
     tracks: tuple[TrackPart, ...]
-    wanted: NDArray[np.intp]
+    wanted: Integer[np.ndarray, "M"]
 
 
 def single_batches(people: Iterable[Guessed], size: int) -> Iterator[ShardBatch]:

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float32
 
-from schemas.person import Float32
 from schemas.skel import N_BETAS, N_Q, mirror_table
 
 MM_PER_M = 1000.0
@@ -16,8 +16,8 @@ MM_PER_M = 1000.0
 class HsmrLabel:
     """A label as HSMR stores it: q (46,) rad, betas (10,), pve_max m and kp2d_err crop units, NaN where unknown."""
 
-    q: Float32
-    betas: Float32
+    q: Float32[np.ndarray, "46"]
+    betas: Float32[np.ndarray, "10"]
     pve_max: float
     kp2d_err: float
 
@@ -52,13 +52,13 @@ def label_of(person: Mapping[str, Any]) -> HsmrLabel | None:
     return HsmrLabel(q=q, betas=betas, pve_max=pve_max, kp2d_err=kp2d_err)
 
 
-def mirror(q: Float32) -> Float32:
+def mirror(q: Float32[np.ndarray, "*any 46"]) -> Float32[np.ndarray, "*any 46"]:
     """The pose in the mirrored photo, (..., 46) (docs/body_model.md)."""
     source, sign = mirror_table()
     return (sign * q[..., source]).astype(np.float32)
 
 
-def _vector(value: object, size: int) -> Float32 | None:
+def _vector(value: object, size: int) -> np.ndarray | None:
     if not isinstance(value, np.ndarray) or value.dtype.kind != "f" or value.size != size:
         return None
     vector = value.reshape(size).astype(np.float32)

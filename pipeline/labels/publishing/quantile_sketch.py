@@ -3,6 +3,7 @@
 from typing import Final
 
 import numpy as np
+from jaxtyping import Float64
 from numpy.typing import NDArray
 
 from pipeline.labels.files.lineage import Quantiles
@@ -23,7 +24,7 @@ class QuantileSketch:
         self._sums: NDArray[np.float64] = np.zeros(_BINS)
         self._max = -np.inf
 
-    def add(self, values: NDArray[np.float64]) -> None:
+    def add(self, values: Float64[np.ndarray, "N"]) -> None:
         """Take values (n,) in; NaN and infinity are left out."""
         values = values[np.isfinite(values)]
         if not len(values):
