@@ -8,9 +8,13 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-from pipeline.runtime.ray_environment import prepare_ray
-from tests.repository import GOLDEN, SHARED
-from tests.services.s3_server import S3Server, running_s3_server
+from tests import shape_checks
+
+shape_checks.install()  # before the first module of ours is imported
+
+from pipeline.runtime.ray_environment import prepare_ray  # noqa: E402
+from tests.repository import GOLDEN, SHARED  # noqa: E402
+from tests.services.s3_server import S3Server, running_s3_server  # noqa: E402
 
 # Before any test module imports Ray, which reads its environment only then.
 if "ray" not in sys.modules:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, zoom
 
@@ -32,17 +32,17 @@ class BodyMap:
     vertices: Float[np.ndarray, "V 3"]
     joints: Float[np.ndarray, "24 3"]
 
-    def along_arm(self) -> Array:
+    def along_arm(self) -> Float[np.ndarray, "V"]:
         """(V,) 0 at the shoulder, 1 at the wrist, below 0 on the trunk; either side."""
         shoulder, wrist = abs(self.joints[15, 0]), abs(self.joints[18, 0])
         return (np.abs(self.vertices[:, 0]) - shoulder) / (wrist - shoulder)
 
-    def along_leg(self) -> Array:
+    def along_leg(self) -> Float[np.ndarray, "V"]:
         """(V,) 0 at the hips, 1 at the ankles, below 0 above the hips."""
         hip, ankle = self.joints[1, 1], self.joints[3, 1]
         return (hip - self.vertices[:, 1]) / (hip - ankle)
 
-    def head_height(self) -> Array:
+    def head_height(self) -> Float[np.ndarray, "V"]:
         """(V,) 0 at the nose, 1 at the crown."""
         nose, crown = self.vertices[_NOSE, 1], self.vertices[:, 1].max()
         return (self.vertices[:, 1] - nose) / (crown - nose)
@@ -53,7 +53,7 @@ def _paint(rng: np.random.Generator, colorfulness: float) -> Array:
     return np.clip(rng.uniform(25, 230) + rng.normal(0.0, colorfulness, 3), 5, 250)
 
 
-def dress(rng: np.random.Generator, body: BodyMap) -> Array:
+def dress(rng: np.random.Generator, body: BodyMap) -> Float[np.ndarray, "V 3"]:
     """(V, 3) vertex colours in [0, 255] of one person: skin, then trousers, shirt, shoes and hair over it."""
     colors = np.tile(SKIN_TONES[rng.integers(len(SKIN_TONES))] * rng.uniform(0.92, 1.05), (len(body.vertices), 1))
     arm, leg = body.along_arm(), body.along_leg()
@@ -130,7 +130,7 @@ def random_light(rng: np.random.Generator) -> Light:
     )
 
 
-def random_background(rng: np.random.Generator, width: int, height: int) -> UInt8Array:
+def random_background(rng: np.random.Generator, width: int, height: int) -> UInt8[np.ndarray, "H W 3"]:
     """A place: wall and floor, cloudy texture, objects, a pattern; slightly out of focus."""
     canvas = _wall_and_floor(rng, width, height)
     for _ in range(rng.integers(0, 12)):
@@ -188,7 +188,9 @@ def _clouds(rng: np.random.Generator, width: int, height: int) -> Array:
     return total
 
 
-def cast_shadow(canvas: UInt8Array, feet: Float[np.ndarray, "2"], side: float) -> UInt8Array:
+def cast_shadow(
+    canvas: UInt8[np.ndarray, "H W 3"], feet: Float[np.ndarray, "2"], side: float
+) -> UInt8[np.ndarray, "H W 3"]:
     """A soft dark ellipse on the ground under the lowest point `feet` (2,) px of a person of `side` px."""
     height, width, _ = canvas.shape
     y, x = np.ogrid[:height, :width]
@@ -196,7 +198,7 @@ def cast_shadow(canvas: UInt8Array, feet: Float[np.ndarray, "2"], side: float) -
     return (canvas * (1 - 0.45 * np.exp(-distance))[..., None]).astype(np.uint8)
 
 
-def through_a_camera(rng: np.random.Generator, image: UInt8Array) -> UInt8Array:
+def through_a_camera(rng: np.random.Generator, image: UInt8[np.ndarray, "H W 3"]) -> UInt8[np.ndarray, "H W 3"]:
     """Focus blur, exposure, vignette and sensor noise."""
     picture = gaussian_filter(image.astype(np.float32), (sigma := abs(rng.normal(0, 0.4)), sigma, 0))
     height, width, _ = image.shape

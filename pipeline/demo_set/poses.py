@@ -115,7 +115,7 @@ def sample_bodies(rng: np.random.Generator, count: int) -> BodyStates:
     return BodyStates(q=q, betas=betas)
 
 
-def key_pose(name: str) -> tuple[Array, float]:
+def key_pose(name: str) -> tuple[Float[np.ndarray, "46"], float]:
     """(q (46,), pelvis lean) in rad of a key pose; the orientation part of q is zero."""
     q = np.zeros(N_Q)
     for scapula in ("scapula_elevation_r", "scapula_elevation_l"):

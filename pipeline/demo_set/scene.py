@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, UInt8
 from numpy.typing import NDArray
 
 from pipeline.demo_set.appearance import BodyMap, cast_shadow, dress, random_background, random_light, through_a_camera
@@ -52,7 +52,7 @@ class Sighting:
 class Photo:
     """The picture (H, W, 3) uint8 and the people in it, in the order they were given."""
 
-    image: UInt8Array
+    image: UInt8[np.ndarray, "H W 3"]
     sightings: list[Sighting]
 
 

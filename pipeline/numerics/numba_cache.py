@@ -7,6 +7,7 @@ cluster, whose sources are shipped into a new folder each time, would compile fo
 
 import functools
 import hashlib
+import inspect
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
@@ -21,13 +22,16 @@ _SOURCES: Final = ("schemas", "pipeline/body", "pipeline/fit", "pipeline/image",
 
 
 def compiled(*, nogil: bool = False) -> Callable[[Any], Any]:
-    """Decorator: compile at the first call, or load what an earlier process compiled from the same sources."""
+    """Decorator: compile at the first call, or load what an earlier process compiled from the same sources.
+
+    What is wrapped around the function (a check of its types) is left out.
+    """
 
     def decorate(function: Any) -> Any:
         before = _settings.CACHE_LOCATOR_CLASSES
         _settings.CACHE_LOCATOR_CLASSES = f"{__name__}.BySources,InTreeCacheLocator"  # the latter: no home folder
         try:
-            return numba.njit(cache=True, nogil=nogil)(function)
+            return numba.njit(cache=True, nogil=nogil)(inspect.unwrap(function))
         finally:
             _settings.CACHE_LOCATOR_CLASSES = before
 

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from jaxtyping import Float, Integer
+from jaxtyping import Float, Integer, UInt8
 from PIL import Image, ImageDraw, ImageFont
 
-from pipeline.render.rasterizer import FloatArray, Light, PinholeCamera, UInt8Array, render
+from pipeline.render.rasterizer import Light, PinholeCamera, render
 from schemas.keypoints import LIMBS, MIN_CONFIDENCE
 
 MESH_COLOR: Final = (178.0, 204.0, 240.0)
@@ -21,12 +21,12 @@ POINT_RADIUS_SHARE: Final = 1 / 110
 class Panel:
     """One picture of a composition and the words above it."""
 
-    image: UInt8Array
+    image: UInt8[np.ndarray, "H W 3"]
     caption: str
 
 
 def overlay_mesh(
-    photo: UInt8Array,
+    photo: UInt8[np.ndarray, "H W 3"],
     vertices: Float[np.ndarray, "V 3"],
     faces: Integer[np.ndarray, "F 3"],
     camera: PinholeCamera,
@@ -34,7 +34,7 @@ def overlay_mesh(
     alpha: float = 0.85,
     color: tuple[float, float, float] = MESH_COLOR,
     light: Light | None = None,
-) -> UInt8Array:
+) -> UInt8[np.ndarray, "H W 3"]:
     """The photo (H, W, 3) uint8 with the mesh over it, `alpha` opaque; vertices (V, 3) m, camera frame (with cam_t)."""
     drawn = render(vertices, faces, color, camera, background=photo, light=light).image
     mixed = (1.0 - alpha) * photo.astype(np.float32) + alpha * drawn.astype(np.float32)
@@ -42,13 +42,13 @@ def overlay_mesh(
 
 
 def draw_keypoints(
-    image: UInt8Array,
-    keypoints: FloatArray,
+    image: UInt8[np.ndarray, "H W 3"],
+    keypoints: Float[np.ndarray, "K D"],
     limbs: Sequence[tuple[int, int]] = LIMBS,
     *,
     min_confidence: float = MIN_CONFIDENCE,
     color: tuple[int, int, int] = GOOD_COLOR,
-) -> UInt8Array:
+) -> UInt8[np.ndarray, "H W 3"]:
     """A copy of the image with points and limbs; weak or non-finite points are left out.
 
     keypoints (K, 2) px or (K, 3) with confidence.
@@ -69,7 +69,9 @@ def draw_keypoints(
     return np.asarray(picture)
 
 
-def crop_square(image: UInt8Array, center: FloatArray, side: float, size: int) -> UInt8Array:
+def crop_square(
+    image: UInt8[np.ndarray, "H W 3"], center: Float[np.ndarray, "2"], side: float, size: int
+) -> UInt8[np.ndarray, "size size 3"]:
     """The square (center (2,) px, side px) of the image, resized to (size, size, 3); black outside the photo."""
     half = side / 2
     # PIL's box has pixel edges at integers; our pixel coordinates have centres there.
@@ -81,7 +83,7 @@ def crop_square(image: UInt8Array, center: FloatArray, side: float, size: int) -
     return np.asarray(cropped)
 
 
-def grid(rows: Sequence[Sequence[Panel]], *, height: int = 320, title: str = "") -> UInt8Array:
+def grid(rows: Sequence[Sequence[Panel]], *, height: int = 320, title: str = "") -> UInt8[np.ndarray, "H W 3"]:
     """Rows of captioned panels (for example one person a row: before, after), on white, an optional title above.
 
     Each panel is scaled to `height` px; its caption stands above it.

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from jaxtyping import Float, Float32, Integer
+from jaxtyping import Bool, Float, Float32, Integer, UInt8
 from numpy.typing import NDArray
 
 from pipeline.image.camera import FOCAL
@@ -36,7 +36,7 @@ class PinholeCamera:
     height: int
 
     @classmethod
-    def of_crop(cls, center: FloatArray, side: float, width: int, height: int) -> "PinholeCamera":
+    def of_crop(cls, center: Float[np.ndarray, "2"], side: float, width: int, height: int) -> "PinholeCamera":
         """The camera of a square person crop (`center` (2,) and `side` in photo px), drawing on the whole photo.
 
         Vertices must already carry `cam_t`. f is 5000 px for a 256 px crop, so 5000 / 256 * side px in the photo.
@@ -44,7 +44,7 @@ class PinholeCamera:
         x, y = (float(value) for value in center)
         return cls(focal=FOCAL * float(side), center_x=x, center_y=y, width=width, height=height)
 
-    def project(self, points: FloatArray) -> NDArray[np.float64]:
+    def project(self, points: Float[np.ndarray, "*any 3"]) -> Float[np.ndarray, "*any 2"]:
         """(..., 3) m in front of the camera to (..., 2) px."""
         points = np.asarray(points, np.float64)
         return self.focal * points[..., :2] / points[..., 2:] + np.array([self.center_x, self.center_y])
@@ -64,12 +64,12 @@ class Light:
 class Rendering:
     """`image` (H, W, 3) uint8; `depth` (H, W) m, nearest sample, inf where empty; `alpha` (H, W) share covered."""
 
-    image: UInt8Array
+    image: UInt8[np.ndarray, "H W 3"]
     depth: Float32[np.ndarray, "H W"]
     alpha: Float32[np.ndarray, "H W"]
 
     @property
-    def mask(self) -> NDArray[np.bool_]:
+    def mask(self) -> Bool[np.ndarray, "H W"]:
         """(H, W) True where at least half of the pixel is covered."""
         return self.alpha >= 0.5
 
@@ -77,10 +77,10 @@ class Rendering:
 def render(
     vertices: Float[np.ndarray, "V 3"],
     faces: Integer[np.ndarray, "F 3"],
-    colors: FloatArray | UInt8Array | tuple[float, float, float],
+    colors: Float[np.ndarray, "*colors 3"] | UInt8[np.ndarray, "*colors 3"] | tuple[float, float, float],
     camera: PinholeCamera,
     *,
-    background: UInt8Array | tuple[int, int, int] = (255, 255, 255),
+    background: UInt8[np.ndarray, "H W 3"] | tuple[int, int, int] = (255, 255, 255),
     light: Light | None = None,
 ) -> Rendering:
     """Draw a mesh with smooth shading over `background`; to draw several, `concatenate` them.
@@ -109,7 +109,9 @@ def render(
     return Rendering(image=canvas, depth=depth, alpha=alpha)
 
 
-def concatenate(meshes: list[tuple[FloatArray, NDArray[np.integer]]]) -> tuple[FloatArray, NDArray[np.integer]]:
+def concatenate(
+    meshes: list[tuple[Float[np.ndarray, "_ 3"], Integer[np.ndarray, "_ 3"]]],
+) -> tuple[Float[np.ndarray, "V 3"], Integer[np.ndarray, "F 3"]]:
     """Several (vertices, faces) as one mesh, to be drawn with one depth test."""
     offsets = np.cumsum([0] + [len(vertices) for vertices, _ in meshes[:-1]])
     faces = np.concatenate([faces + offset for (_, faces), offset in zip(meshes, offsets, strict=True)])

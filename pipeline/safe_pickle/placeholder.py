@@ -80,7 +80,7 @@ class Resolver:
         self._open.remove(id(raw))
         return self._done[id(raw)]
 
-    def array(self, raw: object, dtype: object, shape: object, order: Any) -> np.ndarray[Any, Any]:
+    def array(self, raw: object, dtype: object, shape: object, order: Any) -> np.ndarray:
         """Array of exactly the given data: a shape or item size that does not match its length is refused."""
         if not isinstance(dtype, Dtype) or not _is_shape(shape):
             raise MalformedPickleError("a numpy array without a plain dtype and shape")
@@ -101,7 +101,7 @@ class Resolver:
             raise ForbiddenPickleError("refused arrays that hold far more bytes than the pickle itself")
         return data
 
-    def _object_array(self, raw: object, shape: Any, size: int, order: Any) -> np.ndarray[Any, Any]:
+    def _object_array(self, raw: object, shape: Any, size: int, order: Any) -> np.ndarray:
         if not isinstance(raw, list) or len(raw) != size:
             raise ForbiddenPickleError(
                 f"refused an object array of shape {shape}: its data is no list of {size} values"

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 import torch
+from jaxtyping import Shaped
 from torch import Tensor, nn
 
 from trainer.checkpoint.errors import CheckpointError
@@ -14,7 +15,7 @@ from trainer.network.variants import VARIANTS, NetworkConfig
 from trainer.network.vit import Vit
 
 Network = Hsmr | Hmr2
-Weights = Mapping[str, Tensor]
+Weights = Mapping[str, Shaped[Tensor, "..."]]
 
 KINDS: Final[Mapping[str, type[Hsmr] | type[Hmr2]]] = {"hsmr": Hsmr, "hmr2": Hmr2}
 _SHOWN = 3

@@ -5,10 +5,10 @@ The distributions: docs/objectives.md, training losses.
 
 import hashlib
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
+from jaxtyping import Float
 
 from schemas.person import PersonId
 from trainer.data.extreme_crop import Box, extreme_crop
@@ -86,7 +86,7 @@ def draw(config: AugmentConfig, seed: int, epoch: int, id: PersonId) -> Augmenta
 
 
 def augmented_crop(
-    augmentation: Augmentation, keypoints_2d: NDArray[Any], center: NDArray[Any], side: float
+    augmentation: Augmentation, keypoints_2d: Float[np.ndarray, "44 3"], center: Float[np.ndarray, "2"], side: float
 ) -> CropTransform:
     """The crop of a person with keypoints (44, 3), centre (2,) and side in photo px.
 

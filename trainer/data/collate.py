@@ -5,6 +5,7 @@ from typing import Any, Final
 
 import numpy as np
 import torch
+from jaxtyping import Bool, Float32, Float64
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -68,7 +69,7 @@ def concatenate(parts: Sequence[TrainBatch]) -> TrainBatch:
     return TrainBatch(ids=tuple(id for part in parts for id in part.ids), **tensors)
 
 
-def keypoints_in_crop(keypoints: NDArray[np.float32], crop: CropTransform) -> NDArray[np.float32]:
+def keypoints_in_crop(keypoints: Float32[np.ndarray, "44 3"], crop: CropTransform) -> Float32[np.ndarray, "44 3"]:
     """(44, 3) photo px and confidence to crop units; left and right exchanged in a mirrored crop.
 
     A point absurdly far away becomes absent.
@@ -78,7 +79,9 @@ def keypoints_in_crop(keypoints: NDArray[np.float32], crop: CropTransform) -> ND
     return out.astype(np.float32)
 
 
-def keypoints_3d_in_crop(keypoints_3d: NDArray[np.float32], augmentation: Augmentation) -> NDArray[np.float32]:
+def keypoints_3d_in_crop(
+    keypoints_3d: Float32[np.ndarray, "44 4"], augmentation: Augmentation
+) -> Float32[np.ndarray, "44 4"]:
     """(44, 4) m and confidence, mirrored and turned about the z axis as the crop is; absurdly far points are absent."""
     out = keypoints_3d.astype(np.float64)
     if augmentation.flip:
@@ -96,7 +99,9 @@ def _near(points: NDArray[Any], farthest: float) -> NDArray[Any]:
     return np.where(near, points, 0.0)
 
 
-def q_in_crop(q: NDArray[np.float32], flip: NDArray[np.bool_], rotation: NDArray[np.float64]) -> NDArray[np.float32]:
+def q_in_crop(
+    q: Float32[np.ndarray, "B 46"], flip: Bool[np.ndarray, "B"], rotation: Float64[np.ndarray, "B"]
+) -> Float32[np.ndarray, "B 46"]:
     """q (B, 46) of the person as the crop shows it: mirrored where flip (B,), turned by rotation (B,) rad.
 
     Mirrored angles are kept where they leave the joint limits (decision 0017): the pose is the true one of the mirror
@@ -107,7 +112,9 @@ def q_in_crop(q: NDArray[np.float32], flip: NDArray[np.bool_], rotation: NDArray
     return turn_in_image_plane(shown, torch.from_numpy(rotation)).numpy().astype(np.float32)
 
 
-def mirrored_joint_order(q_std: NDArray[np.float32], flip: NDArray[np.bool_]) -> NDArray[np.float32]:
+def mirrored_joint_order(
+    q_std: Float32[np.ndarray, "B 46"], flip: Bool[np.ndarray, "B"]
+) -> Float32[np.ndarray, "B 46"]:
     """q_std (B, 46) with left and right exchanged where flip (B,)."""
     mirrored = mirror_q(torch.from_numpy(np.array(q_std))).abs().numpy()
     return np.where(flip[:, None], mirrored, q_std)

@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 import simplejpeg
-from numpy.typing import NDArray
+from jaxtyping import UInt8
 
 DCT_FACTORS: Final = (1, 2, 4, 8)
 """Reductions that libjpeg-turbo has vectorised transforms for. The others it offers (7/8, 3/4, 5/8) cost more than the
@@ -21,7 +21,7 @@ class DamagedPhotoError(ValueError):
 class Picture:
     """`pixels` (H, W, 3) RGB uint8, each standing for `factor` x `factor` px of the photo."""
 
-    pixels: NDArray[np.uint8]
+    pixels: UInt8[np.ndarray, "H W 3"]
     factor: int
 
 

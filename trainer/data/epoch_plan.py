@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Bool, Int32, Int64
 from numpy.typing import NDArray
 
 from trainer.data.config import TrainDataConfig
@@ -27,12 +28,12 @@ class LanePlan:
     the first row of its shard's first reading. order: the places in order of giving.
     """
 
-    shard: NDArray[np.int32]
-    row: NDArray[np.int32]
-    run: NDArray[np.int32]
-    first: NDArray[np.bool_]
-    opens: NDArray[np.bool_]
-    order: NDArray[np.int64]
+    shard: Int32[np.ndarray, "m"]
+    row: Int32[np.ndarray, "m"]
+    run: Int32[np.ndarray, "m"]
+    first: Bool[np.ndarray, "m"]
+    opens: Bool[np.ndarray, "m"]
+    order: Int64[np.ndarray, "m"]
 
     def __len__(self) -> int:
         return len(self.order)

@@ -6,10 +6,10 @@ and on a number drawn from [0, 1).
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
+from jaxtyping import Bool, Float, Float64
 
 from schemas.keypoints import KEYPOINT_NAMES, N_KEYPOINTS
 
@@ -23,8 +23,8 @@ _MIN_CONFIDENCE_SUM: Final = 1.0
 class Box:
     """`center` (2,) and `size` (2,) (width, height) in photo px."""
 
-    center: NDArray[np.float64]
-    size: NDArray[np.float64]
+    center: Float64[np.ndarray, "2"]
+    size: Float64[np.ndarray, "2"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class PartCrop:
     keypoints: tuple[int, ...]
     margin: float
 
-    def __call__(self, keypoints_2d: NDArray[Any], box: Box) -> Box:
+    def __call__(self, keypoints_2d: Float[np.ndarray, "44 3"], box: Box) -> Box:
         """The part's box; `box` itself when the photo shows too little of the part. keypoints_2d (44, 3) photo px."""
         points = keypoints_2d[list(self.keypoints)].astype(np.float64)
         if points[:, 2].sum() <= _MIN_CONFIDENCE_SUM:
@@ -94,7 +94,7 @@ _KNEES_AND_ANKLES: Final = _named("r_knee", "r_ankle", "l_knee", "l_ankle")
 _HEAD: Final = _named("nose", "neck", "r_eye", "l_eye", "r_ear", "l_ear", "head_top", "head")
 
 
-def extreme_crop(keypoints_2d: NDArray[Any], box: Box, drawn: float) -> Box:
+def extreme_crop(keypoints_2d: Float[np.ndarray, "44 3"], box: Box, drawn: float) -> Box:
     """The square box of the crop that `drawn` in [0, 1) picks for this person; `box`, made square, when none fits.
 
     keypoints_2d (44, 3): photo px and confidence. A whole body may be cut to any part, an upper body to what it has;
@@ -110,18 +110,18 @@ def extreme_crop(keypoints_2d: NDArray[Any], box: Box, drawn: float) -> Box:
     return Box(picked.center, np.full(2, picked.size.max()))
 
 
-def _choices(seen: NDArray[np.bool_]) -> tuple[tuple[str, float], ...]:
+def _choices(seen: Bool[np.ndarray, "44"]) -> tuple[tuple[str, float], ...]:
     """(crop, upper end of its interval of drawn numbers) for what is seen (44,) of the person."""
     if is_whole_body(seen):
         return _OF_WHOLE_BODY
     return _OF_UPPER_BODY if is_upper_body(seen) else ()
 
 
-def is_whole_body(seen: NDArray[np.bool_]) -> bool:
+def is_whole_body(seen: Bool[np.ndarray, "44"]) -> bool:
     """Every shoulder, elbow, wrist, knee and ankle is seen, in one block of the layout or the other."""
     return all(seen[list(joint)].any() for joint in _LIMB_JOINTS)
 
 
-def is_upper_body(seen: NDArray[np.bool_]) -> bool:
+def is_upper_body(seen: Bool[np.ndarray, "44"]) -> bool:
     """No knee or ankle, but at least two points of head and neck."""
     return not seen[list(_KNEES_AND_ANKLES)].any() and int(seen[list(_HEAD)].sum()) >= 2

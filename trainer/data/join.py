@@ -6,12 +6,10 @@ from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
+from jaxtyping import Float32
 
 from pipeline.labels import read_labels, vectors
 from schemas.person import PersonId
-
-Float32 = NDArray[np.float32]
 
 NOT_IN_SHARD: Final = "not_in_shard"
 TOO_FEW_KEYPOINTS: Final = "too_few_keypoints"
@@ -25,9 +23,9 @@ class LabelRow:
     """What training takes from a person's label; vectors are zero where not has_label."""
 
     has_label: bool
-    q: Float32
-    betas: Float32
-    q_std: Float32
+    q: Float32[np.ndarray, "46"]
+    betas: Float32[np.ndarray, "10"]
+    q_std: Float32[np.ndarray, "46"]
     decision: str
 
 

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any, Final
 
 import numpy as np
+from jaxtyping import Int32, Int64
 from numpy.typing import NDArray
 
 from pipeline.labels import LabelStore, read_labels
@@ -36,18 +37,18 @@ class RowsByShard:
     A person's number is the place in `rows`: what is shuffled is these numbers, 4 bytes a person.
     """
 
-    rows: NDArray[np.int32]
-    start: NDArray[np.int64]
+    rows: Int32[np.ndarray, "people"]
+    start: Int64[np.ndarray, "shards_and_end"]
 
     @classmethod
-    def of(cls, parts: Sequence[NDArray[np.int32]]) -> "RowsByShard":
+    def of(cls, parts: Sequence[Int32[np.ndarray, "_"]]) -> "RowsByShard":
         rows = np.concatenate([np.zeros(0, np.int32), *parts])
         return cls(rows, np.concatenate([[0], np.cumsum([len(part) for part in parts])]).astype(np.int64))
 
     def __len__(self) -> int:
         return len(self.rows)
 
-    def of_shard(self, shard: int) -> NDArray[np.int32]:
+    def of_shard(self, shard: int) -> Int32[np.ndarray, "n"]:
         return self.rows[self.start[shard] : self.start[shard + 1]]
 
 

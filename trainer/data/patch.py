@@ -5,6 +5,7 @@ from math import cos, radians, sin
 from typing import Any, Final
 
 import numpy as np
+from jaxtyping import Float, Float64, UInt8
 from numpy.typing import NDArray
 
 from pipeline.image.crop import CROP_PX
@@ -19,14 +20,14 @@ _HALF_WEIGHT: Final = 128  # rounds a place to the 1/256 that weights have
 class CropTransform:
     """Affine map `matrix` (2, 3) from photo px to crop units; `mirrored` when it exchanges left and right."""
 
-    matrix: NDArray[np.float64]
+    matrix: Float64[np.ndarray, "2 3"]
     mirrored: bool
 
-    def __call__(self, points: NDArray[Any]) -> NDArray[np.float64]:
+    def __call__(self, points: Float[np.ndarray, "*N 2"]) -> Float64[np.ndarray, "*N 2"]:
         """Points (..., 2) in photo px to crop units."""
         return points @ self.matrix[:, :2].T + self.matrix[:, 2]
 
-    def inverse(self, points: NDArray[Any]) -> NDArray[np.float64]:
+    def inverse(self, points: Float[np.ndarray, "*N 2"]) -> Float64[np.ndarray, "*N 2"]:
         """Points (..., 2) in crop units to photo px."""
         return (points - self.matrix[:, 2]) @ np.linalg.inv(self.matrix[:, :2]).T
 
@@ -36,7 +37,12 @@ class CropTransform:
 
 
 def crop_transform(
-    center: NDArray[Any], side: float, *, scale: float = 1.0, rotation_deg: float = 0.0, mirrored: bool = False
+    center: Float[np.ndarray, "2"],
+    side: float,
+    *,
+    scale: float = 1.0,
+    rotation_deg: float = 0.0,
+    mirrored: bool = False,
 ) -> CropTransform:
     """The crop around `center` (2,) px of side `side` * `scale` px; without augmentation that of `pipeline.image.crop`.
 
@@ -51,7 +57,7 @@ def crop_transform(
     return CropTransform(matrix=np.column_stack([linear, shift]), mirrored=mirrored)
 
 
-def cut_patch(picture: Picture, transform: CropTransform) -> NDArray[np.uint8]:
+def cut_patch(picture: Picture, transform: CropTransform) -> UInt8[np.ndarray, "3 256 256"]:
     """The crop (3, 256, 256) RGB, bilinear; black outside of the photo."""
     patch = np.empty((3, CROP_PX, CROP_PX), np.uint8)
     _warp(picture.pixels, _patch_px_to_pixels(picture, transform), patch)

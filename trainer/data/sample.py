@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from jaxtyping import UInt8
 
 from pipeline.image.crop import CROP_PX
 from schemas.person import Person, PersonId, Photo
@@ -22,7 +22,7 @@ class Sample:
     person: Person
     augmentation: Augmentation
     transform: CropTransform
-    patch: NDArray[np.uint8]
+    patch: UInt8[np.ndarray, "3 256 256"]
 
 
 def cut_people(photo: Photo, people: Sequence[Person], augmentation_of: AugmentationOf) -> list[Sample]:
@@ -40,7 +40,7 @@ def cut_people(photo: Photo, people: Sequence[Person], augmentation_of: Augmenta
     ]
 
 
-def plain_patches(photo: Photo, people: Sequence[Person]) -> NDArray[np.uint8]:
+def plain_patches(photo: Photo, people: Sequence[Person]) -> UInt8[np.ndarray, "N 3 256 256"]:
     """The person crops (N, 3, 256, 256) RGB without augmentation, as prediction and validation see them.
 
     Raises DamagedPhotoError when the photo was not checked on reading and does not decode.

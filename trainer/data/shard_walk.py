@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from jaxtyping import Int32
 
 from pipeline.image.keypoint_error import enough_keypoints
 from pipeline.shards import read_shard
@@ -46,7 +46,12 @@ class ShardWalk:
     """
 
     def __init__(
-        self, shard: LabelledShard, rows: NDArray[np.int32], augmentation_of: AugmentationOf, *, count_strangers: bool
+        self,
+        shard: LabelledShard,
+        rows: Int32[np.ndarray, "N"],
+        augmentation_of: AugmentationOf,
+        *,
+        count_strangers: bool,
     ) -> None:
         self.without_row = 0
         self._shard = shard

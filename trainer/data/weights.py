@@ -4,12 +4,11 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+from jaxtyping import Bool, Float32, Shaped
 from numpy.typing import NDArray
 
 from schemas.labels import Decision
 from schemas.skel import DOFS, N_JOINTS, N_UNLIMITED, q_limits
-
-Float32 = NDArray[np.float32]
 
 _LIMIT_TOLERANCE: Final = 0.01  # rad; a label is held to its limits in float32
 _JOINT_OF_Q: Final = np.array([dof.joint for dof in DOFS])
@@ -34,7 +33,9 @@ class LabelWeightConfig:
             raise ValueError(f"weights.poor_fit={self.poor_fit}: a factor in [0, 1] expected.")
 
 
-def joint_weights(config: LabelWeightConfig, q_std: Float32, decision: NDArray[np.str_]) -> Float32:
+def joint_weights(
+    config: LabelWeightConfig, q_std: Float32[np.ndarray, "B 46"], decision: Shaped[np.ndarray, "B"]
+) -> Float32[np.ndarray, "B 24"]:
     """(B, 24): 1 / (1 + (s / q_std_half)^2), s the root mean square of q_std (B, 46) over the joint's angles in rad,
     times the factor of the label's decision (B,).
     """
@@ -47,14 +48,14 @@ def joint_weights(config: LabelWeightConfig, q_std: Float32, decision: NDArray[n
     return (certainty * _factor(config, decision)[:, None]).astype(np.float32)
 
 
-def betas_weights(config: LabelWeightConfig, decision: NDArray[np.str_]) -> Float32:
+def betas_weights(config: LabelWeightConfig, decision: Shaped[np.ndarray, "B"]) -> Float32[np.ndarray, "B"]:
     """(B,): the factor of the label's decision; the tables hold no standard deviation of the shape."""
     if not config.enabled:
         return np.ones(len(decision), np.float32)
     return _factor(config, decision).astype(np.float32)
 
 
-def within_limits(q: Float32) -> NDArray[np.bool_]:
+def within_limits(q: Float32[np.ndarray, "B 46"]) -> Bool[np.ndarray, "B 24"]:
     """(B, 24): does each joint of q (B, 46) keep to its limits?
 
     A mirrored label may not: left and right limits are no mirror images (scapulae, pronation; docs/body_model.md).
@@ -67,5 +68,5 @@ def within_limits(q: Float32) -> NDArray[np.bool_]:
     return outside == 0
 
 
-def _factor(config: LabelWeightConfig, decision: NDArray[np.str_]) -> NDArray[np.float64]:
+def _factor(config: LabelWeightConfig, decision: Shaped[np.ndarray, "B"]) -> NDArray[np.float64]:
     return np.where(np.asarray(decision) == Decision.CONVERTED_POOR_FIT.value, config.poor_fit, 1.0)

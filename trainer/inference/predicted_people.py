@@ -139,7 +139,7 @@ def place_bodies(batch: PredictedPeople, skel: Skel) -> PlacedBodies:
     return PlacedBodies(pelvis=pelvis, photo_cam_t=photo_cam_t)
 
 
-def as_tensors(skel: Skel, *arrays: np.ndarray) -> tuple[Tensor, ...]:
+def as_tensors(skel: Skel, *arrays: Float[np.ndarray, "N ..."]) -> tuple[Float[Tensor, "N ..."], ...]:
     """Arrays as the body wants them."""
     return tuple(torch.as_tensor(x).to(device=skel.device, dtype=skel.dtype) for x in arrays)
 

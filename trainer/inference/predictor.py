@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from jaxtyping import Float32
 from torch import Tensor
 
 from pipeline.labelling.predictor import Guess
@@ -30,7 +30,7 @@ class NetworkPredictor:
         self._q_std = np.array(q_std or [UNMEASURED_STD] * N_Q, np.float32)
 
     @property
-    def q_std(self) -> NDArray[np.float32]:
+    def q_std(self) -> Float32[np.ndarray, "46"]:
         """How far q may be off (46,), rad."""
         return self._q_std
 

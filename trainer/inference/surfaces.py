@@ -7,6 +7,7 @@ from itertools import groupby
 import numpy as np
 import simplejpeg
 import torch
+from jaxtyping import Float
 
 from pipeline.body import Skel
 from pipeline.export.mesh_files import BONE_COLOR, SKIN_COLOR, MeshFormat, MeshPart, mesh_file
@@ -25,8 +26,8 @@ _JPEG_QUALITY = 92
 class Surfaces:
     """skin (N, 6890, 3) m and, when asked for, skeleton (N, S, 3), without translation, camera axes."""
 
-    skin: np.ndarray
-    skeleton: np.ndarray | None
+    skin: Float[np.ndarray, "N 6890 3"]
+    skeleton: Float[np.ndarray, "N S 3"] | None
 
 
 def pose_surfaces(batch: PredictedPeople, skel: Skel, *, with_skeleton: bool) -> Surfaces:

@@ -12,6 +12,8 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from trainer.network.vit import Tokens
 
+Query = Float[Tensor, "B 1 dim"]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DecoderConfig:
@@ -45,7 +47,7 @@ class CrossTransformer(nn.Module):
         super().__init__()
         self.layers = nn.ModuleList(Layer(config, context_dim) for _ in range(config.depth))
 
-    def forward(self, x: Float[Tensor, "B 1 dim"], context: Tokens) -> Float[Tensor, "B 1 dim"]:
+    def forward(self, x: Query, context: Tokens) -> Query:
         for layer in self.layers:
             x = layer(x, context)
         return x
@@ -58,7 +60,7 @@ class Layer(nn.ModuleList):
         parts = SelfAttention(config), CrossAttention(config, context_dim), FeedForward(config)
         super().__init__(PreNorm(config.dim, part) for part in parts)
 
-    def forward(self, x: Float[Tensor, "B 1 dim"], context: Tokens) -> Float[Tensor, "B 1 dim"]:
+    def forward(self, x: Query, context: Tokens) -> Query:
         self_attention, cross_attention, mlp = self
         x = x + self_attention(x)
         x = x + cross_attention(x, context)
@@ -73,7 +75,7 @@ class PreNorm(nn.Module):
         self.norm = nn.LayerNorm(dim)
         self.fn = fn
 
-    def forward(self, x: Tensor, *context: Tensor) -> Tensor:
+    def forward(self, x: Query, *context: Tokens) -> Query:
         return self.fn(self.norm(x), *context)
 
 
@@ -87,7 +89,7 @@ class SelfAttention(nn.Module):
         self.to_qkv = nn.Linear(config.dim, 3 * inner, bias=False)
         self.to_out = _projection(inner, config.dim)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Query) -> Query:
         q, k, v = self.to_qkv(x).chunk(3, -1)
         return self.to_out(_attend(q, k, v, self.heads))
 
@@ -103,7 +105,7 @@ class CrossAttention(nn.Module):
         self.to_q = nn.Linear(config.dim, inner, bias=False)
         self.to_out = _projection(inner, config.dim)
 
-    def forward(self, x: Tensor, context: Tokens) -> Tensor:
+    def forward(self, x: Query, context: Tokens) -> Query:
         k, v = self.to_kv(context).chunk(2, -1)
         return self.to_out(_attend(self.to_q(x), k, v, self.heads))
 
@@ -117,7 +119,7 @@ class FeedForward(nn.Module):
             nn.Linear(config.dim, config.mlp_dim), nn.GELU(), nn.Identity(), nn.Linear(config.mlp_dim, config.dim)
         )
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Query) -> Query:
         return self.net(x)
 
 

@@ -22,11 +22,11 @@ class Hmr2Output(NamedTuple):
     (s, tx, ty), cam_t (B, 3) m, representation (B, 24, 6): the first two COLUMNS of each rotation.
     """
 
-    rotations: Tensor
-    betas: Tensor
-    cam: Tensor
-    cam_t: Tensor
-    representation: Tensor
+    rotations: Float[Tensor, "B 24 3 3"]
+    betas: Float[Tensor, "B 10"]
+    cam: Float[Tensor, "B 3"]
+    cam_t: Float[Tensor, "B 3"]
+    representation: Float[Tensor, "B 24 6"]
 
 
 class Hmr2(nn.Module):
@@ -50,9 +50,9 @@ class SmplHead(nn.Module):
     since the published mean belongs to the licensed SMPL data.
     """
 
-    init_body_pose: Tensor
-    init_betas: Tensor
-    init_cam: Tensor
+    init_body_pose: Float[Tensor, "1 144"]
+    init_betas: Float[Tensor, "1 10"]
+    init_cam: Float[Tensor, "1 3"]
 
     def __init__(self, config: NetworkConfig):
         super().__init__()

@@ -3,6 +3,7 @@
 from typing import Final, NamedTuple
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from pipeline.body.representation import q_to_rotations, representation_to_q
@@ -21,12 +22,12 @@ class HsmrOutput(NamedTuple):
     (B, 24, 6) and the joint rotations Rp (B, 24, 3, 3) of q, which the parameter losses compare.
     """
 
-    q: Tensor
-    betas: Tensor
-    cam: Tensor
-    cam_t: Tensor
-    representation: Tensor
-    rotations: Tensor
+    q: Float[Tensor, "B 46"]
+    betas: Float[Tensor, "B 10"]
+    cam: Float[Tensor, "B 3"]
+    cam_t: Float[Tensor, "B 3"]
+    representation: Float[Tensor, "B 24 6"]
+    rotations: Float[Tensor, "B 24 3 3"]
 
 
 class Hsmr(nn.Module):
@@ -50,9 +51,9 @@ class Hsmr(nn.Module):
 class SkelHead(nn.Module):
     """Image tokens to SKEL parameters: the decoders' outputs are added to HSMR's mean parameters."""
 
-    init_poses: Tensor
-    init_betas: Tensor
-    init_cam: Tensor
+    init_poses: Float[Tensor, "1 144"]
+    init_betas: Float[Tensor, "1 10"]
+    init_cam: Float[Tensor, "1 3"]
 
     def __init__(self, config: NetworkConfig):
         super().__init__()

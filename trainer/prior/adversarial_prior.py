@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 from torch.func import functional_call
 
@@ -46,14 +47,14 @@ class AdversarialPrior:
             self.discriminator.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
         )
 
-    def implausibility(self, predicted: HsmrOutput) -> Tensor:
+    def implausibility(self, predicted: HsmrOutput) -> Float[Tensor, ""]:
         """What the network pays: sum over scores of (D - 1)^2, mean over people. No gradient for the discriminator."""
         frozen = {name: value.detach() for name, value in self.discriminator.named_parameters()}
         with torch.autocast(self._device.type, enabled=False):
             scores = functional_call(self.discriminator, frozen, (predicted.rotations, predicted.betas))
             return (scores - 1).square().sum(1).mean()
 
-    def learn(self, predicted: HsmrOutput, step: int) -> Tensor:
+    def learn(self, predicted: HsmrOutput, step: int) -> Float[Tensor, ""]:
         """One step of the discriminator: sum of (D(real) - 1)^2 + D(predicted)^2, mean over people; returns it.
 
         The real examples depend only on seed, step and the size of the global batch, each rank taking its share.

@@ -16,6 +16,8 @@ from schemas.skel import N_UNLIMITED, q_limits
 from trainer.data.batch import TrainBatch
 from trainer.network.hsmr import HsmrOutput
 
+Scalar = Float[Tensor, ""]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LossConfig:
@@ -37,18 +39,18 @@ class LossTerms(NamedTuple):
     betas: squared differences. limits: mean over the 43 limited q of exp(low - q)^2 + exp(q - high)^2.
     """
 
-    keypoints_3d: Tensor
-    keypoints_2d: Tensor
-    orient: Tensor
-    body: Tensor
-    betas: Tensor
-    limits: Tensor
+    keypoints_3d: Scalar
+    keypoints_2d: Scalar
+    orient: Scalar
+    body: Scalar
+    betas: Scalar
+    limits: Scalar
 
-    def weighted(self, weights: LossConfig) -> Mapping[str, Tensor]:
+    def weighted(self, weights: LossConfig) -> Mapping[str, Scalar]:
         """Each term times its weight: what it adds to the loss."""
         return {f.name: getattr(weights, f.name) * getattr(self, f.name) for f in fields(weights)}
 
-    def total(self, weights: LossConfig) -> Tensor:
+    def total(self, weights: LossConfig) -> Scalar:
         """The loss. Terms of weight 0 are left out, so that nothing in them can reach it."""
         used = [f.name for f in fields(weights) if getattr(weights, f.name) != 0]
         return torch.stack([getattr(weights, name) * getattr(self, name) for name in used]).sum()
@@ -59,8 +61,8 @@ class PosedKeypoints(NamedTuple):
     crop units.
     """
 
-    points: Tensor
-    projected: Tensor
+    points: Float[Tensor, "B 44 3"]
+    projected: Float[Tensor, "B 44 2"]
 
 
 def pose_keypoints(skel: Skel, predicted: HsmrOutput) -> PosedKeypoints:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Self
 
+from jaxtyping import Shaped
 from torch import Tensor
 
 from pipeline.labels import Storage
@@ -21,9 +22,9 @@ class TrainingState:
     step: int
     epoch: int
     batches: int
-    network: Mapping[str, Tensor]
+    network: Mapping[str, Shaped[Tensor, "..."]]
     optimizer: Mapping[str, Any]
-    average: Mapping[str, Tensor] | None
+    average: Mapping[str, Shaped[Tensor, "..."]] | None
     average_updates: int
     prior: Mapping[str, Any] | None
     history: list[dict[str, float]]

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float64
 from torch import Tensor
 
 from pipeline.body import Skel
@@ -24,10 +25,10 @@ PCK_THRESHOLDS = (0.05, 0.1)  # of the crop's side
 class HeldOut:
     """Sums over people; ranks add theirs up. MPJPE to labels: 24 SKEL joints aligned at joint 0, labelled people."""
 
-    sums: Tensor
-    right: Tensor  # (thresholds, 44)
-    valid: Tensor  # (44,)
-    q_squares: Tensor  # (46,) squared differences to the labels, rad^2
+    sums: Float64[Tensor, "5"]
+    right: Float64[Tensor, "thresholds 44"]
+    valid: Float64[Tensor, "44"]
+    q_squares: Float64[Tensor, "46"]  # squared differences to the labels, rad^2
 
     @classmethod
     def empty(cls, device: torch.device) -> "HeldOut":
@@ -36,7 +37,7 @@ class HeldOut:
 
         return cls(zeros(5), zeros(len(PCK_THRESHOLDS), N_KEYPOINTS), zeros(N_KEYPOINTS), zeros(N_Q))
 
-    def add_up(self, all_reduce: Callable[[Tensor], object]) -> None:
+    def add_up(self, all_reduce: Callable[[Float64[Tensor, "..."]], object]) -> None:
         """Replace the sums by those over all ranks."""
         for part in (self.sums, self.right, self.valid, self.q_squares):
             all_reduce(part)

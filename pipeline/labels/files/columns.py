@@ -6,11 +6,11 @@ from typing import Any, Final
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
+from jaxtyping import Bool, Float32, Float64, Int64
 
 from schemas.labels import LABEL_SCHEMA
 
-Mask = NDArray[np.bool_]
+Mask = Bool[np.ndarray, "N"]
 
 VECTORS: Final = tuple(field.name for field in LABEL_SCHEMA if pa.types.is_fixed_size_list(field.type))
 FIGURES: Final = tuple(
@@ -20,14 +20,14 @@ FIGURES: Final = tuple(
 )
 
 
-def vectors(column: pa.ChunkedArray) -> NDArray[np.float32]:
+def vectors(column: pa.ChunkedArray) -> Float32[np.ndarray, "N D"]:
     """A vector column (n rows of d) as an array (n, d); no copy when the column is one chunk. Read-only."""
     array = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
     values = array.flatten().to_numpy(zero_copy_only=False)
     return values.reshape(len(array), column.type.list_size)
 
 
-def figures(column: pa.ChunkedArray) -> NDArray[np.float64]:
+def figures(column: pa.ChunkedArray) -> Float64[np.ndarray, "N"]:
     """A nullable number column as float64 (n,), null as NaN: every comparison with an unknown is then false."""
     return column.to_numpy().astype(np.float64)
 
@@ -57,7 +57,7 @@ def identities(table: pa.Table) -> pa.ChunkedArray:
     return pc.call_function("binary_join_element_wise", [table["key"], person, pa.scalar("\x1f")])
 
 
-def positions(column: pa.ChunkedArray, values: pa.Array | pa.ChunkedArray) -> NDArray[np.int64]:
+def positions(column: pa.ChunkedArray, values: pa.Array | pa.ChunkedArray) -> Int64[np.ndarray, "N"]:
     """Where each element first occurs in `values`, -1 where it does not."""
     value_set = values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
     found = pc.call_function("index_in", [column], pc.SetLookupOptions(value_set))

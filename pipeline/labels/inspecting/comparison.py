@@ -65,7 +65,7 @@ def _changes(before_url: str | None, after_url: str) -> pa.Table:
     return pa.table({name: columns[name] for name in CHANGE_SCHEMA.names}, schema=CHANGE_SCHEMA)
 
 
-def mean_angle_deg(before: Float[np.ndarray, "N 46"], after: Float[np.ndarray, "N 46"]) -> np.ndarray:
+def mean_angle_deg(before: Float[np.ndarray, "N 46"], after: Float[np.ndarray, "N 46"]) -> Float[np.ndarray, "N"]:
     """Mean absolute difference of angles (n, 46) rad, the short way round, in degrees (n,)."""
     difference = after.astype(np.float64) - before
     return np.degrees(np.abs((difference + np.pi) % (2 * np.pi) - np.pi).mean(1)) if len(after) else np.empty(0)

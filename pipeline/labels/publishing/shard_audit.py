@@ -6,6 +6,7 @@ from typing import Final
 
 import numpy as np
 import pyarrow as pa
+from jaxtyping import Float64
 from numpy.typing import NDArray
 
 from pipeline.labels.files.columns import (
@@ -46,7 +47,7 @@ class ShardAudit:
     """What the audit of one file found: failures per check with examples, and the figures for the quantiles."""
 
     failures: Failures
-    figures: Mapping[str, NDArray[np.float64]]
+    figures: Mapping[str, Float64[np.ndarray, "N"]]
 
 
 def audit_shard(

@@ -1,6 +1,6 @@
 """The training losses against the original's numbers, and what the network's label weights do to them."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
@@ -169,8 +169,7 @@ def test_mean_over_ranks_is_the_loss_of_the_whole_batch(open_skel: Skel) -> None
     posed = pose_keypoints(open_skel, predicted)
 
     def part(rows: slice) -> LossTerms:
-        names = ("keypoints_2d", "keypoints_3d", "q", "betas", "has_label", "joint_weight", "betas_weight")
-        cut = replace(batch, ids=batch.ids[rows], **{name: getattr(batch, name)[rows] for name in names})
+        cut = replace(batch, **{item.name: getattr(batch, item.name)[rows] for item in fields(batch)})
         return loss_terms(HsmrOutput(*(x[rows] for x in predicted)), PosedKeypoints(*(x[rows] for x in posed)), cut)
 
     halves = [part(slice(0, 2)), part(slice(2, 4))]

@@ -1,0 +1,64 @@
+"""The shapes in the signatures are run: jaxtyping's import hook, with beartype, on the packages while they are tested.
+
+Checked are parameters, results and fields whose type holds a shape, and only they. What else a signature says
+(protocols, `Self`, settings) is pyrefly's to check, and tests may pass stand-ins for it; what has no shape costs
+nothing. Child processes (jobs, Ray workers, loaders) run without the hook.
+"""
+
+import typing
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import jaxtyping
+from beartype import beartype
+
+PACKAGES = ("schemas", "pipeline", "trainer", "benchmarks")
+_jaxtyping: Any = jaxtyping
+_jaxtyped = _jaxtyping.jaxtyped
+
+
+def install() -> None:
+    """Check every module of ours that is imported from here on."""
+    _jaxtyping.jaxtyped = _jaxtyped_where_shaped  # the name that the hook's decorators look up
+    jaxtyping.install_import_hook(PACKAGES, f"{__name__}.check_shapes")
+
+
+def check_shapes(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The type checker of the hook: beartype on the annotations that hold a shape."""
+    function.__annotations__ = {name: hint for name, hint in function.__annotations__.items() if holds_shape(hint)}
+    return beartype(function)
+
+
+def holds_shape(hint: object) -> bool:
+    """Whether a type is an array with a shape, or is made of such."""
+    if isinstance(hint, type) and issubclass(hint, jaxtyping.AbstractArray):
+        return True
+    return any(holds_shape(part) for part in typing.get_args(hint))
+
+
+@contextmanager
+def shapes_unchecked() -> Iterator[None]:
+    """For what torch.compile traces (the checks cannot be), and for tests of what code says of wrong shapes."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    try:
+        yield
+    finally:
+        jaxtyping.config.update("jaxtyping_disable", False)
+
+
+def _jaxtyped_where_shaped(*, typechecker: Any) -> Callable[[Any], Any]:
+    """`jaxtyping.jaxtyped` for the functions and classes with a shape; the others stay as they are.
+
+    The fields of NamedTuples are checked too, which jaxtyping leaves out.
+    """
+
+    def decorate(thing: Any) -> Any:
+        if not any(map(holds_shape, getattr(thing, "__annotations__", {}).values())):
+            return thing
+        if isinstance(thing, type) and issubclass(thing, tuple):
+            thing.__new__ = staticmethod(_jaxtyped(thing.__new__, typechecker=typechecker))
+            return thing
+        return _jaxtyped(thing, typechecker=typechecker)
+
+    return decorate
