@@ -241,8 +241,8 @@ class Skelify:
     def _solve(self, terms: ImageObjective, start: Tensor, stages: tuple[Stage, ...]) -> Estimate:
         if start.is_cuda:
             return Estimate.of(self._anneal_in_torch(terms, start, stages))
-        kernel, threads = self._solver.keypoint_operator.kernel, torch.get_num_threads()
-        return solve(start, terms.targets(), stages, self.orientation, self.bounds, kernel, threads)
+        tables, threads = self._solver.keypoint_operator.tables, torch.get_num_threads()
+        return solve(start, terms.targets(), stages, self.orientation, self.bounds, tables, threads)
 
     def _stages(self, scales: tuple[float, ...]) -> tuple[Stage, ...]:
         """All passes but the last only prepare a start, so they stop early: half the evaluations, the same result."""
@@ -279,8 +279,8 @@ class Skelify:
         """`linearise` at the last pass's kernel scale; on the CPU in the compiled loop."""
         if x.is_cuda:
             return self.linearise(x, terms, self.config.kernel_scale)
-        kernel, threads = self._solver.keypoint_operator.kernel, torch.get_num_threads()
-        return linearise_people(x, terms.targets(), self.config.kernel_scale, self.orientation, kernel, threads)
+        tables, threads = self._solver.keypoint_operator.tables, torch.get_num_threads()
+        return linearise_people(x, terms.targets(), self.config.kernel_scale, self.orientation, tables, threads)
 
     def _objective(
         self, keypoints: Tensor, points_3d: Tensor, start: Tensor, held: Tensor, mean_pose: Tensor

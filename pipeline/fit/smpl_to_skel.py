@@ -150,8 +150,8 @@ class SmplToSkel:
             joint_limits=no_limits,
         )
         stages = (Stage(self.config.worst_scale, stop),)
-        kernel, threads = self._patches.kernel, torch.get_num_threads()
-        return solve(start, targets, stages, self._orientation, self._bounds, kernel, threads)
+        tables, threads = self._patches.tables, torch.get_num_threads()
+        return solve(start, targets, stages, self._orientation, self._bounds, tables, threads)
 
     def _minimise_in_torch(self, problem: _Problem) -> Minimum:
         def evaluate(x: Tensor, people: Tensor) -> Linearised:

@@ -5,7 +5,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from pipeline.body.keypoint_kernel import KernelTables, _scratch, in_chunks
+from pipeline.body.keypoint_loop import KeypointTables, _scratch, in_chunks
 from pipeline.fit.solver.compiled_pelvis import pelvis_matrix
 from pipeline.fit.solver.compiled_terms import N_UNKNOWNS, Targets, linearise, workspace
 from pipeline.fit.solver.orientation import PelvisOrientation
@@ -34,7 +34,7 @@ def linearise_people(
     targets: Targets,
     kernel_scale: float,
     orientation: PelvisOrientation,
-    tables: KernelTables,
+    tables: KeypointTables,
     threads: int,
 ) -> Linearised:
     """The objective of B people at x, as `pipeline.fit.solver.image_objective.linearise` has it."""

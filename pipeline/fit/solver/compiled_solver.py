@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from pipeline.body.keypoint_kernel import KernelTables, _scratch, in_chunks
+from pipeline.body.keypoint_loop import KeypointTables, _scratch, in_chunks
 from pipeline.fit.solver.compiled_pelvis import pelvis_matrix, pelvis_q, product, rodrigues
 from pipeline.fit.solver.compiled_terms import N_UNKNOWNS, Targets, linearise, workspace
 from pipeline.fit.solver.orientation import PelvisOrientation
@@ -216,7 +216,7 @@ def solve(
     stages: tuple[Stage, ...],
     orientation: PelvisOrientation,
     bounds: Bounds,
-    tables: KernelTables,
+    tables: KeypointTables,
     threads: int,
 ) -> Estimate:
     """Run the stages one after the other for every person from start (B, 59); each person is an independent problem."""

@@ -10,7 +10,7 @@ from enum import IntEnum
 
 import numpy as np
 
-from pipeline.body.keypoint_kernel import Array, _person
+from pipeline.body.keypoint_loop import Array, _person
 from pipeline.fit.solver.compiled_pelvis import pelvis_matrix, spin_between
 from pipeline.numerics.numba_cache import compiled
 from schemas.skel import N_BETAS, N_Q

@@ -28,7 +28,7 @@ Index = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class KernelTables:
+class KeypointTables:
     """Constants in the order the loop reads them. rig: joints, L, A, axes, sources; pairs sorted by keypoint; blocks:
     the (pair, corrective joint) couples whose 3x9 coefficients are not all zero; sums: their (keypoint, joint) targets.
     """
@@ -436,7 +436,7 @@ def in_chunks(work: Callable[[int, int], None], count: int, threads: int) -> Non
 
 
 def points_and_jacobian(
-    q: Array, betas: Array, tables: KernelTables, n_keypoints: int, threads: int
+    q: Array, betas: Array, tables: KeypointTables, n_keypoints: int, threads: int
 ) -> tuple[Array, Array, Array]:
     """X (B, K, 3), dX/dq (B, K, 3, 46), dX/dbetas (B, K, 3, 10) of q (B, 46), betas (B, 10)."""
     count = len(q)
