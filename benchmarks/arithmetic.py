@@ -65,7 +65,7 @@ def _moved_unknowns(skel: Skel) -> np.ndarray:
 
 def table_bytes(skel: Skel) -> int:
     """Constants the loop reads again for every person; they stay in the second-level cache."""
-    return sum(np.asarray(array).nbytes for array in vars(skel.keypoint_operator.tables).values())
+    return sum(np.asarray(array).nbytes for array in skel.keypoint_operator.tables)
 
 
 def output_bytes(skel: Skel) -> int:

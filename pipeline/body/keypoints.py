@@ -16,7 +16,8 @@ from torch import Tensor
 
 from pipeline.body import kinematics
 from pipeline.body.arrays import Array, SkelArrays
-from pipeline.body.keypoint_loop import KeypointTables, points_and_jacobian
+from pipeline.body.keypoint_loop import points_and_jacobian
+from pipeline.body.keypoint_tables import KeypointTables
 from pipeline.body.kinematics import JOINT_OF_DOF, BoneTransforms, LocalMotion, RestPose, Rig
 from pipeline.body.rotations import skew
 from schemas.skel import N_BETAS, N_Q

@@ -28,23 +28,23 @@ from pipeline.fit.objectives.published_objective import (
 )
 from pipeline.fit.solver.compiled_linearise import linearise_people
 from pipeline.fit.solver.compiled_solver import Stage, solve
-from pipeline.fit.solver.compiled_terms import Kernel
 from pipeline.fit.solver.image_objective import CAM, ImageObjective, cam_t_of, linearise
 from pipeline.fit.solver.joint_limits import fit_bounds
 from pipeline.fit.solver.orientation import PelvisOrientation
 from pipeline.fit.solver.posterior import Estimate, q_standard_deviation
 from pipeline.fit.solver.solver_dtype import in_solver_dtype
+from pipeline.fit.solver.targets import Kernel
 from pipeline.fit.starts import restarts
 from pipeline.fit.starts.mean_pose import folded_q, mean_q
 from pipeline.image.camera import project, rough_camera
 from pipeline.image.keypoint_error import kp2d_error, usable_confidence, usable_places
 from pipeline.numerics.levenberg_marquardt import Bounds, Linearised, LmConfig, Minimum, minimise
+from schemas.keypoints import PELVIS
 from schemas.skel import N_BETAS, N_Q, N_UNLIMITED, q_limits
 
 Objective = Literal["robust", "hsmr"]
 
 _YAWS = (0.0, 90.0, 180.0, 270.0)
-_PELVIS = 39
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -313,13 +313,13 @@ class Skelify:
     def _space_targets(self, points_3d: Tensor) -> tuple[Tensor, Tensor]:
         """Places relative to keypoint 39 (B, 44, 3) m and their weights (B, 44, 3); (B, 0, 3) when nobody has any."""
         confidence = usable_confidence(points_3d)
-        confidence = confidence * (confidence[:, _PELVIS : _PELVIS + 1] > 0)
+        confidence = confidence * (confidence[:, PELVIS : PELVIS + 1] > 0)
         if not (confidence > 0).any():
             return points_3d[:, :0, :3], points_3d[:, :0, :3]
         places = usable_places(points_3d)
         across, along = self.config.keypoint_3d_noise, self.config.keypoint_3d_depth_noise
         weight = confidence[..., None] * confidence.new_tensor([across, across, along]) ** -2
-        return places - places[:, _PELVIS : _PELVIS + 1], weight
+        return places - places[:, PELVIS : PELVIS + 1], weight
 
     def _published(self, keypoints: Tensor, start: Tensor) -> ImageObjective:
         torso = torso_length(keypoints)

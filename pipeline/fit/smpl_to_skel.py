@@ -20,11 +20,11 @@ from torch import Tensor
 from pipeline.body.skel import Skel
 from pipeline.body.smpl import Smpl
 from pipeline.fit.solver.compiled_solver import Stage, solve
-from pipeline.fit.solver.compiled_terms import Kernel, Targets
 from pipeline.fit.solver.joint_limits import fit_bounds
 from pipeline.fit.solver.orientation import PelvisOrientation, spin_jacobian
 from pipeline.fit.solver.posterior import Estimate, q_standard_deviation
 from pipeline.fit.solver.solver_dtype import in_solver_dtype
+from pipeline.fit.solver.targets import Kernel, Targets
 from pipeline.fit.surface.bone_motion import bone_rotations_to_q
 from pipeline.fit.surface.surface_patches import SurfacePatches
 from pipeline.numerics.error_metrics import pve_mm

@@ -3,12 +3,11 @@
 from rich import box
 from rich.table import Table
 
+from pipeline.image.crop import CROP_PX
 from pipeline.labels import LabelStore
 from pipeline.rounds.driver import RoundResult
 from schemas.labels import Decision
 from schemas.person import REPAIRS, RejectionReason
-
-CROP_PX = 256
 
 _BY_DECISION = """
     SELECT decision, count(*), median(parent_kp2d_error), median(kp2d_error), median(pve_mean_mm)

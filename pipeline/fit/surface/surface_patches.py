@@ -6,7 +6,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from pipeline.body.arrays import Array
-from pipeline.body.keypoint_loop import KeypointTables
+from pipeline.body.keypoint_tables import KeypointTables
 from pipeline.body.keypoints import KeypointOperator, KeypointsAndJacobian
 from pipeline.body.skel import CORRECTIVE_JOINTS, Skel
 from pipeline.body.skinning import shaped

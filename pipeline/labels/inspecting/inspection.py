@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import duckdb
 
+from pipeline.image.crop import CROP_PX
 from pipeline.labels.files.columns import mask, vectors
 from pipeline.labels.files.errors import LabelStoreError
 from pipeline.labels.files.lineage import Lineage
@@ -13,11 +14,9 @@ from pipeline.labels.inspecting.comparison import compare, mean_angle_deg
 from pipeline.labels.store import LabelStore
 from pipeline.labels.table.generation import Generation
 
-PX_PER_CROP: Final = 256  # errors are also shown in px of the 256 px crop
-
 _MEASURES: Final = {
     "kp2d_error": ("kp2d_error", 1),
-    "kp2d_error_px": ("kp2d_error", PX_PER_CROP),
+    "kp2d_error_px": ("kp2d_error", CROP_PX),
     "pve_mean_mm": ("pve_mean_mm", 1),
     "pve_max_mm": ("pve_max_mm", 1),
     "limit_violation_rad": ("limit_violation", 1),
@@ -83,15 +82,15 @@ def diff(store: LabelStore, before: int, after: int, top: int = 5) -> list[Resul
     connection.register("changes", changes)
     by_decision = f"""
         SELECT decision, count(*) AS people, count(*) FILTER (NOT in_before) AS new_people,
-            avg(kp2d_error_before) FILTER (kp2d_error_change IS NOT NULL) * {PX_PER_CROP} AS kp2d_before_px,
-            avg(kp2d_error_after) FILTER (kp2d_error_change IS NOT NULL) * {PX_PER_CROP} AS kp2d_after_px,
-            avg(kp2d_error_change) AS kp2d_change, avg(kp2d_error_change) * {PX_PER_CROP} AS kp2d_change_px,
+            avg(kp2d_error_before) FILTER (kp2d_error_change IS NOT NULL) * {CROP_PX} AS kp2d_before_px,
+            avg(kp2d_error_after) FILTER (kp2d_error_change IS NOT NULL) * {CROP_PX} AS kp2d_after_px,
+            avg(kp2d_error_change) AS kp2d_change, avg(kp2d_error_change) * {CROP_PX} AS kp2d_change_px,
             avg(angle_change_deg) AS angle_change_deg, max(angle_change_deg) AS max_angle_change_deg
         FROM changes GROUP BY {{}} ORDER BY people DESC"""
     total = by_decision.replace("SELECT decision", "SELECT 'all' AS decision").format("()")
     extreme = f"""
-        SELECT dataset, shard, key, person, decision, kp2d_error_before * {PX_PER_CROP} AS kp2d_before_px,
-            kp2d_error_after * {PX_PER_CROP} AS kp2d_after_px, kp2d_error_change * {PX_PER_CROP} AS kp2d_change_px,
+        SELECT dataset, shard, key, person, decision, kp2d_error_before * {CROP_PX} AS kp2d_before_px,
+            kp2d_error_after * {CROP_PX} AS kp2d_after_px, kp2d_error_change * {CROP_PX} AS kp2d_change_px,
             angle_change_deg
         FROM changes WHERE kp2d_error_change IS NOT NULL
         ORDER BY kp2d_error_change {{}}, dataset, shard, key, person LIMIT {top}"""
@@ -117,7 +116,7 @@ def person(store: LabelStore, dataset: str, shard: str, key: str, person: int) -
     names = ("round", "decision", "start_source", "kp2d_error", "parent_kp2d_error", "candidate_kp2d_error",
              "pve_mean_mm", "pve_max_mm", "limit_violation", "iterations")  # fmt: skip
     rows = [
-        (*(row[name] for name in names), None if (error := row["kp2d_error"]) is None else error * PX_PER_CROP, angle)
+        (*(row[name] for name in names), None if (error := row["kp2d_error"]) is None else error * CROP_PX, angle)
         for row, angle in zip(history.select(names).to_pylist(), moved, strict=True)
     ]
     columns = (*names, "kp2d_px", "moved_deg")
@@ -173,7 +172,7 @@ def _round_row(item: Generation) -> tuple[Any, ...]:
         item.published.strftime("%Y-%m-%dT%H:%M:%SZ"),
         item.rows,
         item.rows - item.decisions.get("no_label", 0),
-        None if median is None else median.p50 * PX_PER_CROP,
+        None if median is None else median.p50 * CROP_PX,
         decisions,
         sum(item.rejections.values()),
         item.files,
