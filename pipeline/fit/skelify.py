@@ -19,6 +19,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from pipeline.body.skel import Skel
+from pipeline.fit.objectives import restarts
 from pipeline.fit.objectives.published_objective import (
     ANGLE_WEIGHT,
     KERNEL_SCALE,
@@ -34,7 +35,6 @@ from pipeline.fit.solver.orientation import PelvisOrientation
 from pipeline.fit.solver.posterior import Estimate, q_standard_deviation
 from pipeline.fit.solver.solver_dtype import in_solver_dtype
 from pipeline.fit.solver.targets import Kernel
-from pipeline.fit.starts import restarts
 from pipeline.fit.starts.mean_pose import folded_q, mean_q
 from pipeline.image.camera import project, rough_camera
 from pipeline.image.keypoint_error import kp2d_error, usable_confidence, usable_places
