@@ -26,8 +26,8 @@ class Count:
 
 
 def keypoint_counts(skel: Skel) -> list[Count]:
-    """Keypoints and Jacobian, part by part as in `pipeline.body.keypoint_kernel`."""
-    tables = skel.keypoint_operator.kernel
+    """Keypoints and Jacobian, part by part as in `pipeline.body.keypoint_loop`."""
+    tables = skel.keypoint_operator.tables
     dofs = np.array([len(ids) for ids in Q_OF_JOINT])
     pairs, blocks, depth = len(tables.pair_bone), len(tables.block_pair), (tables.pair_moments >= 0).sum()
     per_moment = 6 + 18 * (dofs[tables.moment_joint] + N_BETAS)
@@ -65,7 +65,7 @@ def _moved_unknowns(skel: Skel) -> np.ndarray:
 
 def table_bytes(skel: Skel) -> int:
     """Constants the loop reads again for every person; they stay in the second-level cache."""
-    return sum(np.asarray(array).nbytes for array in vars(skel.keypoint_operator.kernel).values())
+    return sum(np.asarray(array).nbytes for array in skel.keypoint_operator.tables)
 
 
 def output_bytes(skel: Skel) -> int:

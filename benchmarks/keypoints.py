@@ -110,18 +110,18 @@ def _arithmetic(skel: Skel, people: Sighted) -> None:
     skelify = Skelify(skel)
     evaluations = skelify.fit(people.keypoints, start.q, start.betas, start.cam_t).iterations.double().mean().item()
     fit_us = 1000 * _ms(lambda: skelify.fit(people.keypoints, start.q, start.betas, start.cam_t), len(q))
-    kernel_us = 1000 * _ms(lambda: skel.keypoints_and_jacobian(q, betas), len(q))
+    loop_us = 1000 * _ms(lambda: skel.keypoints_and_jacobian(q, betas), len(q))
     usable = float((usable_confidence(people.keypoints) > 0).double().sum(1).mean())
     peak = peak_gflops(skel.dtype)
     model, solver = keypoint_counts(skel), solver_counts(skel, usable)
     total = _flops(model) + _flops(solver)
     rows = [[c.part, f"{c.flops / 1e3:.1f}", f"{c.flops / total:.0%}"] for c in (*model, *solver)]
     table(["one evaluation of one person", "kFLOP", "share"], [*rows, ["sum", f"{total / 1e3:.1f}", "100%"]])
-    rest_us = fit_us / evaluations - kernel_us
+    rest_us = fit_us / evaluations - loop_us
     table(
         ["measured", "us", "GFLOP/s", "of the measured peak", "bound us"],
         [
-            _speed("keypoints + Jacobian", kernel_us, _flops(model), peak),
+            _speed("keypoints + Jacobian", loop_us, _flops(model), peak),
             _speed("rest of an evaluation (normal matrix, Cholesky, step)", rest_us, _flops(solver), peak),
             _speed(f"a fit: {evaluations:.1f} evaluations", fit_us, evaluations * total, peak),
         ],

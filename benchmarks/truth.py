@@ -132,7 +132,7 @@ def _fit(
     skelify, start = Skelify(skel, config), people.sighted.start
     if not with_limits:
         # No setting turns the limits off, as no label may leave them; taken out here alone, to see their worth.
-        skelify._bounds.low[N_UNLIMITED:46], skelify._bounds.high[N_UNLIMITED:46] = -torch.inf, torch.inf
+        skelify.bounds.low[N_UNLIMITED:46], skelify.bounds.high[N_UNLIMITED:46] = -torch.inf, torch.inf
     points_3d = people.keypoints_3d if with_3d else None
     held_betas = start.betas if with_shape else torch.zeros_like(start.betas)
     anchor = Anchor(start.q, torch.zeros_like(people.extreme), held_betas)

@@ -35,10 +35,10 @@ PLAN: dict[str, str] = {
     "image": "numerics",
     "render": "body image numerics",
     # Fits: one person, then the frames of a track.
-    "fit.objectives": "body image",
     "fit.surface": "body",
     "fit.solver": "body image numerics",
-    "fit.starts": "body fit.solver",
+    "fit.objectives": "body fit.solver image numerics",
+    "fit.starts": "body fit.solver image",
     "fit.prior": "",
     "fit": "body fit.objectives fit.solver fit.starts fit.surface image numerics",
     "fit.video": "fit fit.solver numerics",

@@ -16,7 +16,8 @@ from torch import Tensor
 
 from pipeline.body import kinematics
 from pipeline.body.arrays import Array, SkelArrays
-from pipeline.body.keypoint_kernel import KernelTables, points_and_jacobian
+from pipeline.body.keypoint_loop import points_and_jacobian
+from pipeline.body.keypoint_tables import KeypointTables
 from pipeline.body.kinematics import JOINT_OF_DOF, BoneTransforms, LocalMotion, RestPose, Rig
 from pipeline.body.rotations import skew
 from schemas.skel import N_BETAS, N_Q
@@ -49,7 +50,7 @@ class KeypointOperator:
     moment_mass: Tensor
     corrective_joints: tuple[int, ...]
     n_keypoints: int
-    kernel: KernelTables
+    tables: KeypointTables
 
     @classmethod
     def collapse(
@@ -100,7 +101,7 @@ class KeypointOperator:
             moment_mass=tensor(mass @ moved),
             corrective_joints=corrective,
             n_keypoints=count,
-            kernel=_kernel_tables(affine, mass, keypoint, bone, corrective, rig, moments),
+            tables=_loop_tables(affine, mass, keypoint, bone, corrective, rig, moments),
         )
 
     def points(
@@ -222,11 +223,11 @@ class KeypointOperator:
     def compiled(self, q: Float[Tensor, "B 46"], betas: Float[Tensor, "B 10"]) -> KeypointsAndJacobian:
         """`points_and_jacobian` by the compiled loop, for tensors on the CPU."""
         q_array, betas_array = (x.detach().contiguous().numpy() for x in (q, betas))
-        arrays = points_and_jacobian(q_array, betas_array, self.kernel, self.n_keypoints, torch.get_num_threads())
+        arrays = points_and_jacobian(q_array, betas_array, self.tables, self.n_keypoints, torch.get_num_threads())
         return KeypointsAndJacobian(*(torch.from_numpy(array) for array in arrays))
 
 
-def _kernel_tables(
+def _loop_tables(
     affine: Array,
     mass: Array,
     keypoint: np.ndarray,
@@ -234,7 +235,7 @@ def _kernel_tables(
     corrective: tuple[int, ...],
     rig: Rig,
     moments: list[tuple[int, int]],
-) -> KernelTables:
+) -> KeypointTables:
     """The operator's constants as the compiled loop reads them, zero pose correctives left out."""
     dtype = rig.joint_template.cpu().numpy().dtype
     place = {pair: i for i, pair in enumerate(moments)}
@@ -256,7 +257,7 @@ def _kernel_tables(
     def index(x: object) -> np.ndarray:
         return np.ascontiguousarray(x, dtype=np.int64)
 
-    return KernelTables(
+    return KeypointTables(
         joint_template=real(rig.joint_template),
         joint_dirs=real(rig.joint_dirs),
         bone_rotations=real(rig.bone_rotations),

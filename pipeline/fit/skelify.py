@@ -1,72 +1,39 @@
 """SKELify: q, betas and camera from 2D keypoints and an initial guess, one independent problem per person.
 
-The robust objective (docs/objectives.md), in units of squared standard deviations:
-  sum_k c_k rho(|project(X_k) - keypoint_k| / noise)   Geman-McClure, with the scale of real keypoint noise
-+ |(q - q_anchor) / anchor_std|^2                      holds what the keypoints do not see
-+ |(betas - betas_anchor) / betas_std|^2 + (log tz / tz_start)^2 / depth_std^2
-+ sum_k c_k rho(|(X_k - X_39) - point_k| / std_3d)     3D keypoints where there are any; depth counts less
-inside the joint limits, which bound the search: no label ever leaves them.
+What is minimised, docs/objectives.md and `pipeline.fit.objectives` say: the robust objective, or the published one with
+objective=hsmr.
 The pelvis moves by spin vectors, so lying and upside-down people are no special case.
-
-objective=hsmr minimises the published refiner objective instead (`pipeline.fit.objectives.published_objective`).
 """
 
-from dataclasses import dataclass, replace
-from typing import Literal, NamedTuple
+from dataclasses import replace
+from typing import Final, NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from pipeline.body.skel import Skel
-from pipeline.fit.objectives.published_objective import (
-    ANGLE_WEIGHT,
-    KERNEL_SCALE,
-    SHAPE_WEIGHT,
-    squared_confidence,
-    torso_length,
-)
+from pipeline.fit.objectives.objective import Held, Objective, Seen
+from pipeline.fit.objectives.published_objective import PublishedObjective
+from pipeline.fit.objectives.robust_objective import RobustObjective, labelled_anchor_std
+from pipeline.fit.objectives.skelify_config import ObjectiveName, SkelifyConfig
 from pipeline.fit.solver.compiled_linearise import linearise_people
 from pipeline.fit.solver.compiled_solver import Stage, solve
-from pipeline.fit.solver.compiled_terms import Kernel
 from pipeline.fit.solver.image_objective import CAM, ImageObjective, cam_t_of, linearise
-from pipeline.fit.solver.joint_limits import fit_bounds
 from pipeline.fit.solver.orientation import PelvisOrientation
 from pipeline.fit.solver.posterior import Estimate, q_standard_deviation
 from pipeline.fit.solver.solver_dtype import in_solver_dtype
-from pipeline.fit.starts import restarts
 from pipeline.fit.starts.mean_pose import folded_q, mean_q
+from pipeline.fit.starts.sides import facing_four_ways, rolled_like
 from pipeline.image.camera import project, rough_camera
-from pipeline.image.keypoint_error import kp2d_error, usable_confidence, usable_places
-from pipeline.numerics.levenberg_marquardt import Bounds, Linearised, LmConfig, Minimum, minimise
-from schemas.skel import N_BETAS, N_Q, N_UNLIMITED, q_limits
+from pipeline.image.keypoint_error import kp2d_error
+from pipeline.numerics.levenberg_marquardt import Bounds, Linearised, Minimum, minimise
+from schemas.skel import N_BETAS, N_Q
 
-Objective = Literal["robust", "hsmr"]
-
-_YAWS = (0.0, 90.0, 180.0, 270.0)
-_PELVIS = 39
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SkelifyConfig:
-    """Which objective, and the weights of the robust one, each the standard deviation of what it holds."""
-
-    objective: Objective = "robust"
-    keypoint_noise: float = 0.008  # crop units: 2 px of the 256 crop
-    kernel_scale: float = 0.025  # crop units; a keypoint this far off has half its pull left
-    coarse_kernel_scale: float = 0.05  # crop units, of the first pass, while the start is still far off
-    far_kernel_scale: float = 1.0  # crop units, of a first pass for people who start from the mean pose
-    anchor_std: float = 0.17  # rad, joint angle to the start; less for joints with a small range
-    orientation_std: float = 0.2  # rad, pelvis to the start
-    unlabelled_anchor_std: float = 0.5  # rad, joint angle to the mean pose for people without a label
-    betas_std: float = 1.0
-    depth_std: float = 0.2  # of log depth
-    keypoint_3d_noise: float = 0.08  # m, across the view
-    keypoint_3d_depth_noise: float = 0.16  # m, along it
-    keypoint_3d_kernel: float = 3.0  # standard deviations; a point this far off has half its pull left
-    coarse_iterations: int = 10
-    max_iterations: int = 30
-    restart_above: float = 0.025  # objective=hsmr: start again who ends this far over the angle prior's least
+_OBJECTIVES: Final[dict[ObjectiveName, type[RobustObjective | PublishedObjective]]] = {
+    "robust": RobustObjective,
+    "hsmr": PublishedObjective,
+}
 
 
 class Anchor(NamedTuple):
@@ -113,30 +80,18 @@ class Skelify:
 
     def __init__(self, model: Skel, config: SkelifyConfig | None = None):
         self.model, self.config, self._solver = model, config or SkelifyConfig(), in_solver_dtype(model)
-        model = self._solver
-        self.orientation = PelvisOrientation(model.rig)
-        low, high = (torch.as_tensor(limit, dtype=model.dtype, device=model.device) for limit in q_limits())
-        self._limits, self._bounds = (low, high), self._search_range()
-        self._reach = ((high - low) / 1.5).clamp_max(1.0)
+        self.orientation = PelvisOrientation(self._solver.rig)
+        self._objective: Objective = _OBJECTIVES[self.config.objective](self.config, self._solver.rig.sources)
 
     @property
     def bounds(self) -> Bounds:
         """Where the search may go (59,): the joint limits and plausible shapes, or anywhere with the published one."""
-        return self._bounds
+        return self._objective.bounds
 
     @property
     def anchor_std(self) -> Float[Tensor, "46"]:
         """How far a labelled person's q may lie from the anchor, one standard deviation, rad; in the model's dtype."""
-        std = self.config.anchor_std * self._reach
-        std = torch.cat([torch.full_like(std[:N_UNLIMITED], self.config.orientation_std), std[N_UNLIMITED:]])
-        return std.to(self.model.dtype)
-
-    def _search_range(self) -> Bounds:
-        bounds = fit_bounds(self._solver.rig.sources)
-        if self.config.objective == "robust":
-            return bounds
-        free = torch.full_like(bounds.low, torch.inf)
-        return Bounds(-free, free)
+        return labelled_anchor_std(self.config, self._solver.rig.sources).to(self.model.dtype)
 
     def fit(
         self,
@@ -157,7 +112,7 @@ class Skelify:
         Raises ValueError when shapes disagree. A person whose start is not finite comes back not finite.
         """
         problem = self.problem(keypoints, q, betas, cam_t, anchor, keypoints_3d)
-        return self._report(self._lowest(problem.terms, problem.start), problem)
+        return self._report(self._objective.lowest(problem.terms, problem.start, self._solve), problem)
 
     def problem(
         self,
@@ -175,8 +130,8 @@ class Skelify:
         held_q, mean_pose, held_betas = anchor or Anchor(q, torch.zeros(len(q), dtype=torch.bool))
         held_q, held_betas = self._own(held_q), betas if held_betas is None else self._own(held_betas)
         start = self._pack(q, betas, cam_t)
-        held = torch.cat([held_q, held_betas], 1)
-        terms = self._objective(keypoints, points_3d, start, held, mean_pose.to(q.device))
+        held = Held(torch.cat([held_q, held_betas], 1), mean_pose.to(q.device))
+        terms = self._objective.terms(Seen(keypoints, points_3d), start, held)
         return Problem(terms, start, keypoints, held_q, held_betas)
 
     def fit_from_mean_pose(
@@ -184,20 +139,18 @@ class Skelify:
     ) -> SkelifyResult:
         """Fit people without a label: from the mean pose, upright and folded, seen from four sides."""
         keypoints = self._own(keypoints)
-        seen = self._turned(torch.stack([mean_q(), folded_q()]))
+        seen = facing_four_ways(self.orientation, self._own(torch.stack([mean_q(), folded_q()])))
         people, sides = len(keypoints), len(seen)
         points_3d = keypoints.new_zeros(people, 44, 4) if keypoints_3d is None else self._own(keypoints_3d)
         q = seen.repeat(people, 1)
         repeated = keypoints.repeat_interleave(sides, 0)
         betas = q.new_zeros(len(q), N_BETAS)
-        q = self._rolled_like(repeated, q)
+        q = rolled_like(self.orientation, repeated, q, self._solver.keypoints(q, betas))
         cam_t = rough_camera(self._solver.keypoints(q, betas), repeated)
         start = self._pack(q, betas, cam_t)
-        mean_pose = torch.ones(len(q), dtype=torch.bool, device=q.device)
-        terms = self._objective(
-            repeated, points_3d.repeat_interleave(sides, 0), start, torch.cat([q, betas], 1), mean_pose
-        )
-        found = self._anneal(terms, start, self._kernel_scales(far=True))
+        held = Held(torch.cat([q, betas], 1), torch.ones(len(q), dtype=torch.bool, device=q.device))
+        terms = self._objective.terms(Seen(repeated, points_3d.repeat_interleave(sides, 0)), start, held)
+        found = self._solve(terms, start, self._stages(self._kernel_scales(far=True)))
         best = found.cost.nan_to_num(torch.inf).reshape(people, sides).argmin(1)
         best = best + torch.arange(people, device=best.device) * sides
         spent = found.iterations.reshape(people, sides).sum(1)
@@ -218,44 +171,16 @@ class Skelify:
         return torch.cat([q, betas, cam_t[:, :2], torch.log(cam_t[:, 2:])], 1)
 
     def _kernel_scales(self, far: bool = False) -> tuple[float, ...]:
-        """One per pass; `far`: from the mean pose."""
-        if self.config.objective == "hsmr":
-            return (KERNEL_SCALE,)
-        scales = self.config.coarse_kernel_scale, self.config.kernel_scale
-        return (self.config.far_kernel_scale, *scales) if far else scales
+        return self._objective.kernel_scales(far)
 
-    def _lowest(self, terms: ImageObjective, start: Tensor) -> Estimate:
-        """One start is enough for the robust objective: its annealing leaves next to nothing to win."""
-        if self.config.objective == "robust":
-            return self._anneal(terms, start, self._kernel_scales())
-        fine = self._fine(KERNEL_SCALE)
-        search = replace(fine, stop=replace(fine.stop, relative_tolerance=1e-3))
-        last = replace(fine, stop=replace(fine.stop, initial_damping=1e-5))  # it starts near its end
-        passes = restarts.Passes((fine,), (self._coarse(KERNEL_SCALE),), (search,), (last,))
-        return restarts.lowest(terms, start, self._solve, passes, self.config.restart_above)
-
-    def _anneal(self, terms: ImageObjective, start: Tensor, scales: tuple[float, ...]) -> Estimate:
-        """Graduated non-convexity: a wide kernel first, so that far keypoints pull until the body is near them."""
-        return self._solve(terms, start, self._stages(scales))
+    def _stages(self, scales: tuple[float, ...]) -> tuple[Stage, ...]:
+        return self._objective.stages(scales)
 
     def _solve(self, terms: ImageObjective, start: Tensor, stages: tuple[Stage, ...]) -> Estimate:
         if start.is_cuda:
             return Estimate.of(self._anneal_in_torch(terms, start, stages))
-        kernel, threads = self._solver.keypoint_operator.kernel, torch.get_num_threads()
-        return solve(start, terms.targets(), stages, self.orientation, self.bounds, kernel, threads)
-
-    def _stages(self, scales: tuple[float, ...]) -> tuple[Stage, ...]:
-        """All passes but the last only prepare a start, so they stop early: half the evaluations, the same result."""
-        return (*(self._coarse(scale) for scale in scales[:-1]), self._fine(scales[-1]))
-
-    def _coarse(self, scale: float) -> Stage:
-        iterations = self.config.coarse_iterations
-        return Stage(scale, LmConfig(max_iterations=iterations, relative_tolerance=1e-2, initial_damping=1e-4))
-
-    def _fine(self, scale: float) -> Stage:
-        to = 1e-5 if self.config.objective == "robust" else 1e-7  # the published one is fitted to be compared
-        iterations = self.config.max_iterations
-        return Stage(scale, LmConfig(max_iterations=iterations, relative_tolerance=to, initial_damping=1e-4))
+        tables, threads = self._solver.keypoint_operator.tables, torch.get_num_threads()
+        return solve(start, terms.targets(), stages, self.orientation, self.bounds, tables, threads)
 
     def _anneal_in_torch(self, terms: ImageObjective, start: Tensor, stages: tuple[Stage, ...]) -> Minimum:
         """The same passes as batched tensor operations, for the GPU."""
@@ -277,67 +202,11 @@ class Skelify:
 
     def evaluate(self, x: Float[Tensor, "A 59"], terms: ImageObjective) -> Linearised:
         """`linearise` at the last pass's kernel scale; on the CPU in the compiled loop."""
+        scale = self._kernel_scales()[-1]
         if x.is_cuda:
-            return self.linearise(x, terms, self.config.kernel_scale)
-        kernel, threads = self._solver.keypoint_operator.kernel, torch.get_num_threads()
-        return linearise_people(x, terms.targets(), self.config.kernel_scale, self.orientation, kernel, threads)
-
-    def _objective(
-        self, keypoints: Tensor, points_3d: Tensor, start: Tensor, held: Tensor, mean_pose: Tensor
-    ) -> ImageObjective:
-        """held (B, 56): the q and betas that the people are held to; mean_pose (B,): where that q is the mean pose."""
-        if self.config.objective == "hsmr":
-            return self._published(keypoints, start)
-        config = self.config
-        hold = torch.where(mean_pose, config.unlabelled_anchor_std, config.anchor_std)
-        std = torch.empty_like(start)
-        std[:, :N_Q] = hold[:, None] * self._reach
-        std[:, :N_UNLIMITED] = config.orientation_std
-        std[:, N_Q:CAM] = config.betas_std
-        std[:, CAM:] = start.new_tensor([torch.inf, torch.inf, config.depth_std])
-        places_3d, weight_3d = self._space_targets(points_3d)
-        return ImageObjective(
-            kernel=Kernel.IMAGE,
-            position=usable_places(keypoints),
-            weight=usable_confidence(keypoints) / config.keypoint_noise**2,
-            unit=torch.ones_like(start[:, 0]),
-            points_3d=places_3d,
-            weight_3d=weight_3d,
-            kernel_3d=config.keypoint_3d_kernel,
-            anchor=torch.cat([held, start[:, CAM:]], 1),
-            precision=std**-2,
-            range_pull=0.0,
-            joint_limits=self._limits,
-        )
-
-    def _space_targets(self, points_3d: Tensor) -> tuple[Tensor, Tensor]:
-        """Places relative to keypoint 39 (B, 44, 3) m and their weights (B, 44, 3); (B, 0, 3) when nobody has any."""
-        confidence = usable_confidence(points_3d)
-        confidence = confidence * (confidence[:, _PELVIS : _PELVIS + 1] > 0)
-        if not (confidence > 0).any():
-            return points_3d[:, :0, :3], points_3d[:, :0, :3]
-        places = usable_places(points_3d)
-        across, along = self.config.keypoint_3d_noise, self.config.keypoint_3d_depth_noise
-        weight = confidence[..., None] * confidence.new_tensor([across, across, along]) ** -2
-        return places - places[:, _PELVIS : _PELVIS + 1], weight
-
-    def _published(self, keypoints: Tensor, start: Tensor) -> ImageObjective:
-        torso = torso_length(keypoints)
-        precision = torch.zeros_like(start)
-        precision[:, N_Q:CAM] = SHAPE_WEIGHT
-        return ImageObjective(
-            kernel=Kernel.IMAGE_PER_AXIS,
-            position=torch.nan_to_num(keypoints[..., :2], 0.0, 0.0, 0.0),
-            weight=squared_confidence(keypoints) / torso[:, None] ** 2,
-            unit=torso,
-            points_3d=keypoints[:, :0],
-            weight_3d=keypoints[:, :0],
-            kernel_3d=1.0,
-            anchor=torch.zeros_like(start),
-            precision=precision,
-            range_pull=ANGLE_WEIGHT / (N_Q - N_UNLIMITED),
-            joint_limits=self._limits,
-        )
+            return self.linearise(x, terms, scale)
+        tables, threads = self._solver.keypoint_operator.tables, torch.get_num_threads()
+        return linearise_people(x, terms.targets(), scale, self.orientation, tables, threads)
 
     def result(self, found: Minimum, problem: Problem) -> SkelifyResult:
         """What a minimum of the problem, found elsewhere, says of its people."""
@@ -346,35 +215,8 @@ class Skelify:
     def _report(self, found: Estimate, problem: Problem) -> SkelifyResult:
         q, betas, cam_t = found.x[:, :N_Q], found.x[:, N_Q:CAM], cam_t_of(found.x)
         error = kp2d_error(project(self._solver.keypoints(q, betas), cam_t), problem.keypoints)
-        std = q_standard_deviation(self._in_standard_deviations(found, problem.terms), self.orientation)
+        std = q_standard_deviation(self._objective.in_standard_deviations(found, problem.terms), self.orientation)
         q, betas, cam_t, error, std, *held = (
             x.to(self.model.dtype) for x in (q, betas, cam_t, error, std, problem.anchor_q, problem.anchor_betas)
         )
         return SkelifyResult(q, betas, cam_t, error, found.iterations, std, *held)
-
-    def _in_standard_deviations(self, found: Estimate, terms: ImageObjective) -> Estimate:
-        """The published objective counts torso lengths: its variances are taken to the keypoint noise."""
-        if self.config.objective == "robust":
-            return found
-        factor = (self.config.keypoint_noise / terms.unit).square()[:, None]
-        return replace(found, variance=found.variance * factor, spin=found.spin * factor[..., None])
-
-    def _turned(self, q: Tensor) -> Tensor:
-        """Each pose (P, 46) facing four ways: (4 P, 46)."""
-        q = self._own(q).repeat(len(_YAWS), 1)
-        up = torch.zeros_like(q[:, :3])
-        up[:, 1] = torch.deg2rad(q.new_tensor(_YAWS)).repeat_interleave(len(q) // len(_YAWS))
-        return torch.cat([self.orientation.turned(q, up), q[:, N_UNLIMITED:]], 1)
-
-    def _rolled_like(self, keypoints: Tensor, q: Tensor) -> Tensor:
-        """Turn people in the image plane as the keypoints lie, by the Procrustes angle of the points both have."""
-        points = self._solver.keypoints(q, torch.zeros_like(q[:, :N_BETAS]))[..., :2]
-        weight = usable_confidence(keypoints)[..., None]
-        weight = weight / weight.sum(1, keepdim=True).clamp_min(1e-6)
-        target = usable_places(keypoints)
-        a, b = points - (points * weight).sum(1, keepdim=True), target - (target * weight).sum(1, keepdim=True)
-        sine = (weight[..., 0] * (a[..., 0] * b[..., 1] - a[..., 1] * b[..., 0])).sum(1)
-        cosine = (weight * a * b).sum((1, 2))
-        spin = torch.zeros_like(q[:, :3])
-        spin[:, 2] = torch.atan2(sine, cosine)
-        return torch.cat([self.orientation.turned(q, spin), q[:, N_UNLIMITED:]], 1)

@@ -20,11 +20,11 @@ from torch import Tensor
 from pipeline.body.skel import Skel
 from pipeline.body.smpl import Smpl
 from pipeline.fit.solver.compiled_solver import Stage, solve
-from pipeline.fit.solver.compiled_terms import Kernel, Targets
 from pipeline.fit.solver.joint_limits import fit_bounds
 from pipeline.fit.solver.orientation import PelvisOrientation, spin_jacobian
 from pipeline.fit.solver.posterior import Estimate, q_standard_deviation
 from pipeline.fit.solver.solver_dtype import in_solver_dtype
+from pipeline.fit.solver.targets import Kernel, Targets
 from pipeline.fit.surface.bone_motion import bone_rotations_to_q
 from pipeline.fit.surface.surface_patches import SurfacePatches
 from pipeline.numerics.error_metrics import pve_mm
@@ -150,8 +150,8 @@ class SmplToSkel:
             joint_limits=no_limits,
         )
         stages = (Stage(self.config.worst_scale, stop),)
-        kernel, threads = self._patches.kernel, torch.get_num_threads()
-        return solve(start, targets, stages, self._orientation, self._bounds, kernel, threads)
+        tables, threads = self._patches.tables, torch.get_num_threads()
+        return solve(start, targets, stages, self._orientation, self._bounds, tables, threads)
 
     def _minimise_in_torch(self, problem: _Problem) -> Minimum:
         def evaluate(x: Tensor, people: Tensor) -> Linearised:

@@ -9,13 +9,18 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from pipeline.image.crop import CROP_PX
 from pipeline.image.keypoint_error import usable_confidence, usable_places
 from pipeline.numerics.levenberg_marquardt import Linearised, LmConfig, minimise
 
-FOCAL: Final = 5000 / 256
-"""Focal length in crop units: 5000 px of the 256 px crop (docs/camera_and_crop.md)."""
+FOCAL: Final = 5000 / CROP_PX
+"""Focal length in crop units: 5000 px of the 256 px crop, as HMR 2.0 and HSMR have it
+(docs/camera_and_crop.md).
+"""
 
-_MIN_DEPTH = 0.1  # m; keeps a point behind the camera from flipping through the image plane
+MIN_DEPTH: Final = 0.1
+"""m; a point nearer to the camera's plane, or behind it, is projected from here and does not flip through it."""
+
 _SMOOTHING = 1e-3  # crop units (0.26 px): rounds the tip of the distance so that Newton steps converge
 _SOLVER = LmConfig(max_iterations=60, relative_tolerance=1e-12, step_tolerance=1e-9)
 
@@ -23,13 +28,13 @@ _SOLVER = LmConfig(max_iterations=60, relative_tolerance=1e-12, step_tolerance=1
 def project(points: Float[Tensor, "B K 3"], cam_t: Float[Tensor, "B 3"]) -> Float[Tensor, "B K 2"]:
     """kp2d = FOCAL (X + cam_t)_xy / (X + cam_t)_z in crop units."""
     moved = points + cam_t[:, None]
-    return FOCAL * moved[..., :2] / moved[..., 2:].clamp_min(_MIN_DEPTH)
+    return FOCAL * moved[..., :2] / moved[..., 2:].clamp_min(MIN_DEPTH)
 
 
 def projection_jacobian(points: Float[Tensor, "B K 3"], cam_t: Float[Tensor, "B 3"]) -> Float[Tensor, "B K 2 3"]:
     """Derivative of `project` in the point, which is also its derivative in cam_t."""
     moved = points + cam_t[:, None]
-    depth = moved[..., 2:].clamp_min(_MIN_DEPTH)
+    depth = moved[..., 2:].clamp_min(MIN_DEPTH)
     scale = FOCAL / depth
     zero = torch.zeros_like(scale[..., 0])
     u, v = (-moved[..., :2] * scale / depth).unbind(-1)

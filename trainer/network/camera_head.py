@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from pipeline.image.camera import FOCAL
+from pipeline.image.crop import CROP_PX
 
 MIN_SCALE: Final = 0.01
 """Smaller s (a person 4 km away, or behind the camera) counts as this."""
@@ -19,4 +20,4 @@ def camera_translation(cam: Float[Tensor, "B 3"]) -> Float[Tensor, "B 3"]:
     """
     s, tx, ty = cam.unbind(-1)
     s = s + (s.clamp_min(MIN_SCALE) - s).detach()
-    return torch.stack([tx, ty, 2 * FOCAL / (s + 1e-9 / 256)], -1)
+    return torch.stack([tx, ty, 2 * FOCAL / (s + 1e-9 / CROP_PX)], -1)

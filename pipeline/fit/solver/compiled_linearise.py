@@ -5,25 +5,22 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from pipeline.body.keypoint_kernel import KernelTables, _scratch, in_chunks
-from pipeline.fit.solver.compiled_pelvis import pelvis_matrix
-from pipeline.fit.solver.compiled_terms import N_UNKNOWNS, Targets, linearise, workspace
+from pipeline.body.keypoint_loop import in_chunks
+from pipeline.body.keypoint_tables import KeypointTables, new_scratch
+from pipeline.fit.solver.compiled_terms import linearise, new_workspace
 from pipeline.fit.solver.orientation import PelvisOrientation
+from pipeline.fit.solver.targets import N_UNKNOWNS, Targets, one_person
 from pipeline.numerics.levenberg_marquardt import Linearised
 from pipeline.numerics.numba_cache import compiled
 
 
 @compiled(nogil=True)
-def _people(first, last, x, kernel, scale, people, common, frame, tables, cost, gradient, normal):
-    position, weight, unit, points_3d, weight_3d, anchor, precision = people
-    s = _scratch(len(tables[8]), len(tables[14]), len(tables[20]), x)
-    w = workspace(position.shape[1], position.shape[2], x.dtype)
+def _people(first, last, x, scale, people, common, frame, tables, cost, gradient, normal):
+    scratch = new_scratch(tables, x.dtype)
+    work = new_workspace(people.position.shape[1], people.position.shape[2], x.dtype)
     for i in range(first, last):
-        anchor_matrix = pelvis_matrix(anchor[i], frame)
-        person = position[i], weight[i], points_3d[i], weight_3d[i], anchor[i], precision[i], anchor_matrix
-        cost[i] = linearise(
-            x[i], kernel, scale * unit[i], person, common, frame, tables, s, w, gradient[i], normal[i]
-        )  # fmt: skip
+        person = one_person(people, i, frame)
+        cost[i] = linearise(x[i], scale, person, common, frame, tables, scratch, work, gradient[i], normal[i])
         for a in range(N_UNKNOWNS):
             for b in range(a + 1, N_UNKNOWNS):
                 normal[i, b, a] = normal[i, a, b]
@@ -34,21 +31,16 @@ def linearise_people(
     targets: Targets,
     kernel_scale: float,
     orientation: PelvisOrientation,
-    tables: KernelTables,
+    tables: KeypointTables,
     threads: int,
 ) -> Linearised:
     """The objective of B people at x, as `pipeline.fit.solver.image_objective.linearise` has it."""
     at, count = x.numpy(), len(x)
     cost, gradient, normal = (np.zeros((count, *shape), at.dtype) for shape in ((), (N_UNKNOWNS,), (N_UNKNOWNS,) * 2))
-    people = (
-        targets.position, targets.weight, targets.unit, targets.points_3d, targets.weight_3d, targets.anchor,
-        targets.precision,
-    )  # fmt: skip
-    common = float(targets.kernel_3d), float(targets.range_pull), targets.joint_limits
-    constants = orientation.frame.numpy(), tuple(vars(tables).values()), cost, gradient, normal
+    constants = targets.people(), targets.common(), orientation.frame.numpy(), tables
 
     def work(first: int, last: int) -> None:
-        _people(first, last, at, int(targets.kernel), float(kernel_scale), people, common, *constants)
+        _people(first, last, at, float(kernel_scale), *constants, cost, gradient, normal)
 
     in_chunks(work, count, threads)
     return Linearised(*(torch.from_numpy(found) for found in (cost, gradient, normal)))

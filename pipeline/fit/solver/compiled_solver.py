@@ -6,17 +6,20 @@ stays in the first-level cache, one Cholesky factorisation. Between iterations a
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from pipeline.body.keypoint_kernel import KernelTables, _scratch, in_chunks
+from pipeline.body.keypoint_loop import in_chunks
+from pipeline.body.keypoint_tables import Array, Index, KeypointTables, new_scratch
 from pipeline.fit.solver.compiled_pelvis import pelvis_matrix, pelvis_q, product, rodrigues
-from pipeline.fit.solver.compiled_terms import N_UNKNOWNS, Targets, linearise, workspace
+from pipeline.fit.solver.compiled_terms import linearise, new_workspace
 from pipeline.fit.solver.orientation import PelvisOrientation
 from pipeline.fit.solver.posterior import Estimate
+from pipeline.fit.solver.targets import N_UNKNOWNS, Targets, one_person
 from pipeline.numerics.levenberg_marquardt import BOUND_ROUNDS, Bounds, LmConfig
 from pipeline.numerics.numba_cache import compiled
 from schemas.skel import N_Q
@@ -30,6 +33,30 @@ class Stage:
 
     kernel_scale: float
     stop: LmConfig
+
+
+class _Stages(NamedTuple):
+    """The passes as the loop reads them: arrays of S, see `Stage` and `LmConfig`."""
+
+    kernel_scale: Array
+    max_iterations: Index
+    relative_tolerance: Array
+    step_tolerance: Array
+    initial_damping: Array
+
+
+class _State(NamedTuple):
+    """Where a person's search is: half the gradient (59,) and the normal matrix (59, 59) here and at the trial, the
+    damped matrix or its factor, the step and the trial (59,).
+    """
+
+    gradient: Array
+    normal: Array
+    gradient_there: Array
+    normal_there: Array
+    factor: Array
+    step: Array
+    trial: Array
 
 
 @compiled()
@@ -123,16 +150,17 @@ def _move(x, step, frame, low, high, out):
 
 
 @compiled()
-def _minimise(x, kernel, scale, person, common, stop, frame, low, high, tables, s, w, state):
+def _minimise(x, stages, stage, person, common, frame, low, high, tables, scratch, work, state):
     """Levenberg-Marquardt of one person from x, in place; returns (cost, evaluations)."""
     gradient, normal, gradient_there, normal_there, factor, step, trial = state
-    iterations, relative, smallest_step, damping = int(stop[0]), stop[1], stop[2], stop[3]
-    cost = linearise(x, kernel, scale, person, common, frame, tables, s, w, gradient, normal)
+    scale, damping = stages.kernel_scale[stage], stages.initial_damping[stage]
+    relative, smallest_step = stages.relative_tolerance[stage], stages.step_tolerance[stage]
+    cost = linearise(x, scale, person, common, frame, tables, scratch, work, gradient, normal)
     growth, evaluations = 2.0, 1
-    for _ in range(iterations):
+    for _ in range(stages.max_iterations[stage]):
         predicted = _damped_step(gradient, normal, x, low, high, damping, factor, step)
         _move(x, step, frame, low, high, trial)
-        there = linearise(trial, kernel, scale, person, common, frame, tables, s, w, gradient_there, normal_there)
+        there = linearise(trial, scale, person, common, frame, tables, scratch, work, gradient_there, normal_there)
         evaluations += 1
         drop = cost - there
         better = drop > 0 and np.isfinite(there)
@@ -185,29 +213,32 @@ def _invert(factor):
 
 
 @compiled()
-def _state(z):
-    return (
-        np.zeros(_N, z), np.zeros((_N, _N), z), np.zeros(_N, z), np.zeros((_N, _N), z), np.zeros((_N, _N), z),
-        np.zeros(_N, z), np.zeros(_N, z),
-    )  # fmt: skip
+def _new_state(z):
+    return _State(
+        gradient=np.zeros(_N, z),
+        normal=np.zeros((_N, _N), z),
+        gradient_there=np.zeros(_N, z),
+        normal_there=np.zeros((_N, _N), z),
+        factor=np.zeros((_N, _N), z),
+        step=np.zeros(_N, z),
+        trial=np.zeros(_N, z),
+    )
 
 
 @compiled(nogil=True)
-def _people(first, last, x, kernel, people, common, stages, frame, low, high, tables, cost, variance, spin, spent):
-    position, weight, unit, points_3d, weight_3d, anchor, precision = people
-    s = _scratch(len(tables[8]), len(tables[14]), len(tables[20]), x)
-    w, state = workspace(position.shape[1], position.shape[2], x.dtype), _state(x.dtype)
-    normal, factor = state[1], state[4]
+def _people(first, last, x, stages, people, common, frame, low, high, tables, cost, variance, spin, spent):
+    scratch, state = new_scratch(tables, x.dtype), _new_state(x.dtype)
+    work = new_workspace(people.position.shape[1], people.position.shape[2], x.dtype)
     for i in range(first, last):
-        anchor_matrix = pelvis_matrix(anchor[i], frame)
-        person = position[i], weight[i], points_3d[i], weight_3d[i], anchor[i], precision[i], anchor_matrix
+        person = one_person(people, i, frame)
         for j in range(_N):
             x[i, j] = min(max(x[i, j], low[j]), high[j])
-        for stage in range(len(stages)):
-            stop, scale = stages[stage], stages[stage, 4] * unit[i]
-            cost[i], used = _minimise(x[i], kernel, scale, person, common, stop, frame, low, high, tables, s, w, state)
+        for stage in range(len(stages.kernel_scale)):
+            cost[i], used = _minimise(
+                x[i], stages, stage, person, common, frame, low, high, tables, scratch, work, state
+            )  # fmt: skip
             spent[i] += used
-        _covariance(normal, factor, variance[i], spin[i])
+        _covariance(state.normal, state.factor, variance[i], spin[i])
 
 
 def solve(
@@ -216,7 +247,7 @@ def solve(
     stages: tuple[Stage, ...],
     orientation: PelvisOrientation,
     bounds: Bounds,
-    tables: KernelTables,
+    tables: KeypointTables,
     threads: int,
 ) -> Estimate:
     """Run the stages one after the other for every person from start (B, 59); each person is an independent problem."""
@@ -224,32 +255,22 @@ def solve(
     count, dtype = len(x), x.dtype
     cost, spent = np.zeros(count, dtype), np.zeros(count, np.int64)
     variance, spin = np.zeros((count, N_Q), dtype), np.zeros((count, 3, 3), dtype)
-    people = (
-        targets.position, targets.weight, targets.unit, targets.points_3d, targets.weight_3d, targets.anchor,
-        targets.precision,
-    )  # fmt: skip
-    common = float(targets.kernel_3d), float(targets.range_pull), targets.joint_limits
-    constants = (
-        int(targets.kernel), people, common, _table_of(stages), orientation.frame.numpy(), bounds.low.numpy(),
-        bounds.high.numpy(), tuple(vars(tables).values()),
-    )  # fmt: skip
+    terms = _columns(stages), targets.people(), targets.common()
+    body = orientation.frame.numpy(), bounds.low.numpy(), bounds.high.numpy(), tables
 
     def work(first: int, last: int) -> None:
-        _people(first, last, x, *constants, cost, variance, spin, spent)
+        _people(first, last, x, *terms, *body, cost, variance, spin, spent)
 
     in_chunks(work, count, threads)
     return Estimate(*(torch.from_numpy(found) for found in (x, cost, variance, spin, spent)))
 
 
-def _table_of(stages: tuple[Stage, ...]) -> np.ndarray:
-    rows = [
-        (
-            s.stop.max_iterations,
-            s.stop.relative_tolerance,
-            s.stop.step_tolerance,
-            s.stop.initial_damping,
-            s.kernel_scale,
-        )
-        for s in stages
-    ]
-    return np.array(rows, dtype=np.float64)
+def _columns(stages: tuple[Stage, ...]) -> _Stages:
+    stops = [stage.stop for stage in stages]
+    return _Stages(
+        kernel_scale=np.array([stage.kernel_scale for stage in stages], np.float64),
+        max_iterations=np.array([stop.max_iterations for stop in stops], np.int64),
+        relative_tolerance=np.array([stop.relative_tolerance for stop in stops], np.float64),
+        step_tolerance=np.array([stop.step_tolerance for stop in stops], np.float64),
+        initial_damping=np.array([stop.initial_damping for stop in stops], np.float64),
+    )

@@ -5,68 +5,46 @@ the published pull into the joints' ranges. A term without data costs nothing. `
 `SmplToSkel` hold the torch forms.
 """
 
-from dataclasses import dataclass
-from enum import IntEnum
+from typing import NamedTuple
 
 import numpy as np
 
-from pipeline.body.keypoint_kernel import Array, _person
+from pipeline.body.keypoint_loop import move_person
+from pipeline.body.keypoint_tables import Array
 from pipeline.fit.solver.compiled_pelvis import pelvis_matrix, spin_between
+from pipeline.fit.solver.targets import N_UNKNOWNS, Kernel
+from pipeline.image.camera import FOCAL, MIN_DEPTH
 from pipeline.numerics.numba_cache import compiled
+from schemas.keypoints import PELVIS
 from schemas.skel import N_BETAS, N_Q
-
-N_UNKNOWNS = N_Q + N_BETAS + 3
-"""q (its first three as a spin vector in gradients and steps), betas, and tx, ty, log tz or trans."""
 
 _N = N_UNKNOWNS
 _CAM = N_Q + N_BETAS
 _SPIN_ROWS = 3
-_PELVIS = 39
-_MIN_DEPTH = 0.1
 
 
-class Kernel(IntEnum):
-    """How a point's distance to its target counts. s: the stage's kernel scale times the person's unit.
+class Workspace(NamedTuple):
+    """One person's numbers between the steps of `linearise`, for K points of 2 or 3 coordinates."""
 
-    IMAGE: s^2 d^2 / (s^2 + d^2) of the 2D distance (Geman-McClure): far points pull less. IMAGE_PER_AXIS: the same of x
-    and y apart. SURFACE: d^2 + d^4 / (2 s^2) of the 3D distance: far points pull more.
-    """
-
-    IMAGE = 0
-    IMAGE_PER_AXIS = 1
-    SURFACE = 2
-
-
-@dataclass(frozen=True, kw_only=True)
-class Targets:
-    """What B people are drawn to. position (B, K, 2) crop units or (B, K, 3) m, weight (B, K), unit (B,) of the kernel
-    scale; points_3d (B, P, 3) m relative to keypoint 39, weight_3d (B, P, 3) with P = 44 or 0; anchor and precision
-    (B, 59) of the unknowns; range_pull: weight of exp(2 (low - q)) + exp(2 (q - high)) over joint_limits (2, 46).
-    """
-
-    kernel: Kernel
-    position: Array
-    weight: Array
-    unit: Array
-    points_3d: Array
-    weight_3d: Array
-    kernel_3d: float
-    anchor: Array
-    precision: Array
-    range_pull: float
-    joint_limits: Array
+    points: Array  # (K, 3) m
+    by_q: Array  # (K, 3, 46)
+    by_betas: Array  # (K, 3, 10)
+    rows: Array  # (coordinates K, 59) of the Jacobian
+    residual: Array  # (K, coordinates)
+    spin: Array  # (3,) from the anchor
+    rows_3d: Array  # (3, 59) and residual (3,) of one 3D keypoint
+    residual_3d: Array
 
 
 @compiled()
 def _image_rows(points, by_q, by_betas, pivot, x, rows, residual, target, weight):
     """Residuals (K, 2) and rows (2 K, 59) of the projected points in (spin, q[3:], betas, tx, ty, log tz)."""
-    focal = 5000.0 / 256.0
     depth0 = np.exp(min(max(x[_CAM + 2], -3.0), 8.0))
     for k in range(len(points)):
         if weight[k] == 0:
             continue
-        z = max(points[k, 2] + depth0, _MIN_DEPTH)
-        s = focal / z
+        z = max(points[k, 2] + depth0, MIN_DEPTH)
+        s = FOCAL / z
         for a in range(2):
             u = (points[k, a] + x[_CAM + a]) * s
             residual[k, a] = u - target[k, a]
@@ -174,15 +152,15 @@ def _add_points_3d(points, by_q, by_betas, target, weight, kernel, rows, residua
             continue
         squared = 0.0
         for a in range(3):
-            residual[a] = points[k, a] - points[_PELVIS, a] - target[k, a]
+            residual[a] = points[k, a] - points[PELVIS, a] - target[k, a]
             squared += weight[k, a] * residual[a] ** 2
             row = rows[a]
             for d in range(_SPIN_ROWS, N_Q):
-                row[d] = by_q[k, a, d] - by_q[_PELVIS, a, d]
+                row[d] = by_q[k, a, d] - by_q[PELVIS, a, d]
             for m in range(N_BETAS):
-                row[N_Q + m] = by_betas[k, a, m] - by_betas[_PELVIS, a, m]
+                row[N_Q + m] = by_betas[k, a, m] - by_betas[PELVIS, a, m]
             row[_CAM:] = 0
-        _spin_rows(points[k], points[_PELVIS], rows)
+        _spin_rows(points[k], points[PELVIS], rows)
         half = squares / (squares + squared)
         cost += half * squared
         pull = half * half
@@ -215,37 +193,40 @@ def _add_hold(x, anchor, precision, frame, anchor_matrix, spin, gradient, normal
 
 
 @compiled()
-def linearise(x, kernel, scale, person, common, frame, tables, s, w, gradient, normal):
-    """Cost of one person at x; gradient (59,) and the upper triangle of normal (59, 59) are overwritten.
+def linearise(x, scale, person, common, frame, tables, scratch, work, gradient, normal):
+    """Cost of one `Person` at x; gradient (59,) and the upper triangle of normal (59, 59) are overwritten.
 
-    person: position, weight, points_3d, weight_3d, anchor, precision, anchor_matrix; common: kernel_3d, range_pull,
-    joint_limits; s, w: the scratch of `_scratch` and `workspace`.
+    scale: the stage's kernel scale; scratch, work: from `new_scratch` and `new_workspace`.
     """
-    points, by_q, by_betas, rows, residual, spin, rows_3d, residual_3d = w
-    position, weight, points_3d, weight_3d, anchor, precision, anchor_matrix = person
-    kernel_3d, range_pull, joint_limits = common
-    _person(x[:N_Q], x[N_Q:_CAM], tables, s, points, by_q, by_betas)
-    pivot = s[0][0]
+    w, kernel = work, common.kernel
+    move_person(x[:N_Q], x[N_Q:_CAM], tables, scratch, w.points, w.by_q, w.by_betas)
+    pivot = scratch.joints[0]
     gradient[:], normal[:] = 0, 0
     if kernel == Kernel.SURFACE:
-        _space_rows(points, by_q, by_betas, pivot, x, rows, residual, position)
+        _space_rows(w.points, w.by_q, w.by_betas, pivot, x, w.rows, w.residual, person.position)
     else:
-        _image_rows(points, by_q, by_betas, pivot, x, rows, residual, position, weight)
-    cost = _add_points(kernel, rows, residual, weight, scale, gradient, normal)
-    if len(points_3d) > 0:
+        _image_rows(w.points, w.by_q, w.by_betas, pivot, x, w.rows, w.residual, person.position, person.weight)
+    cost = _add_points(kernel, w.rows, w.residual, person.weight, scale * person.unit, gradient, normal)
+    if len(person.points_3d) > 0:
         cost += _add_points_3d(
-            points, by_q, by_betas, points_3d, weight_3d, kernel_3d, rows_3d, residual_3d, gradient, normal
-        )
-    if range_pull > 0:
-        cost += _add_range_pull(x, range_pull, joint_limits, gradient, normal)
-    return cost + _add_hold(x, anchor, precision, frame, anchor_matrix, spin, gradient, normal)
+            w.points, w.by_q, w.by_betas, person.points_3d, person.weight_3d, common.kernel_3d, w.rows_3d,
+            w.residual_3d, gradient, normal,
+        )  # fmt: skip
+    if common.range_pull > 0:
+        cost += _add_range_pull(x, common.range_pull, common.joint_limits, gradient, normal)
+    return cost + _add_hold(x, person.anchor, person.precision, frame, person.anchor_matrix, w.spin, gradient, normal)
 
 
 @compiled()
-def workspace(n_points, width, z):
-    """Scratch of `linearise` for points of 2 or 3 coordinates."""
-    return (
-        np.zeros((n_points, 3), z), np.zeros((n_points, 3, N_Q), z), np.zeros((n_points, 3, N_BETAS), z),
-        np.zeros((width * n_points, _N), z), np.zeros((n_points, width), z), np.zeros(3, z), np.zeros((3, _N), z),
-        np.zeros(3, z),
-    )  # fmt: skip
+def new_workspace(n_points, width, z):
+    """Of dtype z, for points of 2 or 3 coordinates."""
+    return Workspace(
+        points=np.zeros((n_points, 3), z),
+        by_q=np.zeros((n_points, 3, N_Q), z),
+        by_betas=np.zeros((n_points, 3, N_BETAS), z),
+        rows=np.zeros((width * n_points, _N), z),
+        residual=np.zeros((n_points, width), z),
+        spin=np.zeros(3, z),
+        rows_3d=np.zeros((3, _N), z),
+        residual_3d=np.zeros(3, z),
+    )

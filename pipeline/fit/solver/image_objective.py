@@ -10,16 +10,15 @@ from jaxtyping import Float
 from torch import Tensor
 
 from pipeline.body.skel import Skel
-from pipeline.fit.solver.compiled_terms import Kernel, Targets
 from pipeline.fit.solver.orientation import PelvisOrientation, spin_jacobian
+from pipeline.fit.solver.targets import Kernel, Targets
 from pipeline.image.camera import project, projection_jacobian
 from pipeline.numerics.levenberg_marquardt import Linearised
+from schemas.keypoints import PELVIS
 from schemas.skel import N_BETAS, N_Q, N_UNLIMITED
 
 CAM = N_Q + N_BETAS
 """x = q (46), betas (10), tx, ty, log tz."""
-
-_PELVIS = 39
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,8 +94,8 @@ def _image(points: Tensor, body: Tensor, cam_t: Tensor, terms: ImageObjective, s
 
 
 def _space(points: Tensor, body: Tensor, terms: ImageObjective) -> Linearised:
-    relative = points - points[:, _PELVIS : _PELVIS + 1]
-    jacobian = body - body[:, _PELVIS : _PELVIS + 1]
+    relative = points - points[:, PELVIS : PELVIS + 1]
+    jacobian = body - body[:, PELVIS : PELVIS + 1]
     jacobian = torch.cat([jacobian, jacobian.new_zeros(*jacobian.shape[:-1], 3)], -1)
     residual = relative - terms.points_3d
     squared = (terms.weight_3d * residual.square()).sum(-1)

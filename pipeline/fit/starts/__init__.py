@@ -1,1 +1,1 @@
-"""Where fits begin: the mean pose, and further starts."""
+"""Where fits begin that have no label to begin from."""

@@ -6,7 +6,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from pipeline.body.arrays import Array
-from pipeline.body.keypoint_kernel import KernelTables
+from pipeline.body.keypoint_tables import KeypointTables
 from pipeline.body.keypoints import KeypointOperator, KeypointsAndJacobian
 from pipeline.body.skel import CORRECTIVE_JOINTS, Skel
 from pipeline.body.skinning import shaped
@@ -37,9 +37,9 @@ class SurfacePatches:
         )
 
     @property
-    def kernel(self) -> KernelTables:
+    def tables(self) -> KeypointTables:
         """The constants of the compiled loop."""
-        return self._operator.kernel
+        return self._operator.tables
 
     def of_mesh(self, vertices: Float[Tensor, "B 6890 C"]) -> Float[Tensor, "B P C"]:
         """Patch means of what the vertices carry, in the dtype of the model."""

@@ -129,7 +129,7 @@ def test_reported_error_is_that_of_the_result(open_skel: Skel, skelify: Skelify,
 
 
 def documented_cost(skel: Skel, config: SkelifyConfig, people: People, x: Tensor, start_z: Tensor) -> Tensor:
-    """The objective in the docstring of pipeline.fit.skelify, written down a second time; x = q, betas, cam_t."""
+    """The objective in the docstring of robust_objective, written down a second time; x = q, betas, cam_t."""
     q, betas, cam_t = x[:, :46], x[:, 46:56], x[:, 56:]
     away = project(skel.keypoints(q, betas), cam_t) - people.keypoints[..., :2]
     squared, scale = away.square().sum(-1), config.kernel_scale**2

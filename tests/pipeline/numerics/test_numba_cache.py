@@ -28,7 +28,7 @@ def test_a_copy_shares_the_cache_until_a_source_changes(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "source",
     [  # modules other than the function's own, where numba's cache would not look, and in folders of folders
-        "pipeline/body/keypoint_kernel.py",
+        "pipeline/body/keypoint_loop.py",
         "pipeline/fit/solver/compiled_terms.py",
         "pipeline/fit/starts/mean_pose.py",
         "pipeline/image/camera.py",

@@ -12,14 +12,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from pipeline.fit.solver.compiled_solver import Stage
+from pipeline.fit.objectives.objective import Solve, Stages
 from pipeline.fit.solver.image_objective import CAM, ImageObjective
 from pipeline.fit.solver.posterior import Estimate
 from schemas.skel import N_UNLIMITED
-
-Stages = tuple[Stage, ...]
-Solve = Callable[[ImageObjective, Tensor, Stages], Estimate]
-"""(terms of A people, start x (A, 59), stages) -> their minima."""
 
 _PERTURBED_BY = 0.2  # rad, standard deviation, also of shape; a tenth of it, m, for the camera
 

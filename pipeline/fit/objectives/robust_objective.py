@@ -1,0 +1,103 @@
+"""Our objective, in units of squared standard deviations:
+
+  sum_k c_k rho(|project(X_k) - keypoint_k| / noise)   Geman-McClure, with the scale of real keypoint noise
++ |(q - q_anchor) / anchor_std|^2                      holds what the keypoints do not see
++ |(betas - betas_anchor) / betas_std|^2 + (log tz / tz_start)^2 / depth_std^2
++ sum_k c_k rho(|(X_k - X_39) - point_k| / std_3d)     3D keypoints where there are any; depth counts less
+inside the joint limits, which bound the search: no label ever leaves them.
+"""
+
+from typing import Final
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from pipeline.fit.objectives.objective import Held, Seen, Solve, Stages, passes
+from pipeline.fit.objectives.skelify_config import SkelifyConfig
+from pipeline.fit.solver.image_objective import CAM, ImageObjective
+from pipeline.fit.solver.joint_limits import fit_bounds, joint_limits
+from pipeline.fit.solver.posterior import Estimate
+from pipeline.fit.solver.targets import Kernel
+from pipeline.image.keypoint_error import usable_confidence, usable_places
+from schemas.keypoints import PELVIS
+from schemas.skel import N_Q, N_UNLIMITED
+
+_TOLERANCE: Final = 1e-5
+
+
+class RobustObjective:
+    """See `Objective`; in the dtype and on the device of `like`."""
+
+    def __init__(self, config: SkelifyConfig, like: Tensor):
+        self._config, self._limits, self.bounds = config, joint_limits(like), fit_bounds(like)
+        self._reach = joint_reach(like)
+
+    def kernel_scales(self, far: bool) -> tuple[float, ...]:
+        """From wide to narrow."""
+        scales = self._config.coarse_kernel_scale, self._config.kernel_scale
+        return (self._config.far_kernel_scale, *scales) if far else scales
+
+    def stages(self, scales: tuple[float, ...]) -> Stages:
+        """One per scale."""
+        return passes(scales, _TOLERANCE, self._config)
+
+    def lowest(self, terms: ImageObjective, start: Float[Tensor, "B 59"], solve: Solve) -> Estimate:
+        """One start is enough: the annealing leaves next to nothing to win."""
+        return solve(terms, start, self.stages(self.kernel_scales(far=False)))
+
+    def in_standard_deviations(self, found: Estimate, terms: ImageObjective) -> Estimate:
+        """As it is."""
+        return found
+
+    def terms(self, seen: Seen, start: Float[Tensor, "B 59"], held: Held) -> ImageObjective:
+        """The sum above, of B people."""
+        config = self._config
+        places_3d, weight_3d = self._space_targets(seen.keypoints_3d)
+        return ImageObjective(
+            kernel=Kernel.IMAGE,
+            position=usable_places(seen.keypoints),
+            weight=usable_confidence(seen.keypoints) / config.keypoint_noise**2,
+            unit=torch.ones_like(start[:, 0]),
+            points_3d=places_3d,
+            weight_3d=weight_3d,
+            kernel_3d=config.keypoint_3d_kernel,
+            anchor=torch.cat([held.q_betas, start[:, CAM:]], 1),
+            precision=self._std(start, held) ** -2,
+            range_pull=0.0,
+            joint_limits=self._limits,
+        )
+
+    def _std(self, start: Tensor, held: Held) -> Tensor:
+        """Of every unknown around the anchor (B, 59)."""
+        config = self._config
+        hold = torch.where(held.mean_pose, config.unlabelled_anchor_std, config.anchor_std)
+        std = torch.empty_like(start)
+        std[:, :N_Q] = hold[:, None] * self._reach
+        std[:, :N_UNLIMITED] = config.orientation_std
+        std[:, N_Q:CAM] = config.betas_std
+        std[:, CAM:] = start.new_tensor([torch.inf, torch.inf, config.depth_std])
+        return std
+
+    def _space_targets(self, points_3d: Tensor) -> tuple[Tensor, Tensor]:
+        """Places relative to the pelvis (B, 44, 3) m and their weights (B, 44, 3); (B, 0, 3) when nobody has any."""
+        confidence = usable_confidence(points_3d)
+        confidence = confidence * (confidence[:, PELVIS : PELVIS + 1] > 0)
+        if not (confidence > 0).any():
+            return points_3d[:, :0, :3], points_3d[:, :0, :3]
+        places = usable_places(points_3d)
+        across, along = self._config.keypoint_3d_noise, self._config.keypoint_3d_depth_noise
+        weight = confidence[..., None] * confidence.new_tensor([across, across, along]) ** -2
+        return places - places[:, PELVIS : PELVIS + 1], weight
+
+
+def joint_reach(like: Tensor) -> Float[Tensor, "46"]:
+    """Factor of anchor_std: 1, and less for joints with a range below 1.5 rad."""
+    low, high = joint_limits(like)
+    return ((high - low) / 1.5).clamp_max(1.0)
+
+
+def labelled_anchor_std(config: SkelifyConfig, like: Tensor) -> Float[Tensor, "46"]:
+    """How far a labelled person's q may lie from the anchor, one standard deviation, rad."""
+    std = config.anchor_std * joint_reach(like)
+    return torch.cat([torch.full_like(std[:N_UNLIMITED], config.orientation_std), std[N_UNLIMITED:]])

@@ -1,0 +1,28 @@
+"""The settings of a fit to keypoints. Run ids are digests of them: a name or default that changes, changes those."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+ObjectiveName = Literal["robust", "hsmr"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SkelifyConfig:
+    """Which objective, and the weights of the robust one, each the standard deviation of what it holds."""
+
+    objective: ObjectiveName = "robust"
+    keypoint_noise: float = 0.008  # crop units: 2 px of the 256 crop
+    kernel_scale: float = 0.025  # crop units; a keypoint this far off has half its pull left
+    coarse_kernel_scale: float = 0.05  # crop units, of the first pass, while the start is still far off
+    far_kernel_scale: float = 1.0  # crop units, of a first pass for people who start from the mean pose
+    anchor_std: float = 0.17  # rad, joint angle to the start; less for joints with a small range
+    orientation_std: float = 0.2  # rad, pelvis to the start
+    unlabelled_anchor_std: float = 0.5  # rad, joint angle to the mean pose for people without a label
+    betas_std: float = 1.0
+    depth_std: float = 0.2  # of log depth
+    keypoint_3d_noise: float = 0.08  # m, across the view
+    keypoint_3d_depth_noise: float = 0.16  # m, along it
+    keypoint_3d_kernel: float = 3.0  # standard deviations; a point this far off has half its pull left
+    coarse_iterations: int = 10
+    max_iterations: int = 30
+    restart_above: float = 0.025  # objective=hsmr: start again who ends this far over the angle prior's least

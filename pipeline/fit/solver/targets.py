@@ -1,0 +1,102 @@
+"""What people are fitted to, as the compiled solver reads it: of all people, of one, and what holds for everyone."""
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import NamedTuple
+
+from pipeline.body.keypoint_tables import Array
+from pipeline.fit.solver.compiled_pelvis import pelvis_matrix
+from pipeline.numerics.numba_cache import compiled
+from schemas.skel import N_BETAS, N_Q
+
+N_UNKNOWNS = N_Q + N_BETAS + 3
+"""q (its first three as a spin vector in gradients and steps), betas, and tx, ty, log tz or trans."""
+
+
+class Kernel(IntEnum):
+    """How a point's distance to its target counts. s: the stage's kernel scale times the person's unit.
+
+    IMAGE: s^2 d^2 / (s^2 + d^2) of the 2D distance (Geman-McClure): far points pull less. IMAGE_PER_AXIS: the same of x
+    and y apart. SURFACE: d^2 + d^4 / (2 s^2) of the 3D distance: far points pull more.
+    """
+
+    IMAGE = 0
+    IMAGE_PER_AXIS = 1
+    SURFACE = 2
+
+
+class People(NamedTuple):
+    """Arrays with a row a person, see `Targets`."""
+
+    position: Array
+    weight: Array
+    unit: Array
+    points_3d: Array
+    weight_3d: Array
+    anchor: Array
+    precision: Array
+
+
+class Person(NamedTuple):
+    """One row of `People`, and the pelvis of the anchor as a rotation matrix."""
+
+    position: Array
+    weight: Array
+    unit: float
+    points_3d: Array
+    weight_3d: Array
+    anchor: Array
+    precision: Array
+    anchor_matrix: Array
+
+
+class Common(NamedTuple):
+    """What holds for everyone, see `Targets`."""
+
+    kernel: int
+    kernel_3d: float
+    range_pull: float
+    joint_limits: Array
+
+
+@dataclass(frozen=True, kw_only=True)
+class Targets:
+    """What B people are drawn to. position (B, K, 2) crop units or (B, K, 3) m, weight (B, K), unit (B,) of the kernel
+    scale; points_3d (B, P, 3) m relative to keypoint 39, weight_3d (B, P, 3) with P = 44 or 0; anchor and precision
+    (B, 59) of the unknowns; range_pull: weight of exp(2 (low - q)) + exp(2 (q - high)) over joint_limits (2, 46).
+    """
+
+    kernel: Kernel
+    position: Array
+    weight: Array
+    unit: Array
+    points_3d: Array
+    weight_3d: Array
+    kernel_3d: float
+    anchor: Array
+    precision: Array
+    range_pull: float
+    joint_limits: Array
+
+    def people(self) -> People:
+        """What differs from person to person."""
+        return People(*(getattr(self, name) for name in People._fields))
+
+    def common(self) -> Common:
+        """The rest, as plain numbers."""
+        return Common(int(self.kernel), float(self.kernel_3d), float(self.range_pull), self.joint_limits)
+
+
+@compiled()
+def one_person(people, i, frame):
+    """The i-th `Person`; frame: the constant frame of the pelvis."""
+    return Person(
+        people.position[i],
+        people.weight[i],
+        people.unit[i],
+        people.points_3d[i],
+        people.weight_3d[i],
+        people.anchor[i],
+        people.precision[i],
+        pelvis_matrix(people.anchor[i], frame),
+    )
