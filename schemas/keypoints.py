@@ -4,6 +4,9 @@ from typing import Final
 
 N_KEYPOINTS: Final = 44
 
+PELVIS: Final = 39
+"""MPII pelvis: the reference joint of 3D losses and errors."""
+
 KEYPOINT_NAMES: Final[tuple[str, ...]] = (
     "nose", "neck", "r_shoulder", "r_elbow", "r_wrist", "l_shoulder", "l_elbow", "l_wrist", "mid_hip", "r_hip",
     "r_knee", "r_ankle", "l_hip", "l_knee", "l_ankle", "r_eye", "l_eye", "r_ear", "l_ear",
@@ -17,9 +20,6 @@ UNSCORED: Final[tuple[int, ...]] = (37, 38)
 """Left out of every 2D error and fit, as in HSMR (LSP neck and head top differ between annotators)."""
 
 SCORED: Final[tuple[int, ...]] = tuple(k for k in range(N_KEYPOINTS) if k not in UNSCORED)
-
-PELVIS: Final = 39
-"""The keypoint that 3D keypoints are taken relative to."""
 
 MIN_CONFIDENCE: Final = 0.3
 """Below this, or when not finite, a keypoint counts as absent (SPEC section 1)."""
