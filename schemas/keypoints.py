@@ -21,9 +21,6 @@ UNSCORED: Final[tuple[int, ...]] = (37, 38)
 
 SCORED: Final[tuple[int, ...]] = tuple(k for k in range(N_KEYPOINTS) if k not in UNSCORED)
 
-PELVIS: Final = 39
-"""The keypoint that 3D keypoints are taken relative to."""
-
 MIN_CONFIDENCE: Final = 0.3
 """Below this, or when not finite, a keypoint counts as absent (docs/objectives.md)."""
 

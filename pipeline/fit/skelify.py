@@ -25,7 +25,7 @@ from pipeline.fit.solver.posterior import Estimate, q_standard_deviation
 from pipeline.fit.solver.solver_dtype import in_solver_dtype
 from pipeline.fit.starts.mean_pose import folded_q, mean_q
 from pipeline.fit.starts.sides import facing_four_ways, rolled_like
-from pipeline.image.camera import project, rough_camera
+from pipeline.image.camera import focal_of, project, rough_camera
 from pipeline.image.keypoint_error import kp2d_error
 from pipeline.numerics.levenberg_marquardt import Bounds, Linearised, Minimum, minimise
 from schemas.skel import N_BETAS, N_Q
@@ -101,17 +101,20 @@ class Skelify:
         cam_t: Float[Tensor, "B 3"],
         anchor: Anchor | None = None,
         keypoints_3d: Float[Tensor, "B 44 4"] | None = None,
+        focal: Float[Tensor, "B"] | None = None,
     ) -> SkelifyResult:
         """Refine a guess. keypoints: crop units and confidence; below 0.3 or not finite counts as absent.
 
         keypoints_3d: m in camera axes and confidence, absent likewise; people without keypoint 39 have none.
+
+        focal: length in crop units, that of cam_t too; FOCAL for everyone when not given.
 
         anchor: what pose and shape are held to, the guess itself when not given. Give the anchor of an earlier fit
         when its result is the guess: holding to the result would count the same keypoints twice.
 
         Raises ValueError when shapes disagree. A person whose start is not finite comes back not finite.
         """
-        problem = self.problem(keypoints, q, betas, cam_t, anchor, keypoints_3d)
+        problem = self.problem(keypoints, q, betas, cam_t, anchor, keypoints_3d, focal)
         return self._report(self._objective.lowest(problem.terms, problem.start, self._solve), problem)
 
     def problem(
@@ -122,20 +125,25 @@ class Skelify:
         cam_t: Float[Tensor, "B 3"],
         anchor: Anchor | None = None,
         keypoints_3d: Float[Tensor, "B 44 4"] | None = None,
+        focal: Float[Tensor, "B"] | None = None,
     ) -> Problem:
         """What `fit` minimises for its arguments, and from where."""
         keypoints, q, betas, cam_t = (self._own(x) for x in (keypoints, q, betas, cam_t))
         points_3d = keypoints.new_zeros(len(q), 44, 4) if keypoints_3d is None else self._own(keypoints_3d)
-        self._check(keypoints, q, betas, cam_t, points_3d)
+        focal = self._own(focal_of(focal, keypoints))
+        self._check(keypoints, q, betas, cam_t, points_3d, focal)
         held_q, mean_pose, held_betas = anchor or Anchor(q, torch.zeros(len(q), dtype=torch.bool))
         held_q, held_betas = self._own(held_q), betas if held_betas is None else self._own(held_betas)
         start = self._pack(q, betas, cam_t)
         held = Held(torch.cat([held_q, held_betas], 1), mean_pose.to(q.device))
-        terms = self._objective.terms(Seen(keypoints, points_3d), start, held)
+        terms = self._objective.terms(Seen(keypoints, points_3d, focal), start, held)
         return Problem(terms, start, keypoints, held_q, held_betas)
 
     def fit_from_mean_pose(
-        self, keypoints: Float[Tensor, "B 44 3"], keypoints_3d: Float[Tensor, "B 44 4"] | None = None
+        self,
+        keypoints: Float[Tensor, "B 44 3"],
+        keypoints_3d: Float[Tensor, "B 44 4"] | None = None,
+        focal: Float[Tensor, "B"] | None = None,
     ) -> SkelifyResult:
         """Fit people without a label: from the mean pose, upright and folded, seen from four sides."""
         keypoints = self._own(keypoints)
@@ -144,12 +152,13 @@ class Skelify:
         points_3d = keypoints.new_zeros(people, 44, 4) if keypoints_3d is None else self._own(keypoints_3d)
         q = seen.repeat(people, 1)
         repeated = keypoints.repeat_interleave(sides, 0)
+        focal = focal_of(focal, keypoints).repeat_interleave(sides, 0)
         betas = q.new_zeros(len(q), N_BETAS)
         q = rolled_like(self.orientation, repeated, q, self._solver.keypoints(q, betas))
-        cam_t = rough_camera(self._solver.keypoints(q, betas), repeated)
+        cam_t = rough_camera(self._solver.keypoints(q, betas), repeated, focal)
         start = self._pack(q, betas, cam_t)
         held = Held(torch.cat([q, betas], 1), torch.ones(len(q), dtype=torch.bool, device=q.device))
-        terms = self._objective.terms(Seen(repeated, points_3d.repeat_interleave(sides, 0)), start, held)
+        terms = self._objective.terms(Seen(repeated, points_3d.repeat_interleave(sides, 0), focal), start, held)
         found = self._solve(terms, start, self._stages(self._kernel_scales(far=True)))
         best = found.cost.nan_to_num(torch.inf).reshape(people, sides).argmin(1)
         best = best + torch.arange(people, device=best.device) * sides
@@ -160,12 +169,14 @@ class Skelify:
     def _own(self, x: Tensor) -> Tensor:
         return x.to(device=self._solver.device, dtype=self._solver.dtype)
 
-    def _check(self, keypoints: Tensor, q: Tensor, betas: Tensor, cam_t: Tensor, points_3d: Tensor) -> None:
+    def _check(
+        self, keypoints: Tensor, q: Tensor, betas: Tensor, cam_t: Tensor, points_3d: Tensor, focal: Tensor
+    ) -> None:
         people = len(keypoints)
-        expected = ((people, 44, 3), (people, N_Q), (people, N_BETAS), (people, 3), (people, 44, 4))
-        got = tuple(tuple(x.shape) for x in (keypoints, q, betas, cam_t, points_3d))
+        expected = ((people, 44, 3), (people, N_Q), (people, N_BETAS), (people, 3), (people, 44, 4), (people,))
+        got = tuple(tuple(x.shape) for x in (keypoints, q, betas, cam_t, points_3d, focal))
         if got != expected:
-            raise ValueError(f"keypoints, q, betas, cam_t, keypoints_3d must have shapes {expected}, got {got}")
+            raise ValueError(f"keypoints, q, betas, cam_t, keypoints_3d, focal must have shapes {expected}, got {got}")
 
     def _pack(self, q: Tensor, betas: Tensor, cam_t: Tensor) -> Tensor:
         return torch.cat([q, betas, cam_t[:, :2], torch.log(cam_t[:, 2:])], 1)
@@ -214,7 +225,7 @@ class Skelify:
 
     def _report(self, found: Estimate, problem: Problem) -> SkelifyResult:
         q, betas, cam_t = found.x[:, :N_Q], found.x[:, N_Q:CAM], cam_t_of(found.x)
-        error = kp2d_error(project(self._solver.keypoints(q, betas), cam_t), problem.keypoints)
+        error = kp2d_error(project(self._solver.keypoints(q, betas), cam_t, problem.terms.focal), problem.keypoints)
         std = q_standard_deviation(self._objective.in_standard_deviations(found, problem.terms), self.orientation)
         q, betas, cam_t, error, std, *held = (
             x.to(self.model.dtype) for x in (q, betas, cam_t, error, std, problem.anchor_q, problem.anchor_betas)

@@ -141,6 +141,7 @@ class SmplToSkel:
             position=position,
             weight=weight,
             unit=np.ones(len(start), position.dtype),
+            focal=np.ones(len(start), position.dtype),
             points_3d=no_points,
             weight_3d=no_points,
             kernel_3d=1.0,

@@ -57,14 +57,15 @@ def measure(
     betas: Float[Tensor, "B 10"],
     keypoints: Float[Tensor, "B 44 3"],
     pve_mean_mm: Float[Tensor, "B"] | None = None,
+    focal: Float[Tensor, "B"] | None = None,
 ) -> Measured:
-    """Measure labels. A label that is not finite is measured as zeros and marked."""
+    """Measure labels; focal: crop units. A label that is not finite is measured as zeros and marked."""
     finite = torch.isfinite(q).all(1) & torch.isfinite(betas).all(1)
     q, betas = (torch.where(finite[:, None], x, torch.zeros_like(x)) for x in (q, betas))
     points = skel.keypoints(q, betas)
-    cam_t = solve_camera(points, keypoints)
+    cam_t = solve_camera(points, keypoints, focal)
     finite = finite & torch.isfinite(cam_t).all(1)
-    error = kp2d_error(project(points, cam_t), keypoints)
+    error = kp2d_error(project(points, cam_t, focal), keypoints)
     unknown = torch.full_like(error, torch.nan)
     return Measured(
         cam_t, error, limit_violation(q), betas.abs().amax(1), finite, unknown if pve_mean_mm is None else pve_mean_mm

@@ -18,10 +18,11 @@ Solve = Callable[[ImageObjective, Tensor, Stages], Estimate]
 
 
 class Seen(NamedTuple):
-    """keypoints (B, 44, 3) crop units and confidence; keypoints_3d (B, 44, 4) m and confidence."""
+    """keypoints: crop units and confidence; keypoints_3d: m and confidence; focal: crop units."""
 
-    keypoints: Tensor
-    keypoints_3d: Tensor
+    keypoints: Float[Tensor, "B 44 3"]
+    keypoints_3d: Float[Tensor, "B 44 4"]
+    focal: Float[Tensor, "B"]
 
 
 class Held(NamedTuple):

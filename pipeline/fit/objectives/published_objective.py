@@ -74,6 +74,7 @@ class PublishedObjective:
             position=torch.nan_to_num(keypoints[..., :2], 0.0, 0.0, 0.0),
             weight=squared_confidence(keypoints) / torso[:, None] ** 2,
             unit=torso,
+            focal=seen.focal,
             points_3d=keypoints[:, :0],
             weight_3d=keypoints[:, :0],
             kernel_3d=1.0,
@@ -103,10 +104,11 @@ def hsmr_objective(
     betas: Float[Tensor, "B 10"],
     cam_t: Float[Tensor, "B 3"],
     keypoints: Float[Tensor, "B 44 3"],
+    focal: Float[Tensor, "B"] | None = None,
 ) -> Float[Tensor, "B 4"]:
     """Weighted terms of each person: reprojection, shape prior, angle prior, and their sum."""
     weight = squared_confidence(keypoints)[:, SCORED]
-    away = project(skel.keypoints(q, betas), cam_t) - torch.nan_to_num(keypoints[..., :2], 0.0, 0.0, 0.0)
+    away = project(skel.keypoints(q, betas), cam_t, focal) - torch.nan_to_num(keypoints[..., :2], 0.0, 0.0, 0.0)
     squared = (away[:, SCORED] / torso_length(keypoints)[:, None, None]).square()
     reprojection = (weight[..., None] * KERNEL_SCALE**2 * squared / (KERNEL_SCALE**2 + squared)).sum((1, 2))
     low, high = (torch.as_tensor(limit, dtype=q.dtype, device=q.device)[N_UNLIMITED:] for limit in q_limits())

@@ -1,4 +1,4 @@
-"""Our objective, in units of squared standard deviations:
+"""Our objective (docs/objectives.md), in units of squared standard deviations:
 
   sum_k c_k rho(|project(X_k) - keypoint_k| / noise)   Geman-McClure, with the scale of real keypoint noise
 + |(q - q_anchor) / anchor_std|^2                      holds what the keypoints do not see
@@ -59,6 +59,7 @@ class RobustObjective:
             position=usable_places(seen.keypoints),
             weight=usable_confidence(seen.keypoints) / config.keypoint_noise**2,
             unit=torch.ones_like(start[:, 0]),
+            focal=seen.focal,
             points_3d=places_3d,
             weight_3d=weight_3d,
             kernel_3d=config.keypoint_3d_kernel,

@@ -13,7 +13,7 @@ from pipeline.body.keypoint_loop import move_person
 from pipeline.body.keypoint_tables import Array
 from pipeline.fit.solver.compiled_pelvis import pelvis_matrix, spin_between
 from pipeline.fit.solver.targets import N_UNKNOWNS, Kernel
-from pipeline.image.camera import FOCAL, MIN_DEPTH
+from pipeline.image.camera import MIN_DEPTH
 from pipeline.numerics.numba_cache import compiled
 from schemas.keypoints import PELVIS
 from schemas.skel import N_BETAS, N_Q
@@ -37,14 +37,14 @@ class Workspace(NamedTuple):
 
 
 @compiled()
-def _image_rows(points, by_q, by_betas, pivot, x, rows, residual, target, weight):
+def _image_rows(points, by_q, by_betas, pivot, x, rows, residual, target, weight, focal):
     """Residuals (K, 2) and rows (2 K, 59) of the projected points in (spin, q[3:], betas, tx, ty, log tz)."""
     depth0 = np.exp(min(max(x[_CAM + 2], -3.0), 8.0))
     for k in range(len(points)):
         if weight[k] == 0:
             continue
         z = max(points[k, 2] + depth0, MIN_DEPTH)
-        s = FOCAL / z
+        s = focal / z
         for a in range(2):
             u = (points[k, a] + x[_CAM + a]) * s
             residual[k, a] = u - target[k, a]
@@ -205,7 +205,9 @@ def linearise(x, scale, person, common, frame, tables, scratch, work, gradient, 
     if kernel == Kernel.SURFACE:
         _space_rows(w.points, w.by_q, w.by_betas, pivot, x, w.rows, w.residual, person.position)
     else:
-        _image_rows(w.points, w.by_q, w.by_betas, pivot, x, w.rows, w.residual, person.position, person.weight)
+        _image_rows(
+            w.points, w.by_q, w.by_betas, pivot, x, w.rows, w.residual, person.position, person.weight, person.focal
+        )  # fmt: skip
     cost = _add_points(kernel, w.rows, w.residual, person.weight, scale * person.unit, gradient, normal)
     if len(person.points_3d) > 0:
         cost += _add_points_3d(

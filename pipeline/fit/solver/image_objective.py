@@ -29,6 +29,7 @@ class ImageObjective:
     position: Float[Tensor, "B 44 2"]
     weight: Float[Tensor, "B 44"]
     unit: Float[Tensor, "B"]
+    focal: Float[Tensor, "B"]
     points_3d: Float[Tensor, "B P 3"]
     weight_3d: Float[Tensor, "B P 3"]
     kernel_3d: float
@@ -81,9 +82,9 @@ def _least_squares(cost: Tensor, jacobian: Tensor, residual: Tensor, pull: Tenso
 
 
 def _image(points: Tensor, body: Tensor, cam_t: Tensor, terms: ImageObjective, scale: float) -> Linearised:
-    slope = projection_jacobian(points, cam_t)
+    slope = projection_jacobian(points, cam_t, terms.focal)
     by_cam = torch.cat([slope[..., :2], slope[..., 2:] * cam_t[:, None, None, 2:]], -1)
-    residual = project(points, cam_t) - terms.position
+    residual = project(points, cam_t, terms.focal) - terms.position
     squared = residual.square()
     far = squared if terms.kernel == Kernel.IMAGE_PER_AXIS else squared.sum(-1, keepdim=True)
     squares = (scale * terms.unit).square()[:, None, None]

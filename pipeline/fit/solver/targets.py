@@ -31,6 +31,7 @@ class People(NamedTuple):
     position: Array
     weight: Array
     unit: Array
+    focal: Array
     points_3d: Array
     weight_3d: Array
     anchor: Array
@@ -43,6 +44,7 @@ class Person(NamedTuple):
     position: Array
     weight: Array
     unit: float
+    focal: float
     points_3d: Array
     weight_3d: Array
     anchor: Array
@@ -62,14 +64,16 @@ class Common(NamedTuple):
 @dataclass(frozen=True, kw_only=True)
 class Targets:
     """What B people are drawn to. position (B, K, 2) crop units or (B, K, 3) m, weight (B, K), unit (B,) of the kernel
-    scale; points_3d (B, P, 3) m relative to keypoint 39, weight_3d (B, P, 3) with P = 44 or 0; anchor and precision
-    (B, 59) of the unknowns; range_pull: weight of exp(2 (low - q)) + exp(2 (q - high)) over joint_limits (2, 46).
+    scale; focal (B,) crop units, of no account in 3D; points_3d (B, P, 3) m relative to keypoint 39, weight_3d
+    (B, P, 3) with P = 44 or 0; anchor and precision (B, 59) of the unknowns; range_pull: weight of
+    exp(2 (low - q)) + exp(2 (q - high)) over joint_limits (2, 46).
     """
 
     kernel: Kernel
     position: Array
     weight: Array
     unit: Array
+    focal: Array
     points_3d: Array
     weight_3d: Array
     kernel_3d: float
@@ -94,6 +98,7 @@ def one_person(people, i, frame):
         people.position[i],
         people.weight[i],
         people.unit[i],
+        people.focal[i],
         people.points_3d[i],
         people.weight_3d[i],
         people.anchor[i],

@@ -80,20 +80,21 @@ class TrackFit:
         first: SkelifyResult,
         mean_pose: Bool[Tensor, "T"] | None = None,
         keypoints_3d: Float[Tensor, "T 44 4"] | None = None,
+        focal: Float[Tensor, "T"] | None = None,
     ) -> SkelifyResult:
         """Fit the frames of one track together, from what `Skelify` found for each of them.
 
         times: s, ascending; what lies far apart hardly binds each other. Every frame is held to its own anchor, as
         before (`first.anchor_q`), and the shape to the mean of theirs; mean_pose: where the anchor is the mean pose,
-        which holds less. The result has the same betas in every row; one frame alone is returned as it came. q_std is
-        that of each frame by itself, so it errs on the safe side.
+        which holds less; focal: crop units, those that `first` was fitted with. The result has the same betas in every
+        row; one frame alone is returned as it came. q_std is that of each frame by itself, so it errs on the safe side.
 
         Raises ValueError when times do not ascend or shapes disagree, and for the published objective.
         """
         seconds = self._times(times, len(first.q))
         loosely = torch.zeros(len(first.q), dtype=torch.bool) if mean_pose is None else mean_pose
         anchor = Anchor(first.anchor_q, loosely, first.anchor_betas)
-        problem = self.skelify.problem(keypoints, first.q, first.betas, first.cam_t, anchor, keypoints_3d)
+        problem = self.skelify.problem(keypoints, first.q, first.betas, first.cam_t, anchor, keypoints_3d, focal)
         if len(first.q) < 2:
             return first
         found, spent = self._learn_and_minimise(_with_shared_hold(problem), _with_one_shape(problem, first), seconds)

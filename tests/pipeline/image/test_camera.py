@@ -17,10 +17,15 @@ def skel() -> Skel:
     return load_skel(dtype=torch.float64)
 
 
-def cameras(count: int, seed: int) -> Tensor:
+FOCALS = (1.5, 4.0, 19.5)
+"""Crop units: a person who fills most of a wide photo, an ordinary one, one who is far away."""
+
+
+def cameras(count: int, seed: int, focal: float = FOCAL) -> Tensor:
     """cam_t of people who about fill the crop."""
     uniform = torch.rand(count, 3, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-    return torch.stack([uniform[:, 0] - 0.5, uniform[:, 1] - 0.5, 35 + 30 * uniform[:, 2]], 1)
+    depth = focal / FOCAL * (35 + 30 * uniform[:, 2])
+    return torch.stack([uniform[:, 0] - 0.5, uniform[:, 1] - 0.5, depth], 1)
 
 
 def seen(points: Tensor, cam_t: Tensor, confidence: float = 1.0) -> Tensor:
@@ -45,6 +50,55 @@ def test_projection_jacobian() -> None:
     points, cam_t = torch.randn(3, 44, 3, dtype=torch.float64), cameras(3, 0)
     jacobian = torch.func.vmap(torch.func.jacrev(lambda t, x: project(x[None], t[None])[0]))(cam_t, points)
     torch.testing.assert_close(projection_jacobian(points, cam_t), jacobian)
+
+
+@pytest.mark.parametrize("focal", FOCALS)
+def test_projection_and_jacobian_at_other_focal_lengths(focal: float) -> None:
+    points, cam_t = 0.3 * torch.randn(3, 44, 3, dtype=torch.float64), cameras(3, 0, focal)
+    told = torch.full((3,), focal, dtype=torch.float64)
+    torch.testing.assert_close(project(points, cam_t, told), focal / FOCAL * project(points, cam_t))
+    one = torch.func.jacrev(lambda t, x: project(x[None], t[None], told[:1])[0])
+    torch.testing.assert_close(projection_jacobian(points, cam_t, told), torch.func.vmap(one)(cam_t, points))
+    step = 1e-6 * torch.eye(3, dtype=torch.float64)
+    numeric = [(project(points, cam_t + h, told) - project(points, cam_t - h, told)) / 2e-6 for h in step]
+    torch.testing.assert_close(projection_jacobian(points, cam_t, told), torch.stack(numeric, -1), rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize("focal", FOCALS)
+def test_true_camera_is_found_at_other_focal_lengths(skel: Skel, focal: float) -> None:
+    """Also when people fill the crop of a wide lens three times over, a metre in front of it."""
+    points = skel.keypoints(upright_poses(40, 1), shapes(40, 2))
+    told = torch.full((40,), focal, dtype=torch.float64)
+    for nearness in (1.0, 0.4):
+        cam_t = cameras(40, 3, focal) * torch.tensor([1.0, 1.0, nearness], dtype=torch.float64)
+        cam_t[:, 2] = cam_t[:, 2].clamp_min(1.0)
+        keypoints = torch.cat([project(points, cam_t, told), torch.ones(40, 44, 1, dtype=torch.float64)], -1)
+        found = solve_camera(points, keypoints, told)
+        assert ((found - cam_t).abs().amax(1) / cam_t[:, 2]).max() < 1e-6
+        rough = rough_camera(points, keypoints, told)
+        assert ((rough[:, 2] / cam_t[:, 2]).log().abs() < 0.5).all()
+
+
+def test_a_person_nearer_than_a_metre_is_found_through_a_wide_lens(skel: Skel) -> None:
+    """A head and shoulders 0.8 m away: the depth that outliers are kept from does not reach so far."""
+    points = skel.keypoints(upright_poses(10, 1), shapes(10, 2))
+    middle = points[:, 1:2]
+    cam_t = torch.tensor([0.0, 0.0, 0.8], dtype=torch.float64) - middle[:, 0]
+    told = torch.full((10,), 1.5, dtype=torch.float64)
+    upper = torch.zeros(10, 44, 1, dtype=torch.float64)
+    upper[:, [0, 1, 2, 5, 15, 16, 17, 18, 33, 34, 40, 42, 43]] = 1
+    keypoints = torch.cat([project(points, cam_t, told), upper], -1)
+    assert ((solve_camera(points, keypoints, told) - cam_t).abs() < 1e-4).all()
+    assert (rough_camera(points, keypoints, told)[:, 2] + middle[:, 0, 2] < 1.0).all()
+
+
+def test_everyone_may_have_a_focal_length_of_their_own(skel: Skel) -> None:
+    points, focal = skel.keypoints(upright_poses(3, 1), shapes(3, 2)), torch.tensor(FOCALS, dtype=torch.float64)
+    cam_t = torch.cat([cameras(3, 3, f)[i, None] for i, f in enumerate(FOCALS)])
+    keypoints = torch.cat([project(points, cam_t, focal), torch.ones(3, 44, 1, dtype=torch.float64)], -1)
+    assert ((solve_camera(points, keypoints, focal) - cam_t).abs().amax(1) / cam_t[:, 2]).max() < 1e-6
+    told = torch.full((3,), FOCAL, dtype=torch.float64)
+    assert torch.equal(solve_camera(points, keypoints, told), solve_camera(points, keypoints))
 
 
 def test_points_behind_the_camera_stay_finite() -> None:
