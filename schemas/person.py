@@ -5,6 +5,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Float32 as F32
 from numpy.typing import NDArray
 
 from schemas.input_shard import ShardId
@@ -32,8 +33,8 @@ class PersonId(NamedTuple):
 class SmplLabel:
     """SMPL pseudo-label: `pose` (24, 3) axis-angle rad (root first, in camera axes), `betas` (10,)."""
 
-    pose: Float32
-    betas: Float32
+    pose: F32[np.ndarray, "24 3"]
+    betas: F32[np.ndarray, "10"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,9 +47,9 @@ class Person:
     """
 
     id: PersonId
-    keypoints_2d: Float32
-    keypoints_3d: Float32
-    center: Float32
+    keypoints_2d: F32[np.ndarray, "44 3"]
+    keypoints_3d: F32[np.ndarray, "44 4"]
+    center: F32[np.ndarray, "2"]
     side: float
     smpl: SmplLabel | None
     track: tuple[str, int] | None = None

@@ -9,6 +9,7 @@ from math import cos, pi, sin
 from typing import Final
 
 import numpy as np
+from jaxtyping import Float64, Int64
 
 Axis = tuple[float, float, float]
 
@@ -114,12 +115,12 @@ N_UNLIMITED: Final = 3
 """The first three q (pelvis orientation) have no limits; their table entries are +-pi."""
 
 
-def q_limits() -> tuple[np.ndarray, np.ndarray]:
+def q_limits() -> tuple[Float64[np.ndarray, "46"], Float64[np.ndarray, "46"]]:
     """HSMR's joint limits (low, high), each (46,) float64 rad; +-pi for the unlimited pelvis."""
     return np.array([d.low for d in DOFS]), np.array([d.high for d in DOFS])
 
 
-def mirror_table() -> tuple[np.ndarray, np.ndarray]:
+def mirror_table() -> tuple[Int64[np.ndarray, "46"], Float64[np.ndarray, "46"]]:
     """Left/right mirror of q (docs/body_model.md): `mirrored = sign * q[..., source]`, both (46,)."""
     right = [*range(3, 10), *range(26, 36)]
     left = [*range(10, 17), *range(36, 46)]

@@ -5,6 +5,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float64, Int64
 from numpy.typing import NDArray
 
 from schemas.skel import PARENTS
@@ -31,10 +32,10 @@ BODY25_SLOTS = (24, 12, 17, 19, 21, 16, 18, 20, 0, 2, 5, 8, 1, 4, 7, *range(25, 
 class SkeletonMesh:
     """Bone surface: vertices (S, 3) in bone space, faces (T, 3), posing and placing weights (S, 24)."""
 
-    vertices: Array
-    faces: Index
-    weights: Array
-    weights_rigid: Array
+    vertices: Float64[np.ndarray, "S 3"]
+    faces: Int64[np.ndarray, "T 3"]
+    weights: Float64[np.ndarray, "S 24"]
+    weights_rigid: Float64[np.ndarray, "S 24"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,16 +46,16 @@ class SkelArrays:
     44 keypoints.
     """
 
-    template: Array
-    faces: Index
-    shapedirs: Array
-    posedirs: Array
-    joint_regressor: Array
-    bone_rotations: Array
-    apose_rotations: Array
-    apose_offsets: Array
-    skin_weights: Array
-    keypoint_regressor: Array
+    template: Float64[np.ndarray, "6890 3"]
+    faces: Int64[np.ndarray, "T 3"]
+    shapedirs: Float64[np.ndarray, "6890 3 10"]
+    posedirs: Float64[np.ndarray, "6890 3 207"]
+    joint_regressor: Float64[np.ndarray, "24 6890"]
+    bone_rotations: Float64[np.ndarray, "24 3 3"]
+    apose_rotations: Float64[np.ndarray, "24 3 3"]
+    apose_offsets: Float64[np.ndarray, "24 3"]
+    skin_weights: Float64[np.ndarray, "6890 24"]
+    keypoint_regressor: Float64[np.ndarray, "44 6890"]
     skeleton: SkeletonMesh | None
 
     @property
@@ -69,16 +70,18 @@ class SmplArrays:
     skin_weights (6890, 24), j19_regressor (19, 6890) from posed vertices to the keypoints 25..43.
     """
 
-    template: Array
-    faces: Index
-    shapedirs: Array
-    posedirs: Array
-    joint_regressor: Array
-    skin_weights: Array
-    j19_regressor: Array
+    template: Float64[np.ndarray, "6890 3"]
+    faces: Int64[np.ndarray, "T 3"]
+    shapedirs: Float64[np.ndarray, "6890 3 10"]
+    posedirs: Float64[np.ndarray, "6890 3 207"]
+    joint_regressor: Float64[np.ndarray, "24 6890"]
+    skin_weights: Float64[np.ndarray, "6890 24"]
+    j19_regressor: Float64[np.ndarray, "19 6890"]
 
 
-def keypoint_regressor(smpl_like: Array, j19: Array) -> Array:
+def keypoint_regressor(
+    smpl_like: Float64[np.ndarray, "24 6890"], j19: Float64[np.ndarray, "19 6890"]
+) -> Float64[np.ndarray, "44 6890"]:
     """The one (44, 6890) matrix that reproduces HSMR's keypoint selection from posed vertices (docs/body_model.md).
 
     smpl_like (24, 6890): J_regressor_SKEL_mix_MALE; j19 (19, 6890): SMPL_to_J19.
@@ -86,7 +89,7 @@ def keypoint_regressor(smpl_like: Array, j19: Array) -> Array:
     return np.concatenate([np.concatenate([smpl_like, landmark_rows()])[list(BODY25_SLOTS)], j19])
 
 
-def landmark_rows() -> Array:
+def landmark_rows() -> Float64[np.ndarray, "21 6890"]:
     """(21, 6890) rows that pick the landmark vertices."""
     rows = np.zeros((len(_LANDMARKS), N_VERTICES))
     rows[np.arange(len(_LANDMARKS)), _LANDMARKS] = 1

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Float64, Int
 from torch import Tensor
 
 from pipeline.body import kinematics
@@ -26,9 +26,9 @@ from schemas.skel import N_BETAS, N_Q
 class KeypointsAndJacobian(NamedTuple):
     """X (B, 44, 3) m, dX/dq (B, 44, 3, 46) m/rad, dX/dbetas (B, 44, 3, 10) m per standard deviation."""
 
-    points: Tensor
-    by_q: Tensor
-    by_betas: Tensor
+    points: Float[Tensor, "B K 3"]
+    by_q: Float[Tensor, "B K 3 46"]
+    by_betas: Float[Tensor, "B K 3 10"]
 
 
 @dataclass(frozen=True)
@@ -40,21 +40,26 @@ class KeypointOperator:
     keypoint k moves with joint j; moment_keypoint, moment_joint (M,) name them, moment_mass (M,) = c_kS.
     """
 
-    affine: Tensor
-    mass: Tensor
-    keypoint: Tensor
-    bone: Tensor
-    moved: Tensor
-    moment_keypoint: Tensor
-    moment_joint: Tensor
-    moment_mass: Tensor
+    affine: Float[Tensor, "features pairs_xyz"]
+    mass: Float[Tensor, "P"]
+    keypoint: Int[Tensor, "P"]
+    bone: Int[Tensor, "P"]
+    moved: Float[Tensor, "P M"]
+    moment_keypoint: Int[Tensor, "M"]
+    moment_joint: Int[Tensor, "M"]
+    moment_mass: Float[Tensor, "M"]
     corrective_joints: tuple[int, ...]
     n_keypoints: int
     tables: KeypointTables
 
     @classmethod
     def collapse(
-        cls, regressor: Array, arrays: SkelArrays, posedirs: Array, corrective_joints: tuple[int, ...], rig: Rig
+        cls,
+        regressor: Float64[np.ndarray, "K V"],
+        arrays: SkelArrays,
+        posedirs: Float64[np.ndarray, "V 3 features"],
+        corrective_joints: tuple[int, ...],
+        rig: Rig,
     ) -> "KeypointOperator":
         """Sum the mesh away, in float64. regressor (K, 6890); posedirs (6890, 3, 9 S) of the corrective joints."""
         mass = regressor @ arrays.skin_weights
@@ -127,7 +132,9 @@ class KeypointOperator:
         out = pairs.new_zeros(pairs.shape[0], self.n_keypoints, *pairs.shape[2:])
         return out.index_add(1, self.keypoint, pairs)
 
-    def points_and_jacobian(self, rig: Rig, q: Tensor, betas: Tensor) -> KeypointsAndJacobian:
+    def points_and_jacobian(
+        self, rig: Rig, q: Float[Tensor, "B 46"], betas: Float[Tensor, "B 10"]
+    ) -> KeypointsAndJacobian:
         """Keypoints with their complete analytic derivatives in q and betas (docs/body_model.md).
 
         On the CPU by the compiled loop; on a GPU, or where autograd is to go through the derivative, in torch.
@@ -135,7 +142,7 @@ class KeypointOperator:
         differentiated = torch.is_grad_enabled() and (q.requires_grad or betas.requires_grad)
         return self.in_torch(rig, q, betas) if q.is_cuda or differentiated else self.compiled(q, betas)
 
-    def in_torch(self, rig: Rig, q: Tensor, betas: Tensor) -> KeypointsAndJacobian:
+    def in_torch(self, rig: Rig, q: Float[Tensor, "B 46"], betas: Float[Tensor, "B 10"]) -> KeypointsAndJacobian:
         """`points_and_jacobian` as batched tensor operations."""
         rest = kinematics.rest_pose(rig, betas)
         motion = kinematics.local_motion(rig, rest, q)

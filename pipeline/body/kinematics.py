@@ -62,7 +62,7 @@ def child_table() -> list[tuple[int, int]]:
     return table
 
 
-def bone_targets(rel: Tensor) -> Tensor:
+def bone_targets(rel: Float[Tensor, "B 24 *D"]) -> Float[Tensor, "B 24 *D"]:
     """t_j: the rest vector that bone j points along, from joint offsets `rel` (B, 24, ...)."""
     first, second = (list(column) for column in zip(*child_table(), strict=True))
     target = rel[:, first].clone()
@@ -84,19 +84,19 @@ class Rig:
     bone_rotations L and apose_rotations A (24, 3, 3); sources s (24, 3) already turned by L.
     """
 
-    joint_template: Tensor
-    joint_dirs: Tensor
-    bone_rotations: Tensor
-    apose_rotations: Tensor
-    sources: Tensor
+    joint_template: Float[Tensor, "24 3"]
+    joint_dirs: Float[Tensor, "24 3 10"]
+    bone_rotations: Float[Tensor, "24 3 3"]
+    apose_rotations: Float[Tensor, "24 3 3"]
+    sources: Float[Tensor, "24 3"]
 
     @cached_property
-    def axes(self) -> Tensor:
+    def axes(self) -> Float[Tensor, "24 3 3"]:
         """(24, 3, 3) dof axes by joint and slot."""
         return padded_axes(self.joint_template)
 
     @cached_property
-    def turned(self) -> Tensor:
+    def turned(self) -> Float[Tensor, "24"]:
         """(24,) 1 where the bone is turned to its target by the betas, 0 for the pelvis and the leaves."""
         mask = torch.ones(N_JOINTS, dtype=self.sources.dtype, device=self.sources.device)
         mask[list(_UNTURNED)] = 0
@@ -107,28 +107,28 @@ class Rig:
 class RestPose:
     """Shape-dependent T-pose: joints and rel (B, 24, 3) m, bones B_j (B, 24, 3, 3), frames M_j = B_j A_j^T."""
 
-    joints: Tensor
-    rel: Tensor
-    bones: Tensor
-    frames: Tensor
+    joints: Float[Tensor, "B 24 3"]
+    rel: Float[Tensor, "B 24 3"]
+    bones: Float[Tensor, "B 24 3 3"]
+    frames: Float[Tensor, "B 24 3 3"]
 
 
 @dataclass(frozen=True)
 class RestSpin:
     """Derivative of the rest pose in betas: joints and rel (B, 24, 3, 10), spin of B_j and M_j (B, 24, 3, 10)."""
 
-    joints: Tensor
-    rel: Tensor
-    spin: Tensor
+    joints: Float[Tensor, "B 24 3 10"]
+    rel: Float[Tensor, "B 24 3 10"]
+    spin: Float[Tensor, "B 24 3 10"]
 
 
-def offsets(joints: Tensor) -> Tensor:
+def offsets(joints: Float[Tensor, "B 24 *D"]) -> Float[Tensor, "B 24 *D"]:
     """rel_j = J_j - J_parent(j), rel_0 = J_0; joints (B, 24, ...)."""
     rel = joints - joints[:, _PARENT_OR_ROOT]
     return torch.cat([joints[:, :1], rel[:, 1:]], 1)
 
 
-def rest_pose(rig: Rig, betas: Float[Tensor, "B 10"], joint_offsets: Tensor | None = None) -> RestPose:
+def rest_pose(rig: Rig, betas: Float[Tensor, "B 10"], joint_offsets: Float[Tensor, "B 24 3"] | None = None) -> RestPose:
     """T-pose joints and bone orientations of a shape; `joint_offsets` (B, 24, 3) m is added to the joints."""
     joints = rig.joint_template + torch.einsum("jcs,bs->bjc", rig.joint_dirs, betas)
     if joint_offsets is not None:
@@ -153,16 +153,16 @@ def rest_spin(rig: Rig, rest: RestPose) -> RestSpin:
 class LocalMotion:
     """Joint motion in the parent's frame: rotations R_j (B, 24, 3, 3), translations t_j (B, 24, 3) m."""
 
-    rotations: Tensor
-    translations: Tensor
+    rotations: Float[Tensor, "B 24 3 3"]
+    translations: Float[Tensor, "B 24 3"]
 
 
 @dataclass(frozen=True)
 class LocalSpin:
     """Derivatives of the joint motion by dof slot: spin axes (B, 24, 3 xyz, 3 slots) and translations, same layout."""
 
-    axes: Tensor
-    translations: Tensor
+    axes: Float[Tensor, "B 24 3 3"]
+    translations: Float[Tensor, "B 24 3 3"]
 
 
 def local_motion(rig: Rig, rest: RestPose, q: Float[Tensor, "B 46"]) -> LocalMotion:
@@ -187,23 +187,23 @@ def local_spin(rig: Rig, rest: RestPose, q: Float[Tensor, "B 46"]) -> LocalSpin:
     return LocalSpin(axes, _translation_derivatives(rest, angles))
 
 
-def spine_lengths(rest: RestPose) -> Tensor:
+def spine_lengths(rest: RestPose) -> Float[Tensor, "B 3"]:
     """l (B, 3): vertical distance of lumbar, thorax and head to their parents, m."""
     return rest.rel[:, list(SPINE), 1].abs()
 
 
-def scapula_extent(rest: RestPose) -> tuple[Tensor, Tensor]:
+def scapula_extent(rest: RestPose) -> tuple[Float[Tensor, "B"], Float[Tensor, "B"]]:
     """W = |J_19 - J_14| and H = |J_12 - J_11| (B,), m."""
     joints = rest.joints
     return (joints[:, 19] - joints[:, 14]).norm(dim=-1), (joints[:, 12] - joints[:, 11]).norm(dim=-1)
 
 
-def spine_arc(b: Tensor, x: Tensor) -> Tensor:
+def spine_arc(b: Float[Tensor, "*B"], x: Float[Tensor, "*B"]) -> Float[Tensor, "*B 3"]:
     """Displacement per unit length of a spine joint bent by b and extended by x, in the well-conditioned form."""
     return torch.stack([-cosc(b), (sinc(b) - 1) + (sinc(x) - 1), -cosc(x)], -1)
 
 
-def scapula_arc(a: Tensor, e: Tensor) -> tuple[Tensor, Tensor]:
+def scapula_arc(a: Float[Tensor, "*B"], e: Float[Tensor, "*B"]) -> tuple[Float[Tensor, "*B 3"], Float[Tensor, "*B 3"]]:
     """Displacement of the right scapula: (per unit W, per unit H), each (B, 3)."""
     shifted, zero = e - pi / 4, torch.zeros_like(a)
     cos0, sin0 = torch.cos(a.new_tensor(pi / 4)), torch.sin(a.new_tensor(-pi / 4))
@@ -254,7 +254,9 @@ def _translation_derivatives(rest: RestPose, angles: Tensor) -> Tensor:
     return out
 
 
-def translation_shape_derivatives(rest: RestPose, spin: RestSpin, q: Float[Tensor, "B 46"]) -> Tensor:
+def translation_shape_derivatives(
+    rest: RestPose, spin: RestSpin, q: Float[Tensor, "B 46"]
+) -> Float[Tensor, "B 24 3 10"]:
     """d(t_j)/d(betas) (B, 24, 3, 10): offsets plus what l, W and H of the spine and scapulae change."""
     angles, out = pad_q(q), spin.rel.clone()
     sign = torch.sign(rest.rel[:, list(SPINE), 1])
@@ -279,8 +281,8 @@ def _norm_derivative(rest: RestPose, spin: RestSpin, i: int, k: int) -> Tensor:
 class BoneTransforms:
     """World transforms: rotations rot(G_j) (B, 24, 3, 3), translations = joint positions without trans (B, 24, 3) m."""
 
-    rotations: Tensor
-    translations: Tensor
+    rotations: Float[Tensor, "B 24 3 3"]
+    translations: Float[Tensor, "B 24 3"]
 
 
 def forward_kinematics(motion: LocalMotion) -> BoneTransforms:
@@ -298,14 +300,14 @@ def forward_kinematics(motion: LocalMotion) -> BoneTransforms:
     return BoneTransforms(torch.stack(rotations, 1), torch.stack(translations, 1))
 
 
-def parent_rotations(world: BoneTransforms) -> Tensor:
+def parent_rotations(world: BoneTransforms) -> Float[Tensor, "B 24 3 3"]:
     """rot(G_parent(j)) (B, 24, 3, 3), identity for the root."""
     eye = torch.eye(3, dtype=world.rotations.dtype, device=world.rotations.device)
     rest = world.rotations[:, _PARENT_OR_ROOT[1:]]
     return torch.cat([eye.expand(rest.shape[0], 1, 3, 3), rest], 1)
 
 
-def of_dofs(by_slot: Tensor) -> Tensor:
+def of_dofs(by_slot: Float[Tensor, "B 24 *D 3"]) -> Float[Tensor, "B 46 *D"]:
     """Pick the 46 dofs from a (B, 24, ..., 3 slots) layout: (B, 46, ...)."""
     flat = by_slot.movedim(-1, 2).flatten(1, 2)
     return flat[:, padded_slots()]

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float64
 from scipy import sparse
 
 from pipeline.body.body_files import GENDERS, read_open_archive, stored_matrix
@@ -90,7 +91,7 @@ def smpl_file(archive: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def world_transforms(relative: np.ndarray) -> np.ndarray:
+def world_transforms(relative: Float64[np.ndarray, "24 4 4"]) -> Float64[np.ndarray, "24 4 4"]:
     """Chain (24, 4, 4) transforms relative to the parent along SKEL's tree."""
     world = np.array(relative)
     for joint in range(1, N_JOINTS):

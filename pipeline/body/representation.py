@@ -31,7 +31,7 @@ _TWO_DOF = (18, 23)
 _AXES_OF_JOINT = tuple(tuple(DOFS[i].axis for i in ids) for ids in Q_OF_JOINT)
 
 
-def padded_axes(like: Tensor) -> Float[Tensor, "24 3 3"]:
+def padded_axes(like: Float[Tensor, "..."]) -> Float[Tensor, "24 3 3"]:
     """Axis of each dof slot of each joint; unused slots hold x with an angle that is always zero."""
     axes = torch.zeros(N_JOINTS, 3, 3, dtype=like.dtype, device=like.device)
     axes[..., 0] = 1

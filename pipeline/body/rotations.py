@@ -13,7 +13,7 @@ _SERIES_BELOW = 0.25  # the truncated series below this are exact to 1e-16
 _SLOPE_FLOOR = 1e-2  # gradients of directions shorter than this are damped: at most 100, and 0 in the limit
 
 
-def sinc(x: Tensor) -> Tensor:
+def sinc(x: Float[Tensor, "*N"]) -> Float[Tensor, "*N"]:
     """sin(x) / x with a gradient that is right at zero (the quotient loses all digits there)."""
     y = x * x
     series = 1 - y / 6 * (1 - y / 20 * (1 - y / 42 * (1 - y / 72 * (1 - y / 110))))
@@ -22,7 +22,7 @@ def sinc(x: Tensor) -> Tensor:
     return torch.where(small, series, torch.sin(safe) / safe)
 
 
-def sinc_derivative(x: Tensor) -> Tensor:
+def sinc_derivative(x: Float[Tensor, "*N"]) -> Float[Tensor, "*N"]:
     """d/dx (sin(x) / x) = (cos(x) - sinc(x)) / x, by its series near zero where the quotient cancels."""
     y = x * x
     series = -x / 3 * (1 - y / 10 * (1 - y / 28 * (1 - y / 54 * (1 - y / 88))))
@@ -31,12 +31,12 @@ def sinc_derivative(x: Tensor) -> Tensor:
     return torch.where(small, series, (torch.cos(safe) - torch.sin(safe) / safe) / safe)
 
 
-def cosc(x: Tensor) -> Tensor:
+def cosc(x: Float[Tensor, "*N"]) -> Float[Tensor, "*N"]:
     """(1 - cos(x)) / x = sin(x/2) sinc(x/2)."""
     return torch.sin(x / 2) * sinc(x / 2)
 
 
-def cosc_derivative(x: Tensor) -> Tensor:
+def cosc_derivative(x: Float[Tensor, "*N"]) -> Float[Tensor, "*N"]:
     """d/dx ((1 - cos(x)) / x) = sinc(x) - sinc(x/2)^2 / 2."""
     return sinc(x) - sinc(x / 2) ** 2 / 2
 
@@ -161,7 +161,7 @@ class _BoundedUnit(torch.autograd.Function):
         return (grad - u * (u * grad).sum(-1, keepdim=True)) / v.norm(dim=-1, keepdim=True).clamp_min(_SLOPE_FLOOR)
 
 
-def bounded_atan2(y: Tensor, x: Tensor) -> Tensor:
+def bounded_atan2(y: Float[Tensor, "*N"], x: Float[Tensor, "*N"]) -> Float[Tensor, "*N"]:
     """atan2 whose gradient stays bounded (by 100) where y and x both vanish: exact from 0.01 on, damped below."""
     return _BoundedAtan2.apply(y, x)
 

@@ -3,12 +3,13 @@
 from dataclasses import dataclass
 from typing import Self
 
+import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Float64, Int
 from torch import Tensor
 
 from pipeline.body import kinematics
-from pipeline.body.arrays import Array, SkelArrays, digest
+from pipeline.body.arrays import SkelArrays, digest
 from pipeline.body.keypoints import KeypointOperator, KeypointsAndJacobian
 from pipeline.body.kinematics import BoneTransforms, LocalMotion, RestPose, Rig
 from pipeline.body.skeleton_mesh import SkeletonSurface
@@ -34,11 +35,11 @@ class SkelOutput:
     (B, S, 3) when asked for.
     """
 
-    joints: Tensor
-    skin_vertices: Tensor
-    joint_rotations: Tensor
+    joints: Float[Tensor, "B 24 3"]
+    skin_vertices: Float[Tensor, "B 6890 3"]
+    joint_rotations: Float[Tensor, "B 24 3 3"]
     bone_transforms: BoneTransforms
-    skeleton_vertices: Tensor | None = None
+    skeleton_vertices: Float[Tensor, "B S 3"] | None = None
 
 
 class Skel:
@@ -64,7 +65,7 @@ class Skel:
         """The same body on another device or in another dtype."""
         return type(self)(self.arrays, device=device, dtype=dtype or self.dtype)
 
-    def corrective_posedirs(self) -> Array:
+    def corrective_posedirs(self) -> Float64[np.ndarray, "6890 3 features"]:
         """(6890, 3, 9 S) pose displacements of the S joints that drive any, m."""
         slots = [slot - 1 for slot, _ in corrective_joints()]
         return self.arrays.posedirs.reshape(-1, 3, 23, 9)[:, :, slots].reshape(-1, 3, 9 * len(slots))
@@ -120,7 +121,10 @@ class Skel:
     __call__ = forward
 
     def bone_motion(
-        self, q: Tensor, betas: Tensor, joint_offsets: Tensor | None = None
+        self,
+        q: Float[Tensor, "B 46"],
+        betas: Float[Tensor, "B 10"],
+        joint_offsets: Float[Tensor, "B 24 3"] | None = None,
     ) -> tuple[RestPose, LocalMotion, BoneTransforms]:
         """Kinematics only: rest pose, joint motion in the parents' frames and world transforms of the 24 bones."""
         self._check(q, betas)
@@ -143,7 +147,7 @@ class Skel:
         return self.keypoint_operator.points_and_jacobian(self.rig, q, betas)
 
     @property
-    def skeleton_faces(self) -> Tensor:
+    def skeleton_faces(self) -> Int[Tensor, "T 3"]:
         """(T, 3) faces of the skeleton mesh."""
         return self._skeleton_surface().faces
 

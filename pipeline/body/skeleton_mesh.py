@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from pipeline.body.arrays import SkelArrays
@@ -19,7 +20,7 @@ _CHEST, _BACKS = 3027, (3495, 3506)
 class SkeletonSurface:
     """Constants of the skeleton mesh; `tensor` turns an array into the model's dtype and device."""
 
-    def __init__(self, arrays: SkelArrays, tensor: Callable[[object], Tensor]):
+    def __init__(self, arrays: SkelArrays, tensor: Callable[[object], Float[Tensor, "..."]]):
         if arrays.skeleton is None:
             raise ValueError("the body arrays hold no skeleton mesh")
         self.faces = torch.as_tensor(arrays.skeleton.faces)
@@ -29,7 +30,9 @@ class SkeletonSurface:
         self._template = tensor(arrays.template)
         self._apose_offsets = tensor(arrays.apose_offsets)
 
-    def pose(self, rest: RestPose, world: BoneTransforms, centered: Tensor, skin: Tensor) -> Tensor:
+    def pose(
+        self, rest: RestPose, world: BoneTransforms, centered: Float[Tensor, "B 24 3"], skin: Float[Tensor, "B 6890 3"]
+    ) -> Float[Tensor, "B S 3"]:
         """Posed skeleton vertices (B, S, 3) m; `skin` (B, 6890, 3) is the shaped T-pose the bones are scaled from."""
         scales = self._scales(rest, skin)
         placed = blend(

@@ -16,9 +16,9 @@ from pipeline.body.skinning import about, blend, posed_offsets, shaped
 class SmplOutput:
     """Posed SMPL body, m: joints (B, 24, 3), vertices (B, 6890, 3), keypoints (B, 44, 3)."""
 
-    joints: Tensor
-    vertices: Tensor
-    keypoints: Tensor
+    joints: Float[Tensor, "B 24 3"]
+    vertices: Float[Tensor, "B 6890 3"]
+    keypoints: Float[Tensor, "B 44 3"]
 
 
 class Smpl:

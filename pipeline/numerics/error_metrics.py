@@ -34,7 +34,9 @@ def pa_mpjpe_mm(predicted: Points, truth: Points) -> PerPerson:
     return mean_distance_mm(procrustes_align(predicted, truth), truth)
 
 
-def mpvpe_mm(vertices: Points, true_vertices: Points, root: Points, true_root: Points) -> PerPerson:
+def mpvpe_mm(
+    vertices: Points, true_vertices: Points, root: Float[Tensor, "B 1 3"], true_root: Float[Tensor, "B 1 3"]
+) -> PerPerson:
     """Mean vertex error with both meshes moved so that their root joint (B, 1, 3) is at the origin, mm."""
     return mean_distance_mm(vertices - root, true_vertices - true_root)
 

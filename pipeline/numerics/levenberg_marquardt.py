@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 
@@ -23,9 +23,9 @@ class Linearised:
     With a robust kernel, cost is the true robust cost and J, r carry its weights.
     """
 
-    cost: Tensor
-    gradient: Tensor
-    normal: Tensor
+    cost: Float[Tensor, "A"]
+    gradient: Float[Tensor, "A n"]
+    normal: Float[Tensor, "A n n"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,14 +42,14 @@ class LmConfig:
 class Bounds:
     """low, high (n,) on x, infinite where free. An unknown with a bound must move by plain addition of its step."""
 
-    low: Tensor
-    high: Tensor
+    low: Float[Tensor, "n"]
+    high: Float[Tensor, "n"]
 
-    def clamp(self, x: Tensor) -> Tensor:
+    def clamp(self, x: Float[Tensor, "A n"]) -> Float[Tensor, "A n"]:
         """x moved inside."""
         return torch.maximum(torch.minimum(x, self.high), self.low)
 
-    def held(self, x: Tensor, gradient: Tensor) -> Tensor:
+    def held(self, x: Float[Tensor, "A n"], gradient: Float[Tensor, "A n"]) -> Bool[Tensor, "A n"]:
         """Entries that sit at a bound and that the gradient would push out."""
         return ((x <= self.low) & (gradient > 0)) | ((x >= self.high) & (gradient < 0))
 
@@ -58,15 +58,15 @@ class Bounds:
 class Minimum:
     """x (B, n), its cost (B,), the undamped normal matrix there (B, n, n), and evaluations used (B,)."""
 
-    x: Tensor
-    cost: Tensor
-    normal: Tensor
-    iterations: Tensor
+    x: Float[Tensor, "B n"]
+    cost: Float[Tensor, "B"]
+    normal: Float[Tensor, "B n n"]
+    iterations: Int[Tensor, "B"]
 
 
-Evaluate = Callable[[Tensor, Tensor], Linearised]
+Evaluate = Callable[[Float[Tensor, "A n"], Int[Tensor, "A"]], Linearised]
 """(x (A, n), people (A,) int64) -> Linearised: `people` says which of the batch the rows are."""
-Retract = Callable[[Tensor, Tensor], Tensor]
+Retract = Callable[[Float[Tensor, "A n"], Float[Tensor, "A n"]], Float[Tensor, "A n"]]
 """(x (A, n), step (A, n)) -> x moved by the step."""
 
 BOUND_ROUNDS = 5

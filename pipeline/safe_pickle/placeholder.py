@@ -5,6 +5,7 @@ import re
 from typing import Any, Final, Literal, TypeGuard
 
 import numpy as np
+from jaxtyping import Shaped
 
 from pipeline.safe_pickle.errors import ForbiddenPickleError, MalformedPickleError
 
@@ -80,7 +81,7 @@ class Resolver:
         self._open.remove(id(raw))
         return self._done[id(raw)]
 
-    def array(self, raw: object, dtype: object, shape: object, order: Any) -> np.ndarray:
+    def array(self, raw: object, dtype: object, shape: object, order: Any) -> Shaped[np.ndarray, "..."]:
         """Array of exactly the given data: a shape or item size that does not match its length is refused."""
         if not isinstance(dtype, Dtype) or not _is_shape(shape):
             raise MalformedPickleError("a numpy array without a plain dtype and shape")
