@@ -115,9 +115,8 @@ def test_the_usual_one_is_the_default_bit_for_bit(open_skel: Skel, skelify: Skel
 def test_a_batch_may_mix_them(open_skel: Skel, skelify: Skelify) -> None:
     groups = [Photographed(open_skel, focal, noise_px=2.0) for focal in FOCALS]
     parts = [(g.keypoints, *g.start, g.start_cam_t) for g in groups]
-    together = skelify.fit(
-        *(torch.cat(values) for values in zip(*parts, strict=True)), focal=torch.cat([g.focal for g in groups])
-    )
+    keypoints, q, betas, cam_t = (torch.cat(values) for values in zip(*parts, strict=True))
+    together = skelify.fit(keypoints, q, betas, cam_t, focal=torch.cat([g.focal for g in groups]))
     alone = [group.fit(skelify, group.focal) for group in groups]
     assert (together.q - torch.cat([found.q for found in alone])).abs().max() < 1e-6
 
