@@ -17,7 +17,9 @@ from pipeline.image.keypoint_error import usable_confidence, usable_places
 from pipeline.numerics.levenberg_marquardt import Linearised, LmConfig, minimise
 
 FOCAL: Final = 5000 / CROP_PX
-"""Focal length in crop units: 5000 px of the 256 px crop (docs/camera_and_crop.md)."""
+"""Focal length in crop units: 5000 px of the 256 px crop, as HMR 2.0 and HSMR have it
+(docs/camera_and_crop.md).
+"""
 
 MIN_DEPTH: Final = 0.1
 """m; a point nearer to the camera's plane, or behind it, is projected from here and does not flip through it."""
