@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Final, NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from pipeline.body.skel import Skel
@@ -41,9 +41,9 @@ class Anchor(NamedTuple):
     (B, 10), those of the guess when not given.
     """
 
-    q: Tensor
-    mean_pose: Tensor
-    betas: Tensor | None = None
+    q: Float[Tensor, "B 46"]
+    mean_pose: Bool[Tensor, "B"]
+    betas: Float[Tensor, "B 10"] | None = None
 
 
 class SkelifyResult(NamedTuple):
@@ -52,24 +52,24 @@ class SkelifyResult(NamedTuple):
     was held to, anchor_q (B, 46) and anchor_betas (B, 10).
     """
 
-    q: Tensor
-    betas: Tensor
-    cam_t: Tensor
-    kp2d_error: Tensor
-    iterations: Tensor
-    q_std: Tensor
-    anchor_q: Tensor
-    anchor_betas: Tensor
+    q: Float[Tensor, "B 46"]
+    betas: Float[Tensor, "B 10"]
+    cam_t: Float[Tensor, "B 3"]
+    kp2d_error: Float[Tensor, "B"]
+    iterations: Int[Tensor, "B"]
+    q_std: Float[Tensor, "B 46"]
+    anchor_q: Float[Tensor, "B 46"]
+    anchor_betas: Float[Tensor, "B 10"]
 
 
 class Problem(NamedTuple):
     """The terms of B people, their start x (B, 59), and what the result reports: keypoints, anchor_q, anchor_betas."""
 
     terms: ImageObjective
-    start: Tensor
-    keypoints: Tensor
-    anchor_q: Tensor
-    anchor_betas: Tensor
+    start: Float[Tensor, "B 59"]
+    keypoints: Float[Tensor, "B 44 3"]
+    anchor_q: Float[Tensor, "B 46"]
+    anchor_betas: Float[Tensor, "B 10"]
 
 
 class Skelify:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from pipeline.body.skel import Skel
@@ -53,14 +53,14 @@ class SmplToSkelResult(NamedTuple):
     difference, poor_fit (B,) bool, iterations (B,), q_std (B, 46) rad.
     """
 
-    q: Tensor
-    betas: Tensor
-    trans: Tensor
-    pve_mean_mm: Tensor
-    pve_max_mm: Tensor
-    poor_fit: Tensor
-    iterations: Tensor
-    q_std: Tensor
+    q: Float[Tensor, "B 46"]
+    betas: Float[Tensor, "B 10"]
+    trans: Float[Tensor, "B 3"]
+    pve_mean_mm: Float[Tensor, "B"]
+    pve_max_mm: Float[Tensor, "B"]
+    poor_fit: Bool[Tensor, "B"]
+    iterations: Int[Tensor, "B"]
+    q_std: Float[Tensor, "B 46"]
 
 
 @dataclass(frozen=True)

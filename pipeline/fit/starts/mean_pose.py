@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from pipeline.body.representation import representation_to_q
@@ -19,9 +20,9 @@ _FILE = Path(__file__).with_name("mean_parameters.npz")
 class MeanParameters(NamedTuple):
     """As stored, float32: representation (24, 6), betas (10,), cam (3,) = (s, tx, ty)."""
 
-    representation: Tensor
-    betas: Tensor
-    cam: Tensor
+    representation: Float[Tensor, "24 6"]
+    betas: Float[Tensor, "10"]
+    cam: Float[Tensor, "3"]
 
 
 def mean_parameters() -> MeanParameters:
@@ -30,7 +31,7 @@ def mean_parameters() -> MeanParameters:
         return MeanParameters(*(torch.as_tensor(stored[name]) for name in ("poses_rep", "betas", "cam")))
 
 
-def mean_q() -> Tensor:
+def mean_q() -> Float[Tensor, "46"]:
     """Mean pose (46,) float64 rad, upright in the camera, moved inside the joint limits (one scapula lies outside)."""
     q = representation_to_q(mean_parameters().representation.double()[None])[0]
     low, high = (torch.as_tensor(limit) for limit in q_limits())
@@ -38,7 +39,7 @@ def mean_q() -> Tensor:
     return q
 
 
-def folded_q() -> Tensor:
+def folded_q() -> Float[Tensor, "46"]:
     """The mean pose (46,) sitting and bent forward: far enough from upright that no fit gets from one to the other."""
     q = mean_q()
     folded = {"hip_flexion_r": 1.7, "hip_flexion_l": 1.7, "knee_angle_r": 0.2, "knee_angle_l": 0.2,

@@ -9,7 +9,7 @@ The pelvis and the place are free: the cameras tell them. Depth, which one view 
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from pipeline.body.skel import Skel
@@ -38,7 +38,7 @@ class Views(NamedTuple):
     rotation: Float[Tensor, "B V 3 3"]
     translation: Float[Tensor, "B V 3"]
 
-    def rows(self, people: Tensor) -> "Views":
+    def rows(self, people: Int[Tensor, "A"]) -> "Views":
         """Those of some of the people."""
         return Views(*(x[people] for x in self))
 
