@@ -11,9 +11,10 @@ from contextlib import contextmanager
 from typing import Any
 
 import jaxtyping
-from beartype import beartype
+from beartype import BeartypeConf, beartype
 
 PACKAGES = ("schemas", "pipeline", "trainer", "benchmarks")
+_beartype = beartype(conf=BeartypeConf(is_pep484_tower=True))  # an int is a float too, as for pyrefly
 _jaxtyping: Any = jaxtyping
 _jaxtyped = _jaxtyping.jaxtyped
 
@@ -27,7 +28,7 @@ def install() -> None:
 def check_shapes(function: Callable[..., Any]) -> Callable[..., Any]:
     """The type checker of the hook: beartype on the annotations that hold a shape."""
     function.__annotations__ = {name: hint for name, hint in function.__annotations__.items() if holds_shape(hint)}
-    return beartype(function)
+    return _beartype(function)
 
 
 def holds_shape(hint: object) -> bool:
