@@ -47,7 +47,7 @@ class ShardAudit:
     """What the audit of one file found: failures per check with examples, and the figures for the quantiles."""
 
     failures: Failures
-    figures: Mapping[str, Float64[np.ndarray, "N"]]
+    figures: Mapping[str, Float64[np.ndarray, "_"]]
 
 
 def audit_shard(
