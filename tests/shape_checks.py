@@ -5,12 +5,15 @@ Checked are parameters, results and fields whose type holds a shape, and only th
 nothing. Child processes (jobs, Ray workers, loaders) run without the hook.
 """
 
+import functools
+import inspect
 import typing
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import jaxtyping
+import torch
 from beartype import BeartypeConf, beartype
 
 PACKAGES = ("schemas", "pipeline", "trainer", "benchmarks")
@@ -40,7 +43,7 @@ def holds_shape(hint: object) -> bool:
 
 @contextmanager
 def shapes_unchecked() -> Iterator[None]:
-    """For what torch.compile traces (the checks cannot be), and for tests of what code says of wrong shapes."""
+    """For tests of what code says of wrong shapes."""
     jaxtyping.config.update("jaxtyping_disable", True)
     try:
         yield
@@ -58,8 +61,26 @@ def _jaxtyped_where_shaped(*, typechecker: Any) -> Callable[[Any], Any]:
         if not any(map(holds_shape, getattr(thing, "__annotations__", {}).values())):
             return thing
         if isinstance(thing, type) and issubclass(thing, tuple):
-            thing.__new__ = staticmethod(_jaxtyped(thing.__new__, typechecker=typechecker))
+            thing.__new__ = staticmethod(
+                unless_compiling(thing.__new__, _jaxtyped(thing.__new__, typechecker=typechecker))
+            )
             return thing
-        return _jaxtyped(thing, typechecker=typechecker)
+        if isinstance(thing, type):
+            made = thing.__init__
+            checked = _jaxtyped(thing, typechecker=typechecker)
+            checked.__init__ = unless_compiling(made, checked.__init__)
+            return checked
+        checked = _jaxtyped(thing, typechecker=typechecker)
+        return unless_compiling(thing, checked) if inspect.isfunction(thing) else checked
 
     return decorate
+
+
+def unless_compiling(bare: Callable[..., Any], checked: Callable[..., Any]) -> Callable[..., Any]:
+    """The checked function, but for torch.compile, which cannot trace the checks and gets the bare one."""
+
+    @functools.wraps(bare)
+    def chosen(*args: Any, **kwargs: Any) -> Any:
+        return (bare if torch.compiler.is_compiling() else checked)(*args, **kwargs)
+
+    return chosen
