@@ -64,11 +64,17 @@ LABEL_SCHEMA: Final = pa.schema(
         pa.field("pve_max_mm", pa.float64()),
         pa.field("limit_violation", pa.float64()),
         pa.field("iterations", pa.int32()),
+        pa.field("focal", pa.float64()),
+        pa.field("camera_source", pa.string()),
+        pa.field("camera_turn", _vector(3), nullable=False),
     ]
 )
 """Vectors are never null (a null row would shift `flatten()`); `has_label` says whether they are valid.
 q, q_std, anchor_q rad; cam_t m; anchor_q, anchor_betas are the guess that the label's fit was held to: a later round
 without new information holds to the same one, else it would count the same keypoints again and drift.
- kp2d errors in crop units; limit_violation = largest excess over a limit, rad."""
+ kp2d errors in crop units; limit_violation = largest excess over a limit, rad.
+focal, camera_source (schemas.camera.CameraSource) and camera_turn say which camera q, cam_t and the errors hold for:
+the focal length in crop units, and the rotation vector (rad) from the crop camera's axes to the photo camera's. Null:
+HSMR's camera, as in every generation from before there was another."""
 
 IDENTITY_COLUMNS: Final = ("dataset", "shard", "key", "person")

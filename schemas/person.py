@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float32 as F32
 from numpy.typing import NDArray
 
+from schemas.camera import Lens
 from schemas.input_shard import ShardId
 
 Float32 = NDArray[np.float32]
@@ -44,6 +45,7 @@ class Person:
     keypoints_2d (44, 3) x px, y px, confidence; keypoints_3d (44, 4) m and confidence, camera axes, relative to mid
     hip, or all zero; center (2,) px and side px of the square person crop (docs/camera_and_crop.md).
     track: (track_id, frame) for video, from extra_info, else None; fps: frames a second, where extra_info has it.
+    lens: the pinhole of the photo; None: HSMR's camera, which looks straight at the crop.
     """
 
     id: PersonId
@@ -54,6 +56,7 @@ class Person:
     smpl: SmplLabel | None
     track: tuple[str, int] | None = None
     fps: float | None = None
+    lens: Lens | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +92,7 @@ class RejectionReason(StrEnum):
     KEYPOINTS_NOT_FINITE = "keypoints_not_finite"
     SMPL_NOT_FINITE = "smpl_not_finite"
     BAD_FRAME_RATE = "bad_frame_rate"
+    BAD_CAMERA = "bad_camera"
     DUPLICATE_FRAME = "duplicate_frame"
 
 
@@ -97,11 +101,12 @@ REPAIRS = frozenset(
         RejectionReason.KEYPOINTS_NOT_FINITE,
         RejectionReason.SMPL_NOT_FINITE,
         RejectionReason.BAD_FRAME_RATE,
+        RejectionReason.BAD_CAMERA,
         RejectionReason.DUPLICATE_FRAME,
     }
 )
-"""Reasons that only remove a part of a person (the points' confidence, the SMPL label, the place in a track); the
-person itself is kept.
+"""Reasons that only remove a part of a person (the points' confidence, the SMPL label, the place in a track, the
+camera); the person itself is kept.
 """
 
 

@@ -30,6 +30,7 @@ PLAN: dict[str, str] = {
     "safe_pickle": "",
     "storage": "",
     "shards": "safe_pickle storage",
+    "lenses": "runtime",
     # Bodies and pictures of them.
     "body": "numerics safe_pickle",
     "image": "numerics",
@@ -53,7 +54,7 @@ PLAN: dict[str, str] = {
     "labels.exchange": "labels labels.files runtime shards storage",
     # What a round does with people, and rounds.
     "labelling": "body fit fit.video image labels.exchange numerics",
-    "rounds": "body fit fit.video image labelling labels labels.exchange labels.files runtime shards",
+    "rounds": "body fit fit.video image labelling labels labels.exchange labels.files lenses runtime shards",
     # Made-up people; files for others.
     "demo_set": "body image numerics render runtime shards",
     "export": "body fit.solver image",

@@ -33,6 +33,11 @@ def focal_of(focal: Float[Tensor, "B"] | None, like: Float[Tensor, "B ..."]) -> 
     return like.new_full((len(like),), FOCAL) if focal is None else focal.to(like)
 
 
+def at_focal(cam_t: Float[Tensor, "B 3"], old: Float[Tensor, "B"], new: Float[Tensor, "B"]) -> Float[Tensor, "B 3"]:
+    """cam_t that gives a person the same size in the image under another focal length, crop units."""
+    return torch.cat([cam_t[:, :2], cam_t[:, 2:] * (new / old)[:, None]], 1)
+
+
 def project(
     points: Float[Tensor, "B K 3"], cam_t: Float[Tensor, "B 3"], focal: Float[Tensor, "B"] | None = None
 ) -> Float[Tensor, "B K 2"]:

@@ -5,11 +5,13 @@ off the photo's centre, or was taken by a lens with distortion, is seen as by a 
 Labels hold in its axes; `rotation` takes them to the photo's (docs/camera_and_crop.md).
 """
 
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Self
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Float32
+from scipy.spatial.transform import Rotation
 
+from pipeline.image.camera import FOCAL
 from schemas.camera import Lens
 
 _NEWTON_STEPS: Final = 20
@@ -21,6 +23,17 @@ class PersonCamera(NamedTuple):
 
     focal: float
     rotation: Float[np.ndarray, "3 3"]
+
+    @classmethod
+    def of_label(cls, focal: float | None, turn: Float[np.ndarray, "3"]) -> Self:
+        """As a row of a label table states it; null is HSMR's camera."""
+        rotation = Rotation.from_rotvec(np.asarray(turn, np.float64)).as_matrix()
+        return cls(FOCAL if focal is None or np.isnan(focal) else float(focal), rotation)
+
+    @property
+    def turn(self) -> Float32[np.ndarray, "3"]:
+        """The rotation as a rotation vector, rad."""
+        return Rotation.from_matrix(self.rotation).as_rotvec().astype(np.float32)
 
 
 def person_camera(lens: Lens, center: Float[np.ndarray, "2"], side: float) -> PersonCamera:

@@ -34,13 +34,13 @@ def import_people(
     )
     pve_max_mm = np.array([np.nan if label is None else label.pve_max * MM_PER_M for label in imported], np.float64)
     with torch.no_grad():
-        keypoints = _own(skel, batch.keypoints)
-        measured = measure(skel, _own(skel, q), _own(skel, betas), keypoints)
+        keypoints, focal = _own(skel, batch.keypoints), _own(skel, batch.focal)
+        measured = measure(skel, _own(skel, q), _own(skel, betas), keypoints, focal=focal)
         if parent is None:
             taken = known & as_numpy(measured.finite)
             decision = np.where(taken, Decision.IMPORTED, Decision.NO_LABEL).astype(object)
             return _rows(batch, LabelBatch.of(batch.ids), None, measured, (q, betas, pve_max_mm), taken, decision)
-        before = measure(skel, _own(skel, parent.q), _own(skel, parent.betas), keypoints)
+        before = measure(skel, _own(skel, parent.q), _own(skel, parent.betas), keypoints, focal=focal)
         has_parent = torch.as_tensor(parent.has_label, device=skel.device)
         decisions = judge(before, measured, has_parent, keypoints, accept)
     kept = np.where(parent.has_label, Decision.KEPT_NOT_BETTER, Decision.NO_LABEL)
@@ -80,12 +80,13 @@ def _rows(
         old_error = np.where(parent.has_label, as_numpy(before.kp2d_error), np.nan)
         kept = parent.with_columns(cam_t=as_numpy(before.cam_t), kp2d_error=old_error)
     rows = np.flatnonzero(taken)
-    return kept.put(rows, found.take(rows)).with_columns(
+    labels = kept.put(rows, found.take(rows)).with_columns(
         decision=decision,
         parent_kp2d_error=kept.kp2d_error,
         candidate_kp2d_error=unknown if before is None else error,
         iterations=np.full(len(batch), -1),
     )
+    return labels.under_cameras_of(batch)
 
 
 def _stacked(values: Sequence[np.ndarray | None], width: int) -> np.ndarray:

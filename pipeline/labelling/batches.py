@@ -9,7 +9,8 @@ import pyarrow as pa
 from jaxtyping import Bool, Float32, Float64, Int32, Integer, Shaped
 from numpy.typing import ArrayLike, NDArray
 
-from pipeline.image.crop import to_crop_units
+from pipeline.image.camera import FOCAL
+from pipeline.image.person_view import person_view
 from schemas.keypoints import N_KEYPOINTS
 from schemas.labels import LABEL_SCHEMA, Decision, StartSource
 from schemas.person import Person, PersonId
@@ -24,8 +25,9 @@ SCALARS: Final = tuple(f.name for f in LABEL_SCHEMA if pa.types.is_float64(f.typ
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PersonBatch:
-    """N people: ids; keypoints (N, 44, 3) crop units and confidence; keypoints_3d (N, 44, 4) m and confidence;
-    smpl_pose (N, 24, 3) rad and smpl_betas (N, 10), zero where not has_smpl (N,).
+    """N people as their own cameras see them: ids; keypoints (N, 44, 3) crop units and confidence; keypoints_3d
+    (N, 44, 4) m and confidence; smpl_pose (N, 24, 3) rad and smpl_betas (N, 10), zero where not has_smpl (N,); focal
+    (N,) crop units, camera_source (N,), and camera_turn (N, 3), the rotation vector to the photo's camera, rad.
     """
 
     ids: tuple[PersonId, ...]
@@ -34,23 +36,29 @@ class PersonBatch:
     smpl_pose: Float32[np.ndarray, "N 24 3"]
     smpl_betas: Float32[np.ndarray, "N 10"]
     has_smpl: Bool[np.ndarray, "N"]
+    focal: Float64[np.ndarray, "N"]
+    camera_source: Strings
+    camera_turn: Float32[np.ndarray, "N 3"]
 
     @classmethod
     def from_people(cls, people: Sequence[Person]) -> Self:
         """Stack people; keypoints go from photo px to the crop units of each person's own box."""
+        views = [person_view(person) for person in people]
         count = len(people)
         pose, betas = np.zeros((count, 24, 3), np.float32), np.zeros((count, N_BETAS), np.float32)
-        for i, person in enumerate(people):
-            if person.smpl is not None:
-                pose[i], betas[i] = person.smpl.pose, person.smpl.betas
-        crops = [to_crop_units(p.keypoints_2d, p.center, p.side) for p in people]
+        for i, view in enumerate(views):
+            if view.smpl is not None:
+                pose[i], betas[i] = view.smpl.pose, view.smpl.betas
         return cls(
             ids=tuple(p.id for p in people),
-            keypoints=np.stack(crops) if crops else np.zeros((0, N_KEYPOINTS, 3), np.float32),
-            keypoints_3d=np.stack([p.keypoints_3d for p in people]) if people else np.zeros((0, 44, 4), np.float32),
+            keypoints=np.stack([v.keypoints for v in views]) if views else np.zeros((0, N_KEYPOINTS, 3), np.float32),
+            keypoints_3d=np.stack([v.keypoints_3d for v in views]) if views else np.zeros((0, 44, 4), np.float32),
             smpl_pose=pose,
             smpl_betas=betas,
-            has_smpl=np.array([p.smpl is not None for p in people], dtype=bool),
+            has_smpl=np.array([view.smpl is not None for view in views], dtype=bool),
+            focal=np.array([view.focal for view in views], np.float64),
+            camera_source=np.array([view.source for view in views], object),
+            camera_turn=np.array([view.turn for view in views], np.float32).reshape(count, 3),
         )
 
     def take(self, rows: Integer[np.ndarray, "M"]) -> Self:
@@ -86,6 +94,9 @@ class LabelBatch:
     pve_max_mm: Float64[np.ndarray, "N"]
     limit_violation: Float64[np.ndarray, "N"]
     iterations: Int32[np.ndarray, "N"]
+    focal: Float64[np.ndarray, "N"]
+    camera_source: Strings
+    camera_turn: Float32[np.ndarray, "N 3"]
 
     @classmethod
     def of(cls, ids: Sequence[PersonId], **columns: ArrayLike) -> Self:
@@ -101,10 +112,23 @@ class LabelBatch:
             decision=np.full(count, Decision.NO_LABEL, object),
             start_source=np.full(count, StartSource.NONE, object),
             iterations=np.full(count, -1, np.int32),
+            camera_source=np.full(count, None, object),
             **{name: np.full(count, np.nan) for name in SCALARS},
             **vectors,
         )
         return unlabelled.with_columns(**columns)
+
+    @property
+    def known_focal(self) -> Float64[np.ndarray, "N"]:
+        """The focal lengths that the labels hold for, crop units: HSMR's where the table does not say."""
+        return np.where(np.isnan(self.focal), FOCAL, self.focal)
+
+    def under_cameras_of(self, batch: PersonBatch) -> Self:
+        """The same labels, said to hold for the cameras of these people."""
+        source = batch.camera_source.copy()
+        source[~self.has_label] = None
+        focal = np.where(self.has_label, batch.focal, np.nan)
+        return self.with_columns(focal=focal, camera_source=source, camera_turn=batch.camera_turn)
 
     def with_columns(self, **columns: ArrayLike) -> Self:
         """The same people with other values in these columns, in the type of the column."""
@@ -144,6 +168,7 @@ class LabelBatch:
             "decision": pa.array([str(d) for d in self.decision], pa.string()),
             "start_source": pa.array([str(s) for s in self.start_source], pa.string()),
             "iterations": pa.array(self.iterations, mask=self.iterations < 0),
+            "camera_source": pa.array([None if s is None else str(s) for s in self.camera_source], pa.string()),
         }
         for name in VECTORS:
             values = np.where(self.has_label[:, None], getattr(self, name), np.float32(0))
@@ -173,6 +198,7 @@ class LabelBatch:
             decision=column("decision", "", object),
             start_source=column("start_source", "none", object),
             iterations=column("iterations", -1, np.int32),
+            camera_source=column("camera_source", None, object),
             **{name: column(name, np.nan, np.float64) for name in SCALARS},
             **vectors,
         )

@@ -27,7 +27,8 @@ def _convert(batch: PersonBatch, converter: SmplToSkel) -> LabelBatch:
     found = converter.fit(pose, betas)
     q, shape = stored(found.q), stored(found.betas)
     keypoints = torch.as_tensor(batch.keypoints[rows]).to(device=skel.device, dtype=skel.dtype)
-    measured = measure(skel, q, shape, keypoints)
+    focal = torch.as_tensor(batch.focal[rows]).to(keypoints)
+    measured = measure(skel, q, shape, keypoints, focal=focal)
     decision = np.where(as_numpy(found.poor_fit), Decision.CONVERTED_POOR_FIT, Decision.CONVERTED)
     converted = LabelBatch.of(
         [batch.ids[row] for row in rows],
@@ -47,7 +48,7 @@ def _convert(batch: PersonBatch, converter: SmplToSkel) -> LabelBatch:
         iterations=as_numpy(found.iterations),
     )
     valid = np.flatnonzero(as_numpy(measured.finite) & np.isfinite(as_numpy(found.pve_max_mm)))
-    return LabelBatch.of(batch.ids).put(rows[valid], converted.take(valid))
+    return LabelBatch.of(batch.ids).put(rows[valid], converted.take(valid)).under_cameras_of(batch)
 
 
 def stored(x: Float[Tensor, "*any"]) -> Float[Tensor, "*any"]:

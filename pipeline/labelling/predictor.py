@@ -5,18 +5,22 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol, Self
 
 import numpy as np
-from jaxtyping import Bool, Float32
+from jaxtyping import Bool, Float32, Float64
 
+from pipeline.image.camera import FOCAL
 from schemas.person import Photo
 from schemas.skel import N_BETAS, N_Q
 
 
 class Guess(NamedTuple):
-    """The prediction for one person: q (46,) rad, betas (10,), cam_t (3,) m, in the camera of the person's crop."""
+    """The prediction for one person: q (46,) rad, betas (10,), cam_t (3,) m, in the camera of the person's crop with
+    this focal length, crop units.
+    """
 
     q: Float32[np.ndarray, "46"]
     betas: Float32[np.ndarray, "10"]
     cam_t: Float32[np.ndarray, "3"]
+    focal: float = FOCAL
 
 
 class Predictor(Protocol):
@@ -55,6 +59,7 @@ class PredictionBatch:
     q: Float32[np.ndarray, "N 46"]
     betas: Float32[np.ndarray, "N 10"]
     cam_t: Float32[np.ndarray, "N 3"]
+    focal: Float64[np.ndarray, "N"]
     available: Bool[np.ndarray, "N"]
     q_std: Float32[np.ndarray, "46"]
 
@@ -62,8 +67,8 @@ class PredictionBatch:
     def from_guesses(cls, guesses: Sequence[Guess | None], q_std: Float32[np.ndarray, "46"]) -> Self:
         """Stack the guesses of N people. One that is not finite, or lies behind the camera, is as good as none."""
         q, betas, cam_t = (np.zeros((len(guesses), width), np.float32) for width in (N_Q, N_BETAS, 3))
-        available = np.zeros(len(guesses), dtype=bool)
+        focal, available = np.full(len(guesses), FOCAL), np.zeros(len(guesses), dtype=bool)
         for i, guess in enumerate(guesses):
             if guess is not None and all(np.isfinite(part).all() for part in guess) and guess.cam_t[2] > 0:
-                q[i], betas[i], cam_t[i], available[i] = guess.q, guess.betas, guess.cam_t, True
-        return cls(q=q, betas=betas, cam_t=cam_t, available=available, q_std=q_std)
+                q[i], betas[i], cam_t[i], focal[i], available[i] = *guess, True
+        return cls(q=q, betas=betas, cam_t=cam_t, focal=focal, available=available, q_std=q_std)

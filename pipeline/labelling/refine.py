@@ -11,6 +11,7 @@ from pipeline.body import Smpl
 from pipeline.fit import Anchor, Skelify
 from pipeline.fit.skelify import SkelifyResult
 from pipeline.fit.video.track import TrackFit
+from pipeline.image.camera import at_focal
 from pipeline.labelling.acceptance import AcceptConfig, Measured, judge, measure
 from pipeline.labelling.batches import LabelBatch, PersonBatch
 from pipeline.labelling.convert import as_numpy, stored
@@ -23,10 +24,17 @@ from schemas.labels import Decision, StartSource
 
 @dataclass(frozen=True)
 class _Images:
-    """What the fits see of N people: keypoints (N, 44, 3) crop units, keypoints_3d (N, 44, 4) m."""
+    """What the fits see of N people: keypoints (N, 44, 3) crop units, keypoints_3d (N, 44, 4) m, by cameras of these
+    focal lengths (N,), crop units.
+    """
 
     keypoints: Tensor
     keypoints_3d: Tensor
+    focal: Tensor
+
+    def of(self, rows: Tensor) -> "_Images":
+        """What they see of some people."""
+        return _Images(self.keypoints[rows], self.keypoints_3d[rows], self.focal[rows])
 
 
 @dataclass(frozen=True)
@@ -54,6 +62,7 @@ def refine_people(
     Everyone is fitted from the parent label, or from the mean pose where there is none, and once more from the
     prediction where there is one. The second fit replaces the first, and the better of them the parent label, only by
     the acceptance rule; errors are those of the float32 numbers that are stored.
+    Parent and candidate are measured under the camera that the person has today, whatever the parent's row says.
 
     tracks: rows of the batch that are one person's video. Their candidates are fitted once more, together; then each
     frame is judged alone, as everyone is, so a track may end with frames that keep their parent's shape
@@ -61,7 +70,7 @@ def refine_people(
     """
     with torch.no_grad():
         skel = skelify.model
-        images = _Images(_own(skelify, batch.keypoints), _own(skelify, batch.keypoints_3d))
+        images = _Images(*(_own(skelify, x) for x in (batch.keypoints, batch.keypoints_3d, batch.focal)))
         candidate = _measured(*_fit_from_parents(images, parent, skelify), batch, images, skelify, smpl)
         if prediction is not None and prediction.available.any():
             candidate = _with_rivals(candidate, prediction, parent, batch, images, skelify, smpl, accept)
@@ -69,7 +78,8 @@ def refine_people(
             for part in tracks:
                 candidate = _with_track(candidate, part, track_fit, batch, images, skelify, smpl)
         has_parent = torch.as_tensor(parent.has_label, device=skel.device)
-        before = measure(skel, _own(skelify, parent.q), _own(skelify, parent.betas), images.keypoints)
+        parent_q, parent_betas = _own(skelify, parent.q), _own(skelify, parent.betas)
+        before = measure(skel, parent_q, parent_betas, images.keypoints, focal=images.focal)
         decisions = judge(before, candidate.measured, has_parent, images.keypoints, accept)
     return _rows(batch, parent, candidate, before, decisions)
 
@@ -81,16 +91,17 @@ def _own(skelify: Skelify, x: np.ndarray | Tensor) -> Tensor:
 def _fit_from_parents(images: _Images, parent: LabelBatch, skelify: Skelify) -> tuple[SkelifyResult, np.ndarray]:
     """Fit everyone from their own label or the mean pose; the two groups are independent problems of one solver."""
     q, betas, cam_t = (_own(skelify, x) for x in (parent.q, parent.betas, parent.cam_t))
+    cam_t = at_focal(cam_t, _own(skelify, parent.known_focal), images.focal)
     held_q, held_betas = _own(skelify, parent.anchor_q), _own(skelify, parent.anchor_betas)
     loosely = torch.as_tensor(parent.start_source == StartSource.MEAN_POSE, device=q.device)
     known = torch.as_tensor(parent.has_label, device=q.device)
     kept_source = np.where(parent.start_source == StartSource.MEAN_POSE, StartSource.MEAN_POSE, StartSource.PARENT)
     source = np.where(parent.has_label, kept_source, StartSource.MEAN_POSE).astype(object)
     anchor, new = Anchor(held_q[known], loosely[known], held_betas[known]), ~known
-    keypoints, points_3d = images.keypoints, images.keypoints_3d
+    old, seen = images.of(known), images.of(new)
     results = (
-        skelify.fit(keypoints[known], q[known], betas[known], cam_t[known], anchor, points_3d[known]),
-        skelify.fit_from_mean_pose(keypoints[new], points_3d[new]),
+        skelify.fit(old.keypoints, q[known], betas[known], cam_t[known], anchor, old.keypoints_3d, old.focal),
+        skelify.fit_from_mean_pose(seen.keypoints, seen.keypoints_3d, seen.focal),
     )
     order = torch.cat([torch.nonzero(mask).squeeze(1) for mask in (known, new)])
     back = torch.argsort(order)
@@ -114,15 +125,16 @@ def _with_rivals(
     """
     chosen = np.flatnonzero(prediction.available)
     rows = torch.as_tensor(chosen, device=images.keypoints.device)
-    seen = _Images(images.keypoints[rows], images.keypoints_3d[rows])
+    seen = images.of(rows)
     q, betas, cam_t = (_own(skelify, x[chosen]) for x in (prediction.q, prediction.betas, prediction.cam_t))
+    cam_t = at_focal(cam_t, _own(skelify, prediction.focal[chosen]), seen.focal)
     known = torch.as_tensor(parent.has_label[chosen], device=rows.device)
     together = fused_anchor(
         _own(skelify, parent.anchor_q[chosen]), q, skelify.anchor_std, _own(skelify, prediction.q_std)
     )
     shape = torch.where(known[:, None], _own(skelify, parent.anchor_betas[chosen]), betas)
     anchor = Anchor(torch.where(known[:, None], together, q), torch.zeros_like(known), shape)
-    fit = skelify.fit(seen.keypoints, q, betas, cam_t, anchor, seen.keypoints_3d)
+    fit = skelify.fit(seen.keypoints, q, betas, cam_t, anchor, seen.keypoints_3d, seen.focal)
     source = np.full(len(chosen), StartSource.PREDICTION, dtype=object)
     rival = _measured(fit, source, batch.take(chosen), seen, skelify, smpl)
     incumbent = _taken(candidate, rows)
@@ -147,9 +159,10 @@ def _with_track(
     if len(chosen) < 2:
         return candidate
     rows = torch.as_tensor(chosen, device=images.keypoints.device)
-    seen, first = _Images(images.keypoints[rows], images.keypoints_3d[rows]), _taken(candidate, rows)
+    seen, first = images.of(rows), _taken(candidate, rows)
     mean_pose = torch.as_tensor(first.source == StartSource.MEAN_POSE)
-    fit = track_fit.fit(seen.keypoints, torch.as_tensor(part.times[usable]), first.fit, mean_pose, seen.keypoints_3d)
+    times = torch.as_tensor(part.times[usable])
+    fit = track_fit.fit(seen.keypoints, times, first.fit, mean_pose, seen.keypoints_3d, seen.focal)
     together = _measured(fit, first.source, batch.take(chosen), seen, skelify, smpl)
     finite = torch.nonzero(together.measured.finite).squeeze(1)
     return _replaced(candidate, rows[finite], _taken(together, finite))
@@ -161,7 +174,7 @@ def _measured(
     """The fit rounded to what the table holds, and measured as such."""
     q, betas = stored(fit.q), stored(fit.betas)
     pve_mean, pve_max = _distance_to_smpl(batch, q, betas, skelify, smpl)
-    measured = measure(skelify.model, q, betas, images.keypoints, pve_mean)
+    measured = measure(skelify.model, q, betas, images.keypoints, pve_mean, images.focal)
     return _Candidate(fit._replace(q=q, betas=betas, cam_t=measured.cam_t), source, measured, pve_max)
 
 
@@ -227,9 +240,10 @@ def _rows(
     parent_error = np.where(parent.has_label, as_numpy(before.kp2d_error), np.nan)
     kept = parent.with_columns(cam_t=as_numpy(before.cam_t), kp2d_error=parent_error)
     taken = np.flatnonzero([d in (Decision.IMPROVED, Decision.FIRST_LABEL) for d in decisions])
-    return kept.put(taken, found.take(taken)).with_columns(
+    labels = kept.put(taken, found.take(taken)).with_columns(
         decision=decisions,
         parent_kp2d_error=parent_error,
         candidate_kp2d_error=np.where(as_numpy(after.finite), candidate_error, np.nan),
         iterations=as_numpy(fit.iterations),
     )
+    return labels.under_cameras_of(batch)

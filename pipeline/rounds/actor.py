@@ -10,6 +10,7 @@ from pipeline.body import load_skel, load_smpl
 from pipeline.fit import Skelify, SmplToSkel
 from pipeline.labelling.predictor import PredictorSource
 from pipeline.labels import StagedShard, Staging, read_labels
+from pipeline.lenses.known_lens import KnownLenses
 from pipeline.rounds.round_config import RoundConfig
 from pipeline.rounds.shard_task import Models, ShardLabels, ShardTask, process_shard
 from schemas.input_shard import ShardId
@@ -26,7 +27,8 @@ class StagingError(RuntimeError):
 class ActorBrief:
     """What every actor of a run is told. `parent_files`: (dataset, shard) -> label file of generation round-1.
 
-    predictor: where the network comes from whose predictions start the fits, if there is one.
+    predictor: where the network comes from whose predictions start the fits, if there is one. lenses: how people get
+    their cameras.
     """
 
     round: int
@@ -34,10 +36,13 @@ class ActorBrief:
     device: str
     staging: Staging
     parent_files: Mapping[ShardId, str]
+    lenses: KnownLenses
     predictor: PredictorSource | None = None
 
 
-def load_models(config: RoundConfig, device: str, predictor: PredictorSource | None = None) -> Models:
+def load_models(
+    config: RoundConfig, device: str, lenses: KnownLenses, predictor: PredictorSource | None = None
+) -> Models:
     """The bodies that `config.body` names, the fits on them, and the network. Raises BodyFileError."""
     body, dtype = config.body, getattr(torch, config.fit.dtype)
     skel = load_skel(body.source, gender=body.gender, device=device, dtype=dtype)
@@ -46,6 +51,7 @@ def load_models(config: RoundConfig, device: str, predictor: PredictorSource | N
         smpl=smpl,
         skelify=Skelify(skel, config.fit.skelify),
         converter=SmplToSkel(smpl, skel, config.fit.convert),
+        lenses=lenses,
         predictor=None if predictor is None else predictor.load(device),
     )
 
@@ -57,7 +63,7 @@ class ShardActor:
         # One thread each: actors fill the cores, and sums in another order would change labels in the last bits.
         torch.set_num_threads(1)
         self._brief = brief
-        self._models = load_models(brief.config, brief.device, brief.predictor)
+        self._models = load_models(brief.config, brief.device, brief.lenses, brief.predictor)
 
     def ready(self) -> None:
         """Returns once the models are loaded."""

@@ -175,6 +175,7 @@ def compute(plan: RoundPlan, staging: Staging, tasks: list[ShardTask]) -> Iterat
             device=plan.config.fit.device,
             staging=staging,
             parent_files=plan.parent_files,
+            lenses=plan.lenses,
             predictor=plan.predictor,
         )
     )

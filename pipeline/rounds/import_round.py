@@ -114,7 +114,7 @@ def _stage(
         return _write(staging, task, labels.table, labels.readable, labels.rejections), 0
     rejections: list[Rejection] = []
     tables, matched = [LABEL_SCHEMA.empty_table()], 0
-    for people in _batches(task.source, rejections, made.config.fit.batch_size):
+    for people in _batches(task.source, rejections, made):
         batch = PersonBatch.from_people(people)
         found = source.of_shard(task.dataset, task.shard, batch.ids)
         matched += sum(label is not None for label in found)
@@ -129,8 +129,9 @@ def _stage(
     return _write(staging, task, table, labelled.num_rows, rejections), matched
 
 
-def _batches(source: InputShard, rejections: list[Rejection], size: int) -> Iterator[list[Person]]:
-    for seen in single_batches(with_guesses(photos_of(read_shard(source), rejections), None), size):
+def _batches(source: InputShard, rejections: list[Rejection], made: RoundPlan) -> Iterator[list[Person]]:
+    photos = made.lenses.of(photos_of(read_shard(source), rejections))
+    for seen in single_batches(with_guesses(photos, None), made.config.fit.batch_size):
         yield [person for person, _ in seen.people]
 
 

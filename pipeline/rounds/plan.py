@@ -5,6 +5,8 @@ from dataclasses import dataclass, replace
 
 from pipeline.labelling.predictor import PredictorSource
 from pipeline.labels import Generation, LabelStore, derive_run_id
+from pipeline.lenses.calibration import Calibration, read_calibration
+from pipeline.lenses.known_lens import KnownLenses
 from pipeline.rounds.round_config import RoundConfig, config_digest
 from pipeline.rounds.shard_task import ShardTask
 from pipeline.runtime.config import ConfigError
@@ -20,7 +22,7 @@ class RoundPlan:
     """Everything that decides the labels of a round. `config.fit.device` is resolved, never `auto`.
 
     `parent_files`: (dataset, shard) -> label file of generation round-1; empty in round 0. `predictor`: the network
-    whose predictions start the fits, None in round 0.
+    whose predictions start the fits, None in round 0. `lenses`: how people get their cameras.
     """
 
     round: int
@@ -31,6 +33,7 @@ class RoundPlan:
     parent: Generation | None
     parent_files: Mapping[ShardId, str]
     predictor: PredictorSource | None
+    lenses: KnownLenses
     inputs: tuple[InputShard, ...]
     tasks: tuple[ShardTask, ...]
 
@@ -51,7 +54,8 @@ def plan_round(
     known = store.lineage(round - 1).inputs if parent is not None else ()
     shards = _input_shards(round, config, known)
     inputs, tasks = _with_parents(shards, known)
-    digest = config_digest(config)
+    lenses = _lenses(config)
+    digest = config_digest(config, lenses.calibration.digest)
     run_id = derive_run_id(
         round=round,
         parent_snapshot_id=None if parent is None else parent.snapshot_id,
@@ -69,9 +73,17 @@ def plan_round(
         parent=parent,
         parent_files={} if parent is None else store.files(round - 1),
         predictor=predictor,
+        lenses=lenses,
         inputs=inputs,
         tasks=tasks,
     )
+
+
+def _lenses(config: RoundConfig) -> KnownLenses:
+    """Read once, on the driver: actors need not see its disk."""
+    path = config.data.calibration
+    calibration = Calibration() if path is None or config.camera == "hsmr" else read_calibration(path)
+    return KnownLenses(mode=config.camera, calibration=calibration)
 
 
 def _input_shards(round: int, config: RoundConfig, known: Sequence[InputShard]) -> list[InputShard]:

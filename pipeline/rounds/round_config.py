@@ -9,6 +9,7 @@ from pipeline.fit import SkelifyConfig, SmplToSkelConfig
 from pipeline.fit.video.track import TrackConfig
 from pipeline.labelling.acceptance import AcceptConfig
 from pipeline.labels import AuditConfig
+from pipeline.lenses.known_lens import CameraMode
 from pipeline.runtime.config import BodyConfig, DataConfig, Device, StorageConfig
 from schemas.labels import LABEL_SCHEMA
 
@@ -65,9 +66,12 @@ class RunConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoundConfig:
-    """Everything a round is told."""
+    """Everything a round is told. camera: `auto` is what is known of each person's camera, else an estimate; `hsmr` the
+    constant of HSMR's training for everyone.
+    """
 
     data: DataConfig = field(default_factory=DataConfig)
+    camera: CameraMode = "auto"
     storage: StorageConfig = field(default_factory=StorageConfig)
     body: BodyConfig = field(default_factory=BodyConfig)
     fit: FitConfig = field(default_factory=FitConfig)
@@ -81,8 +85,9 @@ class RoundConfig:
 RESULT_RELEVANT = ("fit", "accept")
 
 
-def config_digest(config: RoundConfig) -> str:
+def config_digest(config: RoundConfig, calibration_digest: str = "") -> str:
     """SHA-256 (hex) of the settings that can change a label file; the device must be resolved, not `auto`."""
     relevant: dict[str, object] = {name: asdict(getattr(config, name)) for name in RESULT_RELEVANT}
+    relevant["camera"] = [config.camera, calibration_digest]
     relevant["schema"] = LABEL_SCHEMA.to_string()  # files staged by code with other columns cannot be taken over
     return hashlib.sha256(json.dumps(relevant, sort_keys=True).encode()).hexdigest()

@@ -14,6 +14,7 @@ from pipeline.labelling.batches import LabelBatch, PersonBatch
 from pipeline.labelling.convert import convert_people
 from pipeline.labelling.predictor import Guess, PredictionBatch, Predictor
 from pipeline.labelling.refine import refine_people
+from pipeline.lenses.known_lens import KnownLenses
 from pipeline.rounds.round_config import RoundConfig
 from pipeline.rounds.shard_batches import ShardBatch, single_batches, track_batches
 from pipeline.shards import read_shard
@@ -57,6 +58,7 @@ class Models:
     smpl: Smpl
     skelify: Skelify
     converter: SmplToSkel
+    lenses: KnownLenses
     predictor: Predictor | None = None
 
 
@@ -71,7 +73,7 @@ def process_shard(task: ShardTask, round: int, parent: pa.Table, models: Models,
     rejections: list[Rejection] = []
     tables: list[pa.Table] = []
     predictor = None if round == 0 else models.predictor
-    guessed = with_guesses(photos_of(read_shard(task.source), rejections), predictor)
+    guessed = with_guesses(models.lenses.of(photos_of(read_shard(task.source), rejections)), predictor)
     if round > 0 and config.fit.temporal:
         batches = track_batches(guessed, config.fit.batch_size, config.fit.track, rejections)
     else:

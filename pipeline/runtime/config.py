@@ -23,10 +23,13 @@ class ConfigError(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataConfig:
-    """Input shards: paths or s3:// URLs, with braces ({000000..000002}); `dataset` stands for their folder's name."""
+    """Input shards: paths or s3:// URLs, with braces ({000000..000002}); `dataset` stands for their folder's name;
+    `calibration`: a YAML file of the cameras that took the photos (docs/camera_and_crop.md).
+    """
 
     shards: str | None = None
     dataset: str | None = None
+    calibration: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,11 +7,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from schemas.camera import CameraSource, Lens
 from schemas.keypoints import N_KEYPOINTS
 from schemas.person import MAX_FPS, MIN_FPS, Float32, Person, PersonId, RejectionReason, SmplLabel
 
 MIN_SIDE_PX = 4.0
 MAX_SIDE_PER_PHOTO = 20.0
+MIN_FOCAL_PER_PHOTO, MAX_FOCAL_PER_PHOTO = 0.1, 100.0  # of the longer side: 4 mm to 4 m on 35 mm film
 _N_BETAS = 10
 _N_POSE = 72
 _MAX_TRACK_ID_CHARACTERS = 200
@@ -26,13 +28,14 @@ def person_record(
     smpl: SmplLabel | None = None,
     track: tuple[str, int] | None = None,
     fps: float | None = None,
+    lens: Lens | None = None,
     extra_info: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """The dict of a person as HMR2 and HSMR loaders read it, from the same values as in `schemas.person.Person`.
 
     keypoints_2d (44, 3) px, px, confidence; center (2,) px; scale (2,) box width and height in px / 200; keypoints_3d
-    (44, 4) m and confidence, default zeros. track: (track_id, frame) of a video, and its frame rate fps. extra_info:
-    plain values and arrays to keep beside. Raises ValueError for other shapes.
+    (44, 4) m and confidence, default zeros. track: (track_id, frame) of a video, and its frame rate fps. lens: the
+    photo's camera. extra_info: plain values and arrays to keep beside. Raises ValueError for other shapes.
     """
     extra = dict(extra_info or {})
     if track is not None:
@@ -42,7 +45,7 @@ def person_record(
     keypoints_3d = np.zeros((N_KEYPOINTS, 4)) if keypoints_3d is None else keypoints_3d
     pose = np.zeros(_N_POSE) if smpl is None else smpl.pose.reshape(-1)
     betas = np.zeros(_N_BETAS) if smpl is None else smpl.betas
-    return {
+    return _camera_fields(lens) | {
         "keypoints_2d": _float32(keypoints_2d, (N_KEYPOINTS, 3)),
         "keypoints_3d": _float32(keypoints_3d, (N_KEYPOINTS, 4)),
         "center": _float32(center, (2,)),
@@ -52,6 +55,17 @@ def person_record(
         "has_body_pose": np.float32(smpl is not None),
         "has_betas": np.float32(smpl is not None),
         "extra_info": extra,
+    }
+
+
+def _camera_fields(lens: Lens | None) -> dict[str, Any]:
+    if lens is None:
+        return {}
+    return {
+        "focal_px": np.float32(lens.focal_px),
+        "principal_point": _float32(lens.principal_point, (2,)),
+        "distortion": _float32(lens.distortion, (4,)),
+        "camera_source": str(lens.source),
     }
 
 
@@ -92,6 +106,7 @@ def check_person(record: object, id: PersonId, photo_size: tuple[int, int]) -> C
         smpl=_smpl(record, repairs),
         track=track,
         fps=fps,
+        lens=_lens(record, photo_size, repairs),
     )
     return CheckedPerson(person=person, repairs=repairs)
 
@@ -145,6 +160,43 @@ def _smpl(record: dict[Any, Any], repairs: list[tuple[RejectionReason, str]]) ->
         repairs.append((RejectionReason.SMPL_NOT_FINITE, f"{' and '.join(broken)} not finite: SMPL label dropped"))
         return None
     return SmplLabel(pose=pose, betas=betas)
+
+
+def _lens(
+    record: dict[Any, Any], photo_size: tuple[int, int], repairs: list[tuple[RejectionReason, str]]
+) -> Lens | None:
+    """The photo's camera from focal_px, principal_point, distortion and camera_source; None where focal_px is missing.
+
+    One that no photo can have been taken with is left out, and said to be.
+    """
+    if record.get("focal_px") is None:
+        return None
+    width, height = photo_size
+    try:
+        focal = float(_numbers(record, "focal_px", ((), (1,))).reshape(()))
+        if not MIN_FOCAL_PER_PHOTO <= focal / max(photo_size) <= MAX_FOCAL_PER_PHOTO:  # also refuses NaN
+            raise ValueError(f"focal_px is {focal:.4g} in a photo of {width} x {height} px")
+        middle = np.array([width / 2, height / 2])
+        return Lens(
+            focal_px=focal,
+            principal_point=_optional(record, "principal_point", 2, middle),
+            distortion=_optional(record, "distortion", 4, np.zeros(4)),
+            source=_camera_source(record),
+        )
+    except ValueError as error:  # RefusedPersonError too
+        repairs.append((RejectionReason.BAD_CAMERA, f"{error}: its camera is not used"))
+        return None
+
+
+def _optional(record: dict[Any, Any], name: str, count: int, default: NDArray[Any]) -> NDArray[np.float64]:
+    return default if record.get(name) is None else _numbers(record, name, ((count,),)).astype(np.float64)
+
+
+def _camera_source(record: dict[Any, Any]) -> CameraSource:
+    name = _plain(record.get("camera_source", CameraSource.CALIBRATION))
+    if not isinstance(name, str) or name not in (known := [str(s) for s in CameraSource if s is not CameraSource.HSMR]):
+        raise ValueError(f"camera_source is {_describe(name)}, expected one of {', '.join(known)}")
+    return CameraSource(name)
 
 
 def _video(

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.labelling.batches import SCALARS, VECTORS, LabelBatch, PersonBatch
+from schemas.camera import CameraSource
 from schemas.labels import LABEL_SCHEMA, Decision, StartSource
 from schemas.person import Person, PersonId, SmplLabel
 
@@ -43,6 +44,7 @@ def labels(ids: list[PersonId], seed: int = 0) -> LabelBatch:
         decision=rng.choice([str(d) for d in Decision], count).astype(object),
         start_source=rng.choice([str(s) for s in StartSource], count).astype(object),
         iterations=np.where(rng.random(count) < 0.3, -1, rng.integers(0, 50, count)).astype(np.int32),
+        camera_source=np.array([None, *map(str, CameraSource)], object)[rng.integers(0, 6, count)],
         **scalars,
         **vectors,
     )
@@ -50,7 +52,7 @@ def labels(ids: list[PersonId], seed: int = 0) -> LabelBatch:
 
 def assert_equal(got: LabelBatch, expected: LabelBatch) -> None:
     assert got.ids == expected.ids
-    for name in ("has_label", "decision", "start_source", "iterations", *SCALARS, *VECTORS):
+    for name in ("has_label", "decision", "start_source", "iterations", "camera_source", *SCALARS, *VECTORS):
         np.testing.assert_array_equal(getattr(got, name), getattr(expected, name), err_msg=name)
         assert getattr(got, name).dtype == getattr(expected, name).dtype, name
 

@@ -11,7 +11,7 @@ from pipeline.body import Skel, Smpl
 from pipeline.body.representation import orientation_to_matrix
 from pipeline.body.rotations import matrix_to_axis_angle
 from pipeline.fit import Skelify, SmplToSkel
-from pipeline.image.camera import project, solve_camera
+from pipeline.image.camera import FOCAL, project, solve_camera
 from pipeline.image.keypoint_error import kp2d_error
 from pipeline.labelling.acceptance import AcceptConfig, limit_violation
 from pipeline.labelling.batches import LabelBatch, PersonBatch
@@ -19,6 +19,7 @@ from pipeline.labelling.convert import convert_people
 from pipeline.labelling.predictor import Guess, PredictionBatch
 from pipeline.labelling.refine import refine_people
 from pipeline.shards import list_shards, read_shard
+from schemas.camera import CameraSource
 from schemas.labels import Decision, StartSource
 from schemas.person import PersonId, Photo
 from tests.pipeline.body.poses import limits, shapes
@@ -65,12 +66,14 @@ def batch(open_skel: Skel) -> PersonBatch:
         smpl_pose=pose.numpy() * has_smpl[:, None, None],
         smpl_betas=np.zeros((PEOPLE, 10), np.float32),
         has_smpl=has_smpl,
+        focal=np.full(PEOPLE, FOCAL),
+        camera_source=np.full(PEOPLE, CameraSource.HSMR, object),
+        camera_turn=np.zeros((PEOPLE, 3), np.float32),
     )
 
 
 def part(batch: PersonBatch, rows: list[int]) -> PersonBatch:
-    arrays = {n: getattr(batch, n)[rows] for n in ("keypoints", "keypoints_3d", "smpl_pose", "smpl_betas", "has_smpl")}
-    return PersonBatch(ids=tuple(batch.ids[i] for i in rows), **arrays)
+    return batch.take(np.array(rows, dtype=np.int64))
 
 
 @pytest.fixture(scope="module")

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pytest
 
 from pipeline.labels import AlreadyPublishedError, AuditFailedError, LabelStore, vectors
+from pipeline.lenses.known_lens import KnownLenses
 from pipeline.rounds import actor
 from pipeline.rounds.actor import ActorBrief, ShardActor, StagingError
 from pipeline.rounds.driver import RoundResult, run_round
@@ -177,7 +178,9 @@ def test_a_shard_that_fails_while_the_store_is_gone_ends_the_round(
     monkeypatch.setattr(actor, "load_models", lambda *brief: None)
     root = tmp_path / "labels"
     staging = LabelStore(str(root)).staging(0, "run-a", "c" * 64)
-    brief = ActorBrief(round=0, config=settings(root), device="cpu", staging=staging, parent_files={})
+    brief = ActorBrief(
+        round=0, config=settings(root), device="cpu", staging=staging, parent_files={}, lenses=KnownLenses()
+    )
     source = InputShard(url=f"{tmp_path}/gone.tar", dataset="made", shard="gone", size=1, etag="1")
     task = ShardTask(dataset="made", shard="gone", source=source)
     with pytest.raises(UnreadableShardError):

@@ -11,6 +11,7 @@ import torch
 
 from pipeline.labelling.predictor import Guess
 from pipeline.labels import LabelStore, vectors
+from pipeline.lenses.known_lens import KnownLenses
 from pipeline.rounds.actor import load_models
 from pipeline.rounds.driver import run_round
 from pipeline.rounds.round_config import RoundConfig
@@ -38,7 +39,7 @@ def video() -> MadeVideo:
 
 @pytest.fixture(scope="module")
 def models() -> Models:
-    return load_models(RoundConfig(), "cpu")
+    return load_models(RoundConfig(), "cpu", KnownLenses(mode="hsmr"))
 
 
 @dataclass(frozen=True)
@@ -187,6 +188,7 @@ def test_predictions_start_tracks_too(video: MadeVideo, models: Models, labelled
         smpl=models.smpl,
         skelify=models.skelify,
         converter=models.converter,
+        lenses=models.lenses,
         predictor=TrueGuesses(video, models),
     )
     found = label(tmp_path, video.samples, predicting)

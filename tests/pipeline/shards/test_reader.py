@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from pipeline.shards import list_shards, read_shard
 from pipeline.shards.reader import MAX_PEOPLE, split_name
+from schemas.camera import CameraSource
 from schemas.person import Photo, Rejection, RejectionReason
 from tests.pipeline.shards.samples import members, person, photo_bytes, read, reasons, sample, write_tar
 
@@ -395,6 +396,46 @@ def test_a_frame_rate_that_cannot_be_costs_the_track_only(tmp_path: Path, fps: A
     assert (photo.people[0].track, photo.people[0].fps) == (None, None)
     assert reasons(rejections) == [("a", 0, R.BAD_FRAME_RATE)]
     assert "fps" in rejections[0].detail
+
+
+def test_the_camera_of_the_photo(tmp_path: Path) -> None:
+    photo, rejections = read_people(
+        tmp_path,
+        person(),
+        person() | {"focal_px": 80},
+        person() | {"focal_px": np.float32(80), "principal_point": np.array([40.0, 30.0]), "distortion": np.zeros(4)},
+        person() | {"focal_px": np.array([80.0]), "camera_source": "exif"},
+    )
+    assert not rejections
+    none, centred, whole, stated = (who.lens for who in photo.people)
+    assert none is None
+    assert centred is not None
+    assert (centred.focal_px, centred.principal_point.tolist()) == (80, [photo.width / 2, photo.height / 2])
+    assert centred.source is CameraSource.CALIBRATION
+    assert whole is not None
+    assert whole.principal_point.tolist() == [40, 30]
+    assert stated is not None
+    assert stated.source is CameraSource.EXIF
+
+
+@pytest.mark.parametrize(
+    "camera",
+    [
+        *({"focal_px": focal} for focal in (NAN, INF, 0, -80.0, 1e9, True, "80", LAUGHS, np.zeros(3))),
+        {"focal_px": 80, "principal_point": np.zeros(3)},
+        {"focal_px": 80, "principal_point": np.array([NAN, 0])},
+        {"focal_px": 80, "distortion": np.zeros(5)},
+        {"focal_px": 80, "distortion": "none"},
+        {"focal_px": 80, "camera_source": "hsmr"},
+        {"focal_px": 80, "camera_source": 7},
+        {"focal_px": 80, "camera_source": LAUGHS},
+    ],
+)
+def test_a_camera_that_cannot_be_costs_the_camera_only(tmp_path: Path, camera: dict[str, Any]) -> None:
+    photo, rejections = read_people(tmp_path, person() | camera)
+    assert photo.people[0].lens is None
+    assert reasons(rejections) == [("a", 0, R.BAD_CAMERA)]
+    assert len(rejections[0].detail) < 300
 
 
 FIELDS = ["keypoints_2d", "keypoints_3d", "center", "scale", "body_pose", "betas", "has_body_pose", "has_betas"]

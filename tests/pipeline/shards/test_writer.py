@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from pipeline.shards import RawSample, ShardWriter, person_record, write_shard
+from schemas.camera import CameraSource, Lens
 from schemas.person import Person, PersonId, SmplLabel
 from tests.pipeline.shards.samples import photo_bytes, read, sample
 from tests.repository import ROOT
@@ -31,6 +32,15 @@ def vectors(*shape: int, elements: st.SearchStrategy[float] = finite) -> st.Sear
 
 
 smpl_labels = st.builds(lambda pose, betas: SmplLabel(pose=pose, betas=betas), vectors(24, 3), vectors(10))
+lenses = st.builds(
+    lambda focal, middle, distortion, source: Lens(
+        focal_px=focal, principal_point=middle.astype(float), distortion=distortion.astype(float), source=source
+    ),
+    st.floats(16, 9000, width=32),
+    vectors(2),
+    vectors(4),
+    st.sampled_from([source for source in CameraSource if source is not CameraSource.HSMR]),
+)
 people = st.fixed_dictionaries(
     {
         "keypoints_2d": vectors(44, 3),
@@ -41,6 +51,7 @@ people = st.fixed_dictionaries(
         "track": st.none()
         | st.tuples(st.text(st.characters(categories=["L", "N"]), max_size=9), st.integers(0, 10**6)),
         "fps": st.none() | st.floats(1, 1000),
+        "lens": st.none() | lenses,
     }
 )
 
@@ -67,6 +78,11 @@ def assert_person(back: Person, given_: dict[str, Any]) -> None:
     if back.smpl is not None:
         np.testing.assert_array_equal(back.smpl.pose, given_["smpl"].pose)
         np.testing.assert_array_equal(back.smpl.betas, given_["smpl"].betas)
+    assert (back.lens is None) == (given_["lens"] is None)
+    if back.lens is not None:
+        assert (back.lens.focal_px, back.lens.source) == (given_["lens"].focal_px, given_["lens"].source)
+        np.testing.assert_array_equal(back.lens.principal_point, given_["lens"].principal_point)
+        np.testing.assert_array_equal(back.lens.distortion, given_["lens"].distortion)
 
 
 def test_the_same_samples_give_the_same_bytes(tmp_path: Path) -> None:

@@ -7,9 +7,11 @@ import numpy as np
 import pyarrow as pa
 import torch
 
+from pipeline.image.camera import FOCAL
 from pipeline.labelling.batches import LabelBatch
 from pipeline.labels.files.staging import encode
 from pipeline.shards import RawSample, list_shards, write_shard
+from schemas.camera import CameraSource
 from schemas.input_shard import ShardId
 from schemas.labels import Decision
 from schemas.person import PersonId
@@ -55,6 +57,9 @@ def label_table(
         pve_max_mm=error,
         limit_violation=0 * error,
         iterations=np.ones(count, np.int32),
+        focal=np.full(count, FOCAL),
+        camera_source=np.full(count, CameraSource.HSMR, object),
+        camera_turn=np.zeros((count, 3), np.float32),
     ).to_table(round)
 
 

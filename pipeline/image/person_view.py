@@ -1,0 +1,51 @@
+"""A person as their own camera sees them: what fits, acceptance and training look at (docs/camera_and_crop.md)."""
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float32
+from scipy.spatial.transform import Rotation
+
+from pipeline.image.camera import FOCAL
+from pipeline.image.crop import to_crop_units
+from pipeline.image.person_camera import person_camera, photo_to_crop
+from schemas.camera import CameraSource
+from schemas.person import Person, SmplLabel
+
+
+class PersonView(NamedTuple):
+    """keypoints (44, 3) crop units and confidence; keypoints_3d (44, 4) m and confidence; the SMPL label; all in the
+    axes of the crop camera. focal: crop units; turn (3,): rotation vector, crop camera axes to photo camera axes, rad.
+    """
+
+    keypoints: Float32[np.ndarray, "44 3"]
+    keypoints_3d: Float32[np.ndarray, "44 4"]
+    smpl: SmplLabel | None
+    focal: float
+    turn: Float32[np.ndarray, "3"]
+    source: CameraSource
+
+
+def person_view(person: Person) -> PersonView:
+    """By the person's lens, or by HSMR's camera without one.
+
+    Who measured a calibrated camera measured the body in its axes; pseudo-labels and detectors look at the crop. So the
+    SMPL label and the 3D keypoints are turned into the crop camera under a calibrated lens, and taken as they are else.
+    """
+    if person.lens is None:
+        crop = to_crop_units(person.keypoints_2d, person.center, person.side)
+        return PersonView(crop, person.keypoints_3d, person.smpl, FOCAL, np.zeros(3, np.float32), CameraSource.HSMR)
+    camera = person_camera(person.lens, person.center, person.side)
+    keypoints, points_3d, smpl = person.keypoints_2d.copy(), person.keypoints_3d, person.smpl
+    keypoints[:, :2] = photo_to_crop(person.keypoints_2d[:, :2], person.lens, camera)
+    if person.lens.source is CameraSource.CALIBRATION:
+        points_3d = points_3d.copy()
+        points_3d[:, :3] = person.keypoints_3d[:, :3] @ camera.rotation
+        smpl = None if smpl is None else _turned(smpl, camera.rotation.T)
+    return PersonView(keypoints, points_3d, smpl, camera.focal, camera.turn, person.lens.source)
+
+
+def _turned(smpl: SmplLabel, rotation: np.ndarray) -> SmplLabel:
+    pose = smpl.pose.copy()
+    pose[0] = (Rotation.from_matrix(rotation) * Rotation.from_rotvec(smpl.pose[0].astype(np.float64))).as_rotvec()
+    return SmplLabel(pose=pose, betas=smpl.betas)

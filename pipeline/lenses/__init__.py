@@ -1,0 +1,1 @@
+"""What is known of the lens that took a photo, and from where."""
