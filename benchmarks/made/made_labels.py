@@ -7,9 +7,11 @@ from functools import partial
 import numpy as np
 import pyarrow as pa
 
+from pipeline.image.camera import FOCAL
 from pipeline.labels import Lineage, StagedShard, Staging
 from pipeline.labels.files.columns import VECTORS
 from pipeline.rounds.plan import RoundPlan
+from schemas.camera import CameraSource
 from schemas.labels import LABEL_SCHEMA
 
 DATASET = "bench"
@@ -64,6 +66,8 @@ def labels(shard: str, round: int, rows: int) -> pa.Table:
         "pve_max_mm": pa.array(rng.uniform(12, 50, rows), mask=~labelled),
         "limit_violation": pa.array(np.zeros(rows), mask=~labelled),
         "iterations": pa.array(rng.integers(3, 30, rows).astype(np.int32), mask=~labelled),
+        "focal": pa.array(np.full(rows, FOCAL), mask=~labelled),
+        "camera_source": pa.array([CameraSource.HSMR.value] * rows, mask=~labelled),
     }
     for name in VECTORS:
         kind = LABEL_SCHEMA.field(name).type

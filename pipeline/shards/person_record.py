@@ -194,7 +194,8 @@ def _optional(record: dict[Any, Any], name: str, count: int, default: NDArray[An
 
 def _camera_source(record: dict[Any, Any]) -> CameraSource:
     name = _plain(record.get("camera_source", CameraSource.CALIBRATION))
-    if not isinstance(name, str) or name not in (known := [str(s) for s in CameraSource if s is not CameraSource.HSMR]):
+    known = [str(source) for source in CameraSource if source is not CameraSource.HSMR]
+    if not isinstance(name, str) or name not in known:
         raise ValueError(f"camera_source is {_describe(name)}, expected one of {', '.join(known)}")
     return CameraSource(name)
 

@@ -77,7 +77,11 @@ def _audit_file(storage: Storage, item: StagedShard, parent_url: str | None, con
         return ShardAudit(failures={"files_intact": (1, (f"{item.data_file}: missing",))}, figures={})
     if problem := corruption(item, data):
         return ShardAudit(failures={"files_intact": (1, (f"{item.data_file}: {problem}",))}, figures={})
-    parent = None if parent_url is None else read_labels(parent_url, ["key", "person", "kp2d_error"])
+    parent = (
+        None
+        if parent_url is None
+        else read_labels(parent_url, ["key", "person", "kp2d_error", "focal", "camera_source"])
+    )
     return audit_shard(decode(data), item, parent, config)
 
 

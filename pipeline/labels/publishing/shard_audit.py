@@ -25,6 +25,7 @@ from pipeline.labels.files.columns import (
 from pipeline.labels.files.staging import StagedShard
 from pipeline.labels.publishing.audit_config import AuditConfig
 from pipeline.labels.publishing.audit_report import EXAMPLES
+from schemas.camera import CameraSource
 from schemas.labels import LABEL_SCHEMA, Decision, StartSource
 
 QUANTILE_COLUMNS: Final = ("kp2d_error", "parent_kp2d_error", "pve_mean_mm", "pve_max_mm", "limit_violation")
@@ -32,6 +33,7 @@ QUANTILE_COLUMNS: Final = ("kp2d_error", "parent_kp2d_error", "pve_mean_mm", "pv
 _SHOWN: Final = {
     "own_shard": ("round", "dataset", "shard"),
     "decisions_known": ("decision", "start_source", "has_label"),
+    "cameras_known": ("focal", "camera_source"),
     "null_not_nan": QUANTILE_COLUMNS,
     "error_not_above_parent": ("decision", "kp2d_error", "parent_kp2d_error"),
     "error_not_above_generation": ("decision", "kp2d_error"),
@@ -53,7 +55,8 @@ class ShardAudit:
 def audit_shard(
     table: pa.Table, staged: StagedShard, parent: pa.Table | None = None, config: AuditConfig | None = None
 ) -> ShardAudit:
-    """Judge the labels of one shard; `parent` holds key, person and kp2d_error of the parent's rows of the shard."""
+    """Judge the labels of one shard; `parent` holds key, person, kp2d_error and camera of the parent's
+    rows of the shard."""
     config = config or AuditConfig()
     if not table.schema.equals(LABEL_SCHEMA):
         return ShardAudit(failures={"schema": (1, (f"{staged.data_file}: columns {table.schema.names}",))}, figures={})
@@ -85,6 +88,7 @@ def _row_failures(table: pa.Table, staged: StagedShard) -> dict[str, Mask]:
         "finite_vectors": labelled & ~finite,
         "unlabelled_zero": ~labelled & ~zero,
         "decisions_known": ~_known_decisions(table, labelled),
+        "cameras_known": labelled & ~_known_cameras(table),
         "null_not_nan": np.logical_or.reduce([_not_finite(table[name]) for name in FIGURES]),
         "error_not_above_parent": _above_parent(table),
     }
@@ -97,6 +101,13 @@ def _known_decisions(table: pa.Table, labelled: Mask) -> Mask:
     return known & np.where(labelled, ~without, without | carried)
 
 
+def _known_cameras(table: pa.Table) -> Mask:
+    """A source that there is, with a focal length; or neither, as in generations from before there were cameras."""
+    stated = one_of(table["camera_source"], [str(item) for item in CameraSource]) & (figures(table["focal"]) > 0)
+    silent = mask(table["camera_source"].is_null()) & mask(table["focal"].is_null())
+    return stated | silent
+
+
 def _above_parent(table: pa.Table) -> Mask:
     """Float noise aside, no row is worse than its parent under the same measure, and improved ones are better."""
     error, parent = figures(table["kp2d_error"]), figures(table["parent_kp2d_error"])
@@ -105,8 +116,17 @@ def _above_parent(table: pa.Table) -> Mask:
 
 
 def _above_generation(table: pa.Table, parent: pa.Table, tolerance: float) -> Mask:
+    """Among people whose camera is still the same: errors under two cameras do not compare."""
     recorded = np.append(figures(parent["kp2d_error"]), np.nan)  # position -1 is a person the parent did not have
-    return figures(table["kp2d_error"]) > recorded[positions(identities(table), identities(parent))] + tolerance
+    focal = np.append(_focal(parent), np.nan)
+    row = positions(identities(table), identities(parent))
+    return (_focal(table) == focal[row]) & (figures(table["kp2d_error"]) > recorded[row] + tolerance)
+
+
+def _focal(table: pa.Table) -> Float64[np.ndarray, "N"]:
+    """Crop units; 0 stands for HSMR's, stated or not."""
+    hsmr = mask(table["camera_source"].is_null()) | equals(table["camera_source"], CameraSource.HSMR)
+    return np.where(hsmr, 0.0, figures(table["focal"]))
 
 
 def _not_finite(column: pa.ChunkedArray) -> Mask:

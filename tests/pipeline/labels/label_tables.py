@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pyarrow as pa
 
+from pipeline.image.camera import FOCAL
 from pipeline.labels import LabelStore, Lineage, StagedShard
 from pipeline.labels.files.columns import VECTORS
 from schemas.input_shard import InputShard
@@ -38,6 +39,8 @@ def label_table(dataset: str, shard: str, *, round: int = 0, rows: int = 20, see
         "pve_max_mm": pa.array(rng.uniform(12, 50, rows), mask=~labelled),
         "limit_violation": pa.array(np.zeros(rows), mask=~labelled),
         "iterations": pa.array(rng.integers(3, 12, rows), pa.int32(), mask=~labelled),
+        "focal": pa.array(np.full(rows, FOCAL), mask=~labelled),
+        "camera_source": pa.array(["hsmr"] * rows, mask=~labelled),
         "gain": pa.array(rng.uniform(0, 1, rows), mask=~labelled),  # only `newer_code` has this column
     }
     for name in VECTORS:
