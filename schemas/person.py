@@ -5,13 +5,10 @@ from enum import StrEnum
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float32 as F32
-from numpy.typing import NDArray
+from jaxtyping import Float32
 
 from schemas.camera import Lens
 from schemas.input_shard import ShardId
-
-Float32 = NDArray[np.float32]
 
 MIN_FPS, MAX_FPS = 1.0, 1000.0
 """Frame rates that a video may have; what lies outside was never meant as one."""
@@ -34,8 +31,8 @@ class PersonId(NamedTuple):
 class SmplLabel:
     """SMPL pseudo-label: `pose` (24, 3) axis-angle rad (root first, in camera axes), `betas` (10,)."""
 
-    pose: F32[np.ndarray, "24 3"]
-    betas: F32[np.ndarray, "10"]
+    pose: Float32[np.ndarray, "24 3"]
+    betas: Float32[np.ndarray, "10"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,9 +46,9 @@ class Person:
     """
 
     id: PersonId
-    keypoints_2d: F32[np.ndarray, "44 3"]
-    keypoints_3d: F32[np.ndarray, "44 4"]
-    center: F32[np.ndarray, "2"]
+    keypoints_2d: Float32[np.ndarray, "44 3"]
+    keypoints_3d: Float32[np.ndarray, "44 4"]
+    center: Float32[np.ndarray, "2"]
     side: float
     smpl: SmplLabel | None
     track: tuple[str, int] | None = None

@@ -2,7 +2,8 @@
 
 Checked are parameters, results and fields whose type holds a shape, and only they. What else a signature says
 (protocols, `Self`, settings) is pyrefly's to check, and tests may pass stand-ins for it; what has no shape costs
-nothing. Child processes (jobs, Ray workers, loaders) run without the hook.
+nothing. Child processes (jobs, Ray workers, loaders) run without the hook, and so does compiled code: of what it makes
+for itself, the shapes are checked when it is handed out to Python.
 """
 
 import functools

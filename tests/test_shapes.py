@@ -19,9 +19,6 @@ from tests.shape_checks import holds_shape
 from trainer.data.extreme_crop import Box
 from trainer.network.hsmr import HsmrOutput
 
-NOT_YET_TYPED = {"pipeline/body", "pipeline/fit"}
-"""Packages that still have public arrays without a shape. Take one out when it has none; put none in."""
-
 
 def packages() -> list[str]:
     """`schemas`, and every folder of `pipeline` and `trainer` (with its loose modules as one)."""
@@ -76,14 +73,7 @@ def bare_arrays(package: str) -> list[str]:
 @pytest.mark.parametrize("package", packages())
 def test_public_arrays_have_a_shape(package: str) -> None:
     bare = bare_arrays(package)
-    if package in NOT_YET_TYPED:
-        assert bare, f"{package} has no array without a shape any more: take it out of NOT_YET_TYPED"
-    else:
-        assert not bare, "give these a shape, as in Float[Tensor, 'B 46']:\n" + "\n".join(bare)
-
-
-def test_packages_not_yet_typed_exist() -> None:
-    assert set(packages()) >= NOT_YET_TYPED
+    assert not bare, "give these a shape, as in Float[Tensor, 'B 46']:\n" + "\n".join(bare)
 
 
 def test_a_wrong_shape_is_refused() -> None:

@@ -8,9 +8,10 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+from jaxtyping import Float
 
 from pipeline.body.compiled_kinematics import FIRST_DOF, N_DOFS, move_joints
-from pipeline.body.keypoint_tables import Array, KeypointTables, new_scratch
+from pipeline.body.keypoint_tables import KeypointTables, new_scratch
 from pipeline.numerics.numba_cache import compiled
 from schemas.skel import N_BETAS, N_JOINTS, N_Q
 
@@ -152,8 +153,12 @@ def in_chunks(work: Callable[[int, int], None], count: int, threads: int) -> Non
 
 
 def points_and_jacobian(
-    q: Array, betas: Array, tables: KeypointTables, n_keypoints: int, threads: int
-) -> tuple[Array, Array, Array]:
+    q: Float[np.ndarray, "B 46"],
+    betas: Float[np.ndarray, "B 10"],
+    tables: KeypointTables,
+    n_keypoints: int,
+    threads: int,
+) -> tuple[Float[np.ndarray, "B K 3"], Float[np.ndarray, "B K 3 46"], Float[np.ndarray, "B K 3 10"]]:
     """X (B, K, 3), dX/dq (B, K, 3, 46), dX/dbetas (B, K, 3, 10) of q (B, 46), betas (B, 10)."""
     count = len(q)
     points = np.empty((count, n_keypoints, 3), q.dtype)

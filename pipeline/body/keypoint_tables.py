@@ -7,13 +7,10 @@ of their own (`pipeline.fit.solver`) allocates the scratch once for many people.
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from jaxtyping import Float, Int64
 
 from pipeline.numerics.numba_cache import compiled
 from schemas.skel import N_BETAS, N_JOINTS
-
-Array = NDArray[np.floating]
-Index = NDArray[np.int64]
 
 
 class KeypointTables(NamedTuple):
@@ -21,72 +18,72 @@ class KeypointTables(NamedTuple):
     joint) couples whose 3x9 coefficients are not all zero; sums: their (keypoint, joint) targets.
     """
 
-    joint_template: Array
-    joint_dirs: Array
-    bone_rotations: Array
-    apose_rotations: Array
-    axes: Array
-    sources: Array
-    turned: Array
-    pair_keypoint: Index
-    pair_bone: Index
-    pair_mass: Array
-    pair_point: Array
-    pair_shape: Array
-    pair_moments: Index
-    moment_keypoint: Index
-    moment_joint: Index
-    moment_mass: Array
-    block_pair: Index
-    block_joint: Index
-    block_sum: Index
-    block_coefficients: Array
-    sum_keypoint: Index
-    sum_joint: Index
+    joint_template: Float[np.ndarray, "24 3"]
+    joint_dirs: Float[np.ndarray, "24 3 10"]
+    bone_rotations: Float[np.ndarray, "24 3 3"]
+    apose_rotations: Float[np.ndarray, "24 3 3"]
+    axes: Float[np.ndarray, "24 3 3"]
+    sources: Float[np.ndarray, "24 3"]
+    turned: Float[np.ndarray, "24"]
+    pair_keypoint: Int64[np.ndarray, "P"]
+    pair_bone: Int64[np.ndarray, "P"]
+    pair_mass: Float[np.ndarray, "P"]
+    pair_point: Float[np.ndarray, "P 3"]
+    pair_shape: Float[np.ndarray, "P 3 10"]
+    pair_moments: Int64[np.ndarray, "P most"]
+    moment_keypoint: Int64[np.ndarray, "M"]
+    moment_joint: Int64[np.ndarray, "M"]
+    moment_mass: Float[np.ndarray, "M"]
+    block_pair: Int64[np.ndarray, "blocks"]
+    block_joint: Int64[np.ndarray, "blocks"]
+    block_sum: Int64[np.ndarray, "blocks"]
+    block_coefficients: Float[np.ndarray, "blocks 3 9"]
+    sum_keypoint: Int64[np.ndarray, "sums"]
+    sum_joint: Int64[np.ndarray, "sums"]
 
 
 class Work(NamedTuple):
-    """Intermediate results of one joint (3, 3), (3,), and their slopes by betas (3, 10), (10,)."""
+    """Intermediate results of one joint; d_: their slopes by betas."""
 
-    arc: Array
-    turned_bone: Array
-    before: Array  # rotation of the joint's dofs so far
-    turn: Array  # of one dof
-    product: Array
-    axis: Array
-    target: Array  # where the bone points in the rest pose
-    d_target: Array
-    d_length: Array
-    d_width: Array
-    d_height: Array
+    arc: Float[np.ndarray, "3 3"]
+    turned_bone: Float[np.ndarray, "3 3"]
+    before: Float[np.ndarray, "3 3"]  # rotation of the joint's dofs so far
+    turn: Float[np.ndarray, "3 3"]  # of one dof
+    product: Float[np.ndarray, "3 3"]
+    axis: Float[np.ndarray, "3"]
+    target: Float[np.ndarray, "3"]  # where the bone points in the rest pose
+    d_target: Float[np.ndarray, "3 10"]
+    d_length: Float[np.ndarray, "10"]
+    d_width: Float[np.ndarray, "10"]
+    d_height: Float[np.ndarray, "10"]
 
 
 class Scratch(NamedTuple):
-    """One person's numbers between the steps of the loop. J = 24 joints; d_ and _beta: by betas, _dof: by the joint's
-    own dofs. In m, in the parent's frame unless it says world.
+    """One person's numbers between the steps of the loop; d_ and _beta: by betas, _dof: by the joint's own dofs. In m,
+    in the parent's frame unless it says world.
     """
 
-    joints: Array  # (J, 3) rest pose
-    rel: Array  # (J, 3) from the parent
-    d_rel: Array  # (J, 3, 10)
-    frames: Array  # (J, 3, 3) M of the joint: R = M Rp M^T
-    spin: Array  # (J, 3, 10) of M by betas; once the joint moved, spin - R spin
-    rotations: Array  # (J, 3, 3) R
-    axes_local: Array  # (J, 3, 3) columns: spin axes of the dofs
-    trans: Array  # (J, 3)
-    trans_dof: Array  # (J, 3, 3)
-    trans_beta: Array  # (J, 3, 10)
-    world: Array  # (J, 3, 3) rotations
-    position: Array  # (J, 3) world
-    axes: Array  # (J, 3, 3) rows: world spin axes of the dofs
-    shifts: Array  # (J, 3, 3) rows: world displacements by the dofs
-    spin_world: Array  # (J, 3, 10)
-    shift_beta: Array  # (J, 3, 10) world
-    pairs: Array  # (pairs, 3) what a (keypoint, bone) pair adds, in the bone's frame
-    moments: Array  # (moments, 3) what of a keypoint moves with a joint
-    sums: Array  # (sums, 3, 9) slope of a keypoint by a corrective joint's R
-    turn_dof: Array  # (J, 3, 9) slope of R by the dofs
-    turn_beta: Array  # (J, 10, 9)
+    joints: Float[np.ndarray, "24 3"]  # rest pose
+    rel: Float[np.ndarray, "24 3"]  # from the parent
+    d_rel: Float[np.ndarray, "24 3 10"]
+    frames: Float[np.ndarray, "24 3 3"]  # M of the joint: R = M Rp M^T
+    spin: Float[np.ndarray, "24 3 10"]  # of M by betas; once the joint moved, spin - R spin
+    rotations: Float[np.ndarray, "24 3 3"]  # R
+    axes_local: Float[np.ndarray, "24 3 3"]  # columns: spin axes of the dofs
+    trans: Float[np.ndarray, "24 3"]
+    trans_dof: Float[np.ndarray, "24 3 3"]
+    trans_beta: Float[np.ndarray, "24 3 10"]
+    world: Float[np.ndarray, "24 3 3"]  # rotations
+    position: Float[np.ndarray, "24 3"]  # world
+    axes: Float[np.ndarray, "24 3 3"]  # rows: world spin axes of the dofs
+    shifts: Float[np.ndarray, "24 3 3"]  # rows: world displacements by the dofs
+    spin_world: Float[np.ndarray, "24 3 10"]
+    shift_beta: Float[np.ndarray, "24 3 10"]  # world
+    pairs: Float[np.ndarray, "P 3"]  # what a (keypoint, bone) pair adds, in the bone's frame
+    moments: Float[np.ndarray, "M 3"]  # what of a keypoint moves with a joint
+    sums: Float[np.ndarray, "sums 3 9"]  # slope of a keypoint by a corrective joint's R
+    turn_dof: Float[np.ndarray, "24 3 9"]  # slope of R by the dofs
+    turn_beta: Float[np.ndarray, "24 10 9"]
     work: Work
 
 

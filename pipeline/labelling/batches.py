@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import numpy as np
 import pyarrow as pa
-from jaxtyping import Bool, Float32, Float64, Int32, Integer, Shaped
+from jaxtyping import AbstractDtype, Bool, Float32, Float64, Int32, Integer
 from numpy.typing import ArrayLike, NDArray
 
 from pipeline.image.camera import FOCAL
@@ -16,11 +16,23 @@ from schemas.labels import LABEL_SCHEMA, Decision, StartSource
 from schemas.person import Person, PersonId
 from schemas.skel import N_BETAS
 
-Strings = Shaped[np.ndarray, "N"]
-"""Objects: of Decision or StartSource, or the plain strings of a table, which are equal to them."""
-
 VECTORS: Final = {f.name: f.type.list_size for f in LABEL_SCHEMA if pa.types.is_fixed_size_list(f.type)}
 SCALARS: Final = tuple(f.name for f in LABEL_SCHEMA if pa.types.is_float64(f.type))
+
+if TYPE_CHECKING:  # there every dtype of jaxtyping stands for the array alone, but not one of our own
+    from jaxtyping import Shaped as Object
+else:
+
+    class Object(AbstractDtype):
+        """The dtype of references to Python objects, which jaxtyping lacks."""
+
+        dtypes = ("object_",)
+
+
+Strings = Object[np.ndarray, "N"]
+"""Of Decision or StartSource, or the plain strings of a table, which are equal to them. Not of numpy's strings, whose
+fixed width would cut a longer one off.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,11 +5,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float32
 from numpy.typing import ArrayLike, NDArray
 
 from schemas.camera import CameraSource, Lens
 from schemas.keypoints import N_KEYPOINTS
-from schemas.person import MAX_FPS, MIN_FPS, Float32, Person, PersonId, RejectionReason, SmplLabel
+from schemas.person import MAX_FPS, MIN_FPS, Person, PersonId, RejectionReason, SmplLabel
 
 MIN_SIDE_PX = 4.0
 MAX_SIDE_PER_PHOTO = 20.0
@@ -111,7 +112,7 @@ def check_person(record: object, id: PersonId, photo_size: tuple[int, int]) -> C
     return CheckedPerson(person=person, repairs=repairs)
 
 
-def _box(record: dict[Any, Any], photo_side: int) -> tuple[Float32, float]:
+def _box(record: dict[Any, Any], photo_side: int) -> tuple[Float32[np.ndarray, "2"], float]:
     """Crop centre (2,) px and side px = max(200*scale), both finite and of the order of the photo."""
     for name in ("center", "scale"):
         if record.get(name) is None:
@@ -131,7 +132,9 @@ def _box(record: dict[Any, Any], photo_side: int) -> tuple[Float32, float]:
     return center, side
 
 
-def _keypoints(record: dict[Any, Any], name: str, width: int, repairs: list[tuple[RejectionReason, str]]) -> Float32:
+def _keypoints(
+    record: dict[Any, Any], name: str, width: int, repairs: list[tuple[RejectionReason, str]]
+) -> Float32[np.ndarray, "44 {width}"]:
     """(44, width) points; those that are not finite become zeros, confidence included, and are named in `repairs`."""
     if record.get(name) is None:
         if name == "keypoints_3d":
@@ -238,7 +241,7 @@ def _flag(record: dict[Any, Any], name: str) -> float:
     return float(_numbers(record, name, ((), (1,))).reshape(()))
 
 
-def _floats(record: dict[Any, Any], name: str, shapes: tuple[tuple[int, ...], ...]) -> Float32:
+def _floats(record: dict[Any, Any], name: str, shapes: tuple[tuple[int, ...], ...]) -> Float32[np.ndarray, "..."]:
     """Own float32 copy of a field; what float32 cannot hold becomes infinite, for the checks for finiteness to see."""
     with np.errstate(over="ignore"):
         return np.array(_numbers(record, name, shapes), dtype=np.float32)
@@ -258,7 +261,7 @@ def _numbers(record: dict[Any, Any], name: str, shapes: tuple[tuple[int, ...], .
     return value
 
 
-def _float32(values: ArrayLike, shape: tuple[int, ...]) -> Float32:
+def _float32(values: ArrayLike, shape: tuple[int, ...]) -> Float32[np.ndarray, "..."]:
     array = np.array(values, dtype=np.float32)
     if array.shape != shape:
         raise ValueError(f"person_record: met shape {array.shape}, expected {shape}")

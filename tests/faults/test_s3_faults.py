@@ -19,7 +19,8 @@ from tests.faults.s3_proxy import S3Fault, S3Proxy, s3_proxy
 from tests.faults.small_round import PATIENCE, SmallRound
 from tests.faults.tally import Tally
 from tests.faults.test_resume import DAMAGE, damage_and_resume
-from tests.services.s3_server import S3Server, aws_environment
+from tests.services.s3_server import S3Server
+from tests.services.s3_service import aws_environment
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(3600)]
 

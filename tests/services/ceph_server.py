@@ -5,10 +5,8 @@ It keeps no checksums, and its clients must run with AWS_REQUEST_CHECKSUM_CALCUL
 
 import contextlib
 import os
-import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import time
 import uuid
@@ -16,9 +14,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import fsspec
-
-from tests.services.s3_server import aws_environment
+from tests.services.ports import free_ports
+from tests.services.s3_service import S3Service, started
 
 PROGRAMS = ("radosgw", "radosgw-admin", "ceph", "ceph-mon", "ceph-osd", "monmaptool")
 _START_SECONDS = 240.0
@@ -69,37 +66,28 @@ def missing_programs() -> list[str]:
 
 
 @dataclass(kw_only=True)
-class CephServer:
+class CephServer(S3Service):
     """A new, empty Ceph in `folder`. The gateway asks for an encrypted link by default: hence `ms mon client mode`."""
 
-    folder: Path
-    bucket: str = "skel-tests"
-    s3_port: int = field(default_factory=lambda: _free_port())
-    mon_port: int = field(default_factory=lambda: _free_port())
-    access_key: str = field(default_factory=lambda: secrets.token_hex(10))
-    secret_key: str = field(default_factory=lambda: secrets.token_hex(20))
+    ports: list[int] = field(default_factory=lambda: free_ports(2))  # of the gateway and of the monitor
 
     @property
     def env(self) -> dict[str, str]:
-        """The AWS environment that reaches this server."""
-        return {
-            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{self.s3_port}",
-            "AWS_ACCESS_KEY_ID": self.access_key,
-            "AWS_SECRET_ACCESS_KEY": self.secret_key,
-            "AWS_DEFAULT_REGION": "us-east-1",
+        """The AWS environment that reaches this server, which keeps no checksums."""
+        return super().env | {
             "AWS_REQUEST_CHECKSUM_CALCULATION": "when_required",
             "AWS_RESPONSE_CHECKSUM_VALIDATION": "when_required",
         }
 
     def start(self) -> None:
-        """Make and start monitor, store and gateway; wait until the bucket is there. Needs `env` in os.environ."""
         for name in ("run", "log", "mon", "osd", "rgw"):
             (self.folder / name).mkdir(parents=True)
         fsid = str(uuid.uuid4())
-        text = _CONFIGURATION.format(fsid=fsid, mon_port=self.mon_port, s3_port=self.s3_port, folder=self.folder)
+        s3_port, mon_port = self.ports
+        text = _CONFIGURATION.format(fsid=fsid, mon_port=mon_port, s3_port=s3_port, folder=self.folder)
         (self.folder / "ceph.conf").write_text(text)
         monmap, osd = str(self.folder / "monmap"), str(uuid.uuid4())
-        monitor = f"[v2:127.0.0.1:{self.mon_port}]"
+        monitor = f"[v2:127.0.0.1:{mon_port}]"
         self._run("monmaptool", "--create", "--fsid", fsid, "--addv", "a", monitor, monmap, configured=False)
         self._run("ceph-mon", "-i", "a", "--mkfs", "--monmap", monmap)
         self._run("ceph-mon", "-i", "a")
@@ -112,7 +100,7 @@ class CephServer:
         user = ["user", "create", "--uid=test", "--display-name=test"]
         self._run("radosgw-admin", "-n", "client.rgw", "--pid-file=", *user, *keys)
         deadline = time.monotonic() + _START_SECONDS
-        while (error := self._try_put()) is not None:
+        while (error := self.put_error()) is not None:
             if time.monotonic() > deadline:
                 raise RuntimeError(f"ceph did not start: {error}; see {self.folder / 'log'}")
             time.sleep(0.5)
@@ -125,10 +113,6 @@ class CephServer:
                 if str(self.folder).encode() in Path(f"/proc/{pid}/cmdline").read_bytes():
                     os.kill(pid, signal.SIGKILL)
 
-    def url(self, key: str) -> str:
-        """s3:// URL of a key in the bucket."""
-        return f"s3://{self.bucket}/{key}"
-
     def _run(self, program: str, *arguments: str, configured: bool = True) -> None:
         configuration = ["-c", str(self.folder / "ceph.conf")] if configured else []
         with open(self.folder / "log" / "out.log", "ab") as log:
@@ -137,30 +121,9 @@ class CephServer:
                 command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, timeout=_START_SECONDS, check=True
             )
 
-    def _try_put(self) -> str | None:
-        s3 = fsspec.filesystem("s3", skip_instance_cache=True, use_listings_cache=False)
-        try:
-            if not s3.exists(self.bucket):
-                s3.mkdir(self.bucket)
-            s3.pipe_file(f"{self.bucket}/ready", b"ok")
-        except Exception as error:
-            return f"{type(error).__name__}: {error}"
-        return None
-
 
 @contextlib.contextmanager
 def running_ceph(folder: Path) -> Iterator[CephServer]:
     """A started gateway whose `env` is in os.environ meanwhile."""
-    server = CephServer(folder=folder)
-    with aws_environment(server.env):
-        try:
-            server.start()
-            yield server
-        finally:
-            server.kill()
-
-
-def _free_port() -> int:
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+    with started(CephServer(folder=folder)) as server:
+        yield server

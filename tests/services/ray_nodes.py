@@ -4,7 +4,6 @@ import contextlib
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -13,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from tests.repository import ROOT
+from tests.services.ports import free_ports
 
 BIN = Path(sys.executable).parent
 _TOKEN = "0123456789abcdef" * 4
@@ -32,7 +32,7 @@ def operator_environment(folder: Path, **more: str) -> dict[str, str]:
 @contextlib.contextmanager
 def ray_head(environment: Mapping[str, str], cpus: int) -> Iterator[tuple[str, str]]:
     """A head node that runs in the repository root; yields the addresses of its job server and of the cluster."""
-    port, dashboard, client = _free_ports(3)
+    port, dashboard, client = free_ports(3)
     folder = Path(f"/tmp/ray_{os.getpid()}_{port}")  # short: Ray puts sockets below it, whose paths are limited
     ports = [f"--port={port}", f"--dashboard-port={dashboard}", f"--ray-client-server-port={client}"]
     with _ray_start(environment, f"--num-cpus={cpus}", "--head", f"--temp-dir={folder}", *ports) as head:
@@ -69,7 +69,7 @@ def submit(address: str, environment: Mapping[str, str], *command: str) -> subpr
 @contextlib.contextmanager
 def _ray_start(environment: Mapping[str, str], *options: str) -> Iterator["subprocess.Popen[bytes]"]:
     # An agent whose default port another Ray on the machine holds goes on without serving: no job is ever taken.
-    (agent,) = _free_ports(1)
+    (agent,) = free_ports(1)
     command = [str(BIN / "ray"), "start", "--block", f"--dashboard-agent-listen-port={agent}", *options]
     node = subprocess.Popen(
         command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
@@ -96,14 +96,3 @@ def _wait_for_server(address: str, head: "subprocess.Popen[bytes]") -> None:
             assert head.poll() is None, "ray start ended"
             time.sleep(0.5)
     raise AssertionError("the job server does not answer")
-
-
-def _free_ports(count: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
-    finally:
-        for one in sockets:
-            one.close()

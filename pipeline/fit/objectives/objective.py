@@ -13,7 +13,7 @@ from pipeline.fit.solver.posterior import Estimate
 from pipeline.numerics.levenberg_marquardt import Bounds, LmConfig
 
 Stages = tuple[Stage, ...]
-Solve = Callable[[ImageObjective, Tensor, Stages], Estimate]
+Solve = Callable[[ImageObjective, Float[Tensor, "A 59"], Stages], Estimate]
 """(terms of A people, start x (A, 59), stages) -> their minima."""
 
 

@@ -37,7 +37,7 @@ _TOLERANCE: Final = 1e-7  # fitted to be compared
 class PublishedObjective:
     """See `Objective`; in the dtype and on the device of `like`. Without bounds, and without 3D keypoints."""
 
-    def __init__(self, config: SkelifyConfig, like: Tensor):
+    def __init__(self, config: SkelifyConfig, like: Float[Tensor, "..."]):
         self._config, self._limits = config, joint_limits(like)
         free = torch.full_like(fit_bounds(like).low, torch.inf)
         self.bounds = Bounds(-free, free)

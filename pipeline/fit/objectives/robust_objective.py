@@ -29,7 +29,7 @@ _TOLERANCE: Final = 1e-5
 class RobustObjective:
     """See `Objective`; in the dtype and on the device of `like`."""
 
-    def __init__(self, config: SkelifyConfig, like: Tensor):
+    def __init__(self, config: SkelifyConfig, like: Float[Tensor, "..."]):
         self._config, self._limits, self.bounds = config, joint_limits(like), fit_bounds(like)
         self._reach = joint_reach(like)
 
@@ -92,13 +92,13 @@ class RobustObjective:
         return places - places[:, PELVIS : PELVIS + 1], weight
 
 
-def joint_reach(like: Tensor) -> Float[Tensor, "46"]:
+def joint_reach(like: Float[Tensor, "..."]) -> Float[Tensor, "46"]:
     """Factor of anchor_std: 1, and less for joints with a range below 1.5 rad."""
     low, high = joint_limits(like)
     return ((high - low) / 1.5).clamp_max(1.0)
 
 
-def labelled_anchor_std(config: SkelifyConfig, like: Tensor) -> Float[Tensor, "46"]:
+def labelled_anchor_std(config: SkelifyConfig, like: Float[Tensor, "..."]) -> Float[Tensor, "46"]:
     """How far a labelled person's q may lie from the anchor, one standard deviation, rad."""
     std = config.anchor_std * joint_reach(like)
     return torch.cat([torch.full_like(std[:N_UNLIMITED], config.orientation_std), std[N_UNLIMITED:]])

@@ -10,11 +10,11 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor
 
 from pipeline.body.keypoint_loop import in_chunks
-from pipeline.body.keypoint_tables import Array, Index, KeypointTables, new_scratch
+from pipeline.body.keypoint_tables import KeypointTables, new_scratch
 from pipeline.fit.solver.compiled_pelvis import pelvis_matrix, pelvis_q, product, rodrigues
 from pipeline.fit.solver.compiled_terms import linearise, new_workspace
 from pipeline.fit.solver.orientation import PelvisOrientation
@@ -36,27 +36,27 @@ class Stage:
 
 
 class _Stages(NamedTuple):
-    """The passes as the loop reads them: arrays of S, see `Stage` and `LmConfig`."""
+    """The S passes as the loop reads them, see `Stage` and `LmConfig`."""
 
-    kernel_scale: Array
-    max_iterations: Index
-    relative_tolerance: Array
-    step_tolerance: Array
-    initial_damping: Array
+    kernel_scale: Float[np.ndarray, "S"]
+    max_iterations: Int64[np.ndarray, "S"]
+    relative_tolerance: Float[np.ndarray, "S"]
+    step_tolerance: Float[np.ndarray, "S"]
+    initial_damping: Float[np.ndarray, "S"]
 
 
 class _State(NamedTuple):
-    """Where a person's search is: half the gradient (59,) and the normal matrix (59, 59) here and at the trial, the
-    damped matrix or its factor, the step and the trial (59,).
+    """Where a person's search is: half the gradient and the normal matrix here and at the trial, the damped matrix or
+    its factor, the step and the trial.
     """
 
-    gradient: Array
-    normal: Array
-    gradient_there: Array
-    normal_there: Array
-    factor: Array
-    step: Array
-    trial: Array
+    gradient: Float[np.ndarray, "59"]
+    normal: Float[np.ndarray, "59 59"]
+    gradient_there: Float[np.ndarray, "59"]
+    normal_there: Float[np.ndarray, "59 59"]
+    factor: Float[np.ndarray, "59 59"]
+    step: Float[np.ndarray, "59"]
+    trial: Float[np.ndarray, "59"]
 
 
 @compiled()

@@ -8,9 +8,9 @@ the published pull into the joints' ranges. A term without data costs nothing. `
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Float
 
 from pipeline.body.keypoint_loop import move_person
-from pipeline.body.keypoint_tables import Array
 from pipeline.fit.solver.compiled_pelvis import pelvis_matrix, spin_between
 from pipeline.fit.solver.targets import N_UNKNOWNS, Kernel
 from pipeline.image.camera import MIN_DEPTH
@@ -26,14 +26,14 @@ _SPIN_ROWS = 3
 class Workspace(NamedTuple):
     """One person's numbers between the steps of `linearise`, for K points of 2 or 3 coordinates."""
 
-    points: Array  # (K, 3) m
-    by_q: Array  # (K, 3, 46)
-    by_betas: Array  # (K, 3, 10)
-    rows: Array  # (coordinates K, 59) of the Jacobian
-    residual: Array  # (K, coordinates)
-    spin: Array  # (3,) from the anchor
-    rows_3d: Array  # (3, 59) and residual (3,) of one 3D keypoint
-    residual_3d: Array
+    points: Float[np.ndarray, "K 3"]  # m
+    by_q: Float[np.ndarray, "K 3 46"]
+    by_betas: Float[np.ndarray, "K 3 10"]
+    residual: Float[np.ndarray, "K axes"]
+    rows: Float[np.ndarray, "K*axes 59"]  # of the Jacobian
+    spin: Float[np.ndarray, "3"]  # from the anchor
+    rows_3d: Float[np.ndarray, "3 59"]  # of one 3D keypoint
+    residual_3d: Float[np.ndarray, "3"]
 
 
 @compiled()
@@ -226,8 +226,8 @@ def new_workspace(n_points, width, z):
         points=np.zeros((n_points, 3), z),
         by_q=np.zeros((n_points, 3, N_Q), z),
         by_betas=np.zeros((n_points, 3, N_BETAS), z),
-        rows=np.zeros((width * n_points, _N), z),
         residual=np.zeros((n_points, width), z),
+        rows=np.zeros((width * n_points, _N), z),
         spin=np.zeros(3, z),
         rows_3d=np.zeros((3, _N), z),
         residual_3d=np.zeros(3, z),

@@ -6,7 +6,7 @@ The torch form serves the GPU and checks `pipeline.fit.solver.compiled_terms`, w
 from dataclasses import dataclass, fields, replace
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from pipeline.body.skel import Skel
@@ -36,9 +36,9 @@ class ImageObjective:
     anchor: Float[Tensor, "B 59"]
     precision: Float[Tensor, "B 59"]
     range_pull: float
-    joint_limits: tuple[Tensor, Tensor]
+    joint_limits: tuple[Float[Tensor, "46"], Float[Tensor, "46"]]
 
-    def of(self, people: Tensor) -> "ImageObjective":
+    def of(self, people: Int[Tensor, "A"]) -> "ImageObjective":
         """The same objective of some of the people."""
         tensors = {f.name: getattr(self, f.name) for f in fields(self)}
         return replace(self, **{name: x[people] for name, x in tensors.items() if isinstance(x, Tensor)})

@@ -8,13 +8,13 @@ from pipeline.numerics.levenberg_marquardt import Bounds
 from schemas.skel import BETAS_LIMIT, N_BETAS, N_UNLIMITED, q_limits
 
 
-def joint_limits(like: Tensor) -> tuple[Float[Tensor, "46"], Float[Tensor, "46"]]:
+def joint_limits(like: Float[Tensor, "..."]) -> tuple[Float[Tensor, "46"], Float[Tensor, "46"]]:
     """Lowest and highest q, rad, in the dtype and on the device of `like`."""
     low, high = (torch.as_tensor(limit, dtype=like.dtype, device=like.device) for limit in q_limits())
     return low, high
 
 
-def fit_bounds(like: Tensor) -> Bounds:
+def fit_bounds(like: Float[Tensor, "..."]) -> Bounds:
     """Bounds (59,) of (q, betas, 3 unbounded) in the dtype and on the device of `like`; the pelvis is unbounded too."""
     low, high = joint_limits(like)
     low[:N_UNLIMITED], high[:N_UNLIMITED] = -torch.inf, torch.inf

@@ -4,7 +4,9 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import NamedTuple
 
-from pipeline.body.keypoint_tables import Array
+import numpy as np
+from jaxtyping import Float
+
 from pipeline.fit.solver.compiled_pelvis import pelvis_matrix
 from pipeline.numerics.numba_cache import compiled
 from schemas.skel import N_BETAS, N_Q
@@ -28,28 +30,28 @@ class Kernel(IntEnum):
 class People(NamedTuple):
     """Arrays with a row a person, see `Targets`."""
 
-    position: Array
-    weight: Array
-    unit: Array
-    focal: Array
-    points_3d: Array
-    weight_3d: Array
-    anchor: Array
-    precision: Array
+    position: Float[np.ndarray, "B K axes"]
+    weight: Float[np.ndarray, "B K"]
+    unit: Float[np.ndarray, "B"]
+    focal: Float[np.ndarray, "B"]
+    points_3d: Float[np.ndarray, "B P 3"]
+    weight_3d: Float[np.ndarray, "B P 3"]
+    anchor: Float[np.ndarray, "B 59"]
+    precision: Float[np.ndarray, "B 59"]
 
 
 class Person(NamedTuple):
     """One row of `People`, and the pelvis of the anchor as a rotation matrix."""
 
-    position: Array
-    weight: Array
+    position: Float[np.ndarray, "K axes"]
+    weight: Float[np.ndarray, "K"]
     unit: float
     focal: float
-    points_3d: Array
-    weight_3d: Array
-    anchor: Array
-    precision: Array
-    anchor_matrix: Array
+    points_3d: Float[np.ndarray, "P 3"]
+    weight_3d: Float[np.ndarray, "P 3"]
+    anchor: Float[np.ndarray, "59"]
+    precision: Float[np.ndarray, "59"]
+    anchor_matrix: Float[np.ndarray, "3 3"]
 
 
 class Common(NamedTuple):
@@ -58,7 +60,7 @@ class Common(NamedTuple):
     kernel: int
     kernel_3d: float
     range_pull: float
-    joint_limits: Array
+    joint_limits: Float[np.ndarray, "2 46"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,17 +72,17 @@ class Targets:
     """
 
     kernel: Kernel
-    position: Array
-    weight: Array
-    unit: Array
-    focal: Array
-    points_3d: Array
-    weight_3d: Array
+    position: Float[np.ndarray, "B K axes"]
+    weight: Float[np.ndarray, "B K"]
+    unit: Float[np.ndarray, "B"]
+    focal: Float[np.ndarray, "B"]
+    points_3d: Float[np.ndarray, "B P 3"]
+    weight_3d: Float[np.ndarray, "B P 3"]
     kernel_3d: float
-    anchor: Array
-    precision: Array
+    anchor: Float[np.ndarray, "B 59"]
+    precision: Float[np.ndarray, "B 59"]
     range_pull: float
-    joint_limits: Array
+    joint_limits: Float[np.ndarray, "2 46"]
 
     def people(self) -> People:
         """What differs from person to person."""

@@ -2,10 +2,9 @@
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor
 
-from pipeline.body.arrays import Array
 from pipeline.body.keypoint_tables import KeypointTables
 from pipeline.body.keypoints import KeypointOperator, KeypointsAndJacobian
 from pipeline.body.skel import CORRECTIVE_JOINTS, Skel
@@ -61,7 +60,7 @@ class SurfacePatches:
         return self._operator.points_and_jacobian(self._skel.rig, q, betas)
 
 
-def nearest_seed(points: Array, count: int) -> np.ndarray:
+def nearest_seed(points: Float[np.ndarray, "N 3"], count: int) -> Int64[np.ndarray, "N"]:
     """Index (N,) of the nearest of `count` seeds spread by farthest-point sampling from the first point."""
     distance, nearest = np.full(len(points), np.inf), np.zeros(len(points), dtype=np.int64)
     seed = 0

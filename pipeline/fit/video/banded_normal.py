@@ -9,27 +9,31 @@ from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
-from numpy.typing import NDArray
+from jaxtyping import Bool, Float
 from scipy.linalg import cho_solve_banded, cholesky_banded, solve_triangular
-
-Array = NDArray[np.floating]
-Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
 class BandedNormal:
-    """band (2 N + 1, T N) lower band of the frames' part; border (T N, S) and shared (S, S) of what they share.
+    """free (T, N): False for the unknowns held at a bound, which couple with nothing.
 
-    free (T, N): False for the unknowns held at a bound, which couple with nothing.
+    band (2 N + 1, T N) lower band of the frames' part; border (T N, S) and shared (S, S) of what they share.
     """
 
-    band: Array
-    border: Array
-    shared: Array
-    free: Mask
+    free: Bool[np.ndarray, "T N"]
+    band: Float[np.ndarray, "2*N+1 T*N"]
+    border: Float[np.ndarray, "T*N S"]
+    shared: Float[np.ndarray, "S S"]
 
     @classmethod
-    def assembled(cls, blocks: Array, border: Array, shared: Array, couplings: Array, free: Mask) -> Self:
+    def assembled(
+        cls,
+        blocks: Float[np.ndarray, "T N N"],
+        border: Float[np.ndarray, "T N S"],
+        shared: Float[np.ndarray, "S S"],
+        couplings: Float[np.ndarray, "3 T N"],
+        free: Bool[np.ndarray, "T N"],
+    ) -> Self:
         """blocks (T, N, N) of each frame, border (T, N, S), shared (S, S), couplings (3, T, N): `MotionPrior.bands`."""
         frames, n, _ = blocks.shape
         band = np.zeros((2 * n + 1, frames, n))
@@ -40,9 +44,11 @@ class BandedNormal:
         for apart, coupling in enumerate(couplings):
             both = free[: frames - apart] & free[apart:] if apart else np.ones_like(free)
             band[apart * n, : frames - apart] += coupling[: frames - apart] * both
-        return cls(band.reshape(2 * n + 1, -1), (border * free[..., None]).reshape(frames * n, -1), shared, free)
+        return cls(free, band.reshape(2 * n + 1, -1), (border * free[..., None]).reshape(frames * n, -1), shared)
 
-    def step(self, gradient: Array, shared_gradient: Array, damping: float) -> tuple[Array, Array, float]:
+    def step(
+        self, gradient: Float[np.ndarray, "T N"], shared_gradient: Float[np.ndarray, "S"], damping: float
+    ) -> tuple[Float[np.ndarray, "T N"], Float[np.ndarray, "S"], float]:
         """Damped step of the frames (T, N) and of what they share (S,), and the drop in cost it predicts.
 
         Zeros where the matrix is not positive. Block elimination: one factorisation serves the step and the border.
@@ -63,14 +69,14 @@ class BandedNormal:
         predicted = -2 * (own @ frames + shared_gradient @ shared) - curved
         return frames.reshape(self.free.shape), shared, float(predicted)
 
-    def _times(self, x: Array) -> Array:
+    def _times(self, x: Float[np.ndarray, "rows"]) -> Float[np.ndarray, "rows"]:
         total = self.band[0] * x
         for k in range(1, len(self.band)):
             total[k:] += self.band[k, :-k] * x[:-k]
             total[:-k] += self.band[k, :-k] * x[k:]
         return total
 
-    def covariance(self) -> Array:
+    def covariance(self) -> Float[np.ndarray, "3 T N"]:
         """(3, T, N): of each unknown with itself in its frame, the next and the one after, what is shared being known.
 
         Backward over pairs of frames, whose blocks make the factor L bidiagonal (Takahashi, Fagan and Chen 1973):
@@ -97,7 +103,9 @@ class BandedNormal:
         return found[:, :frames]
 
 
-def _block(factor: Array, start: int, below: int, n: int) -> Array:
+def _block(
+    factor: Float[np.ndarray, "band columns"], start: int, below: int, n: int
+) -> Float[np.ndarray, "rows width"]:
     """Rows start + below + (0 .. 2 n) of the columns start + (0 .. 2 n), as far as the matrix reaches."""
     columns = np.arange(min(2 * n, factor.shape[1] - start))
     rows = np.arange(2 * n if below else len(columns))

@@ -12,9 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
-from numpy.typing import NDArray
-
-Array = NDArray[np.floating]
+from jaxtyping import Float
 
 UNIT = 1 / 60
 """Seconds: the stds are those of accelerations that are independent from one UNIT to the next."""
@@ -27,18 +25,18 @@ _GUESSED_ROWS = 3.0  # accelerations that the guess for an unknown's std counts 
 
 @dataclass(frozen=True)
 class MotionPrior:
-    """Of T frames and N unknowns: stencil (3, T-2) 1/s^2 of the second derivative, gap h (T-2,) s, the guessed std (N,)
-    per s^2, the std (N,) and weights (T-2, N) in force.
+    """Of T frames, R = T - 2 accelerations and N unknowns: stencil 1/s^2 of the second derivative, gap h s, the guessed
+    std per s^2, the std and weights in force.
     """
 
-    stencil: Array
-    gap: Array
-    guess: Array
-    std: Array
-    weight: Array
+    stencil: Float[np.ndarray, "3 R"]
+    gap: Float[np.ndarray, "R"]
+    guess: Float[np.ndarray, "N"]
+    std: Float[np.ndarray, "N"]
+    weight: Float[np.ndarray, "R N"]
 
     @classmethod
-    def guessed(cls, times: Array, std: Array) -> Self:
+    def guessed(cls, times: Float[np.ndarray, "T"], std: Float[np.ndarray, "N"]) -> Self:
         """The same std (N,) throughout; times (T,) s, ascending."""
         before, after = np.diff(times)[:-1], np.diff(times)[1:]
         gap = (before + after) / 2
@@ -50,18 +48,18 @@ class MotionPrior:
         return len(self.gap) + 2
 
     @property
-    def precision(self) -> Array:
-        """(T-2, N) of the accelerations."""
+    def precision(self) -> Float[np.ndarray, "R N"]:
+        """Of the accelerations."""
         return (self.gap / UNIT)[:, None] * self.weight / self.std**2
 
-    def acceleration(self, moves: Array) -> Array:
+    def acceleration(self, moves: Float[np.ndarray, "moves N"]) -> Float[np.ndarray, "moves-1 N"]:
         """Second derivatives (T-2, N) from the moves (T-1, N) between neighbouring frames."""
         return self.stencil[2][:, None] * moves[1:] - self.stencil[0][:, None] * moves[:-1]
 
-    def cost(self, acceleration: Array) -> float:
+    def cost(self, acceleration: Float[np.ndarray, "R N"]) -> float:
         return float((self.precision * acceleration**2).sum())
 
-    def gradient(self, acceleration: Array) -> Array:
+    def gradient(self, acceleration: Float[np.ndarray, "R N"]) -> Float[np.ndarray, "R+2 N"]:
         """Half the cost's gradient in the unknowns, (T, N)."""
         pull = self.precision * acceleration
         total = np.zeros((self.frames, pull.shape[1]))
@@ -69,7 +67,7 @@ class MotionPrior:
             total[k : k + len(pull)] += self.stencil[k, :, None] * pull
         return total
 
-    def bands(self) -> Array:
+    def bands(self) -> Float[np.ndarray, "3 T N"]:
         """(3, T, N): how an unknown couples with itself in its frame, the next and the one after; zeros at the end."""
         precision, rows = self.precision, len(self.gap)
         bands = np.zeros((3, self.frames, precision.shape[1]))
@@ -78,7 +76,7 @@ class MotionPrior:
                 bands[later - k, k : k + rows] += precision * (self.stencil[k] * self.stencil[later])[:, None]
         return bands
 
-    def acceleration_variance(self, covariance: Array) -> Array:
+    def acceleration_variance(self, covariance: Float[np.ndarray, "3 T N"]) -> Float[np.ndarray, "T-2 N"]:
         """(T-2, N) from the covariances (3, T, N) of an unknown with itself, as `bands` has them."""
         rows = len(self.gap)
         total = np.zeros((rows, covariance.shape[2]))
@@ -89,7 +87,7 @@ class MotionPrior:
                 total += product[:, None] * covariance[later - k, k : k + rows]
         return total
 
-    def reestimated(self, acceleration: Array, variance: Array) -> Self:
+    def reestimated(self, acceleration: Float[np.ndarray, "R N"], variance: Float[np.ndarray, "R N"]) -> Self:
         """The std and weights that E[a^2] = acceleration^2 + variance (T-2, N) makes most likely."""
         squares = (self.gap / UNIT)[:, None] * (acceleration**2 + variance)
         tells = (self.gap <= _LONGEST_GAP)[:, None]
@@ -100,7 +98,7 @@ class MotionPrior:
         return replace(self, std=std, weight=np.where(tells, weight, 1.0))
 
 
-def _windowed(x: Array) -> Array:
+def _windowed(x: Float[np.ndarray, "R N"]) -> Float[np.ndarray, "R N"]:
     """Sums over _WINDOW neighbouring rows."""
     sums = np.cumsum(np.pad(x, ((1 + _WINDOW // 2, _WINDOW // 2), (0, 0))), 0)
     return sums[_WINDOW:] - sums[:-_WINDOW]

@@ -1,6 +1,6 @@
 """People and labels as arrays, and their way through the label table."""
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
@@ -8,6 +8,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from jaxtyping import TypeCheckError
 
 from pipeline.labelling.batches import SCALARS, VECTORS, LabelBatch, PersonBatch
 from schemas.camera import CameraSource
@@ -152,6 +153,13 @@ def test_columns_that_are_not_given_are_unknown() -> None:
     assert LabelBatch.of(ids).iterations.tolist() == [-1] * 3
     with pytest.raises(AttributeError, match="p_v_e"):
         LabelBatch.of(ids, p_v_e=np.zeros(3))
+
+
+def test_strings_of_fixed_width_are_refused() -> None:
+    """Numpy would cut a longer decision off where it is put among shorter ones."""
+    batch = LabelBatch.of([PersonId("set", "000000", "p", 0)])
+    with pytest.raises(TypeCheckError, match="decision"):
+        replace(batch, decision=np.array(["no_label"]))
 
 
 def test_every_column_of_the_table_is_a_column_of_the_batch() -> None:

@@ -3,7 +3,6 @@
 import logging
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,6 @@ import pytest
 from pipeline.labels import AlreadyPublishedError, CatalogError, LabelStore, read_labels
 from pipeline.labels.exchange.export_parquet import export_file
 from pipeline.labels.upkeep.rollback import rollback
-from pipeline.storage.opening import open_storage
 from schemas.input_shard import ShardId
 from tests.pipeline.labels.label_tables import CONFIG_DIGEST, label_table, lineage, publish_rounds, stage
 from tests.repository import ROOT
@@ -86,21 +84,6 @@ def test_credentials_are_written_nowhere(
     written["log"] = caplog.text.encode()
     keys = [s3_server.env["AWS_ACCESS_KEY_ID"], s3_server.env["AWS_SECRET_ACCESS_KEY"], secret]
     assert [name for name, data in written.items() if any(key.encode() in data for key in keys)] == []
-
-
-def test_of_many_creators_of_a_file_one_succeeds(root: str) -> None:
-    storage = open_storage(root)
-
-    def create(number: int) -> int | None:
-        try:
-            storage.create("lock", str(number).encode())
-        except FileExistsError:
-            return None
-        return number
-
-    with ThreadPoolExecutor(8) as pool:
-        winners = [number for number in pool.map(create, range(16)) if number is not None]
-    assert [storage.read("lock")] == [str(number).encode() for number in winners]
 
 
 def test_a_catalog_of_another_root_is_refused(s3_server: S3Server, tmp_path: Path) -> None:

@@ -13,7 +13,8 @@ from pipeline.shards import RawSample, expand_shards, list_shards, read_shard, w
 from pipeline.storage.s3 import s3_filesystem
 from schemas.person import Photo, Rejection, RejectionReason
 from tests.pipeline.shards.samples import photo_bytes, read, sample
-from tests.services.s3_server import S3Server, aws_environment
+from tests.services.s3_server import S3Server
+from tests.services.s3_service import aws_environment, started
 
 
 @pytest.fixture(scope="module")
@@ -95,24 +96,19 @@ def test_wrong_credentials_say_what_to_set(prefix: str, s3_server: S3Server) -> 
 
 
 def test_a_server_that_dies_midway_is_reported_and_readable_after_its_return(tmp_path: Path) -> None:
-    server = S3Server(folder=tmp_path)
-    with aws_environment(server.env):
-        try:
-            server.start()
-            url = server.url("d/000000.tar")
-            blocks = photo_bytes()[:2] + (b"\xff\xfe\xff\xff" + bytes(65533)) * 100 + photo_bytes()[2:]
-            write_shard(url, (RawSample(key=f"k{i}", jpeg=blocks, people=[]) for i in range(6)))
-            info = list_shards(url)[0]
-            reading = read_shard(info)
-            assert isinstance(next(reading), Photo)
-            server.kill()
-            rest = list(reading)
-            assert isinstance(rest[-1], Rejection)
-            assert rest[-1].reason == RejectionReason.SHARD_UNREADABLE
-            server.start()
-            assert len(list(read_shard(info))) == 6
-        finally:
-            server.kill()
+    with started(S3Server(folder=tmp_path)) as server:
+        url = server.url("d/000000.tar")
+        blocks = photo_bytes()[:2] + (b"\xff\xfe\xff\xff" + bytes(65533)) * 100 + photo_bytes()[2:]
+        write_shard(url, (RawSample(key=f"k{i}", jpeg=blocks, people=[]) for i in range(6)))
+        info = list_shards(url)[0]
+        reading = read_shard(info)
+        assert isinstance(next(reading), Photo)
+        server.kill()
+        rest = list(reading)
+        assert isinstance(rest[-1], Rejection)
+        assert rest[-1].reason == RejectionReason.SHARD_UNREADABLE
+        server.start()
+        assert len(list(read_shard(info))) == 6
 
 
 def test_a_broken_connection_leaves_no_traceback_of_its_own(caplog: pytest.LogCaptureFixture) -> None:

@@ -75,7 +75,8 @@ def test_deleting_leaves_the_rest(storage: Storage) -> None:
 
 
 def test_of_many_creators_one_succeeds(storage: Storage) -> None:
-    start = threading.Barrier(6)
+    creators = 16
+    start = threading.Barrier(creators)
 
     def create(number: int) -> int | None:
         start.wait()
@@ -85,8 +86,8 @@ def test_of_many_creators_one_succeeds(storage: Storage) -> None:
             return None
         return number
 
-    with ThreadPoolExecutor(6) as pool:
-        winners = [number for number in pool.map(create, range(6)) if number is not None]
+    with ThreadPoolExecutor(creators) as pool:
+        winners = [number for number in pool.map(create, range(creators)) if number is not None]
     assert len(winners) == 1
     assert storage.read("locks/one") == str(winners[0]).encode()
     assert [file.name for file in storage.walk()] == ["locks/one"]
