@@ -25,7 +25,7 @@ CHECKS: Final = {
     "one_row_per_person": "one row per readable person, besides rows carried over from the parent",
     "parent_rows_present": "every row of the parent generation is present",
     "error_not_above_parent": "kp2d_error is not above parent_kp2d_error, and below it in improved rows",
-    "error_not_above_generation": "kp2d_error is not above the one the parent generation recorded under the same camera",
+    "error_not_above_generation": "kp2d_error is not above the record of the parent generation under the same camera",
     "error_quantiles": "p50 and p95 of kp2d_error are not above the parent's by more than audit.quantile_tolerance",
     "rejected_share": "the share of rejected people is within audit.max_rejected_share",
     "unreadable_share": "the share of unreadable shards is within audit.max_unreadable_share",
