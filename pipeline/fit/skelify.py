@@ -49,7 +49,7 @@ class Anchor(NamedTuple):
 class SkelifyResult(NamedTuple):
     """One value per person: q (B, 46) rad, betas (B, 10), cam_t (B, 3) m, kp2d_error (B,) crop units under this camera,
     iterations (B,), q_std (B, 46) rad from the normal matrix (wide where the keypoints do not tell), and what the fit
-    was held to, anchor_q (B, 46) and anchor_betas (B, 10).
+    was held to, anchor_q (B, 46) and anchor_betas (B, 10); cost (B,): the objective's least value.
     """
 
     q: Float[Tensor, "B 46"]
@@ -60,6 +60,7 @@ class SkelifyResult(NamedTuple):
     q_std: Float[Tensor, "B 46"]
     anchor_q: Float[Tensor, "B 46"]
     anchor_betas: Float[Tensor, "B 10"]
+    cost: Float[Tensor, "B"]
 
 
 class Problem(NamedTuple):
@@ -227,7 +228,7 @@ class Skelify:
         q, betas, cam_t = found.x[:, :N_Q], found.x[:, N_Q:CAM], cam_t_of(found.x)
         error = kp2d_error(project(self._solver.keypoints(q, betas), cam_t, problem.terms.focal), problem.keypoints)
         std = q_standard_deviation(self._objective.in_standard_deviations(found, problem.terms), self.orientation)
-        q, betas, cam_t, error, std, *held = (
-            x.to(self.model.dtype) for x in (q, betas, cam_t, error, std, problem.anchor_q, problem.anchor_betas)
-        )
-        return SkelifyResult(q, betas, cam_t, error, found.iterations, std, *held)
+        held = problem.anchor_q, problem.anchor_betas
+        result = SkelifyResult(q, betas, cam_t, error, found.iterations, std, *held, found.cost)
+        dtype = self.model.dtype
+        return SkelifyResult(*(x.to(dtype) if x.is_floating_point() else x for x in result))

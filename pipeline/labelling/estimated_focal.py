@@ -1,9 +1,10 @@
 """The focal length of photos that nothing is known of, from how their people look (docs/camera_and_crop.md).
 
-A person seen from near by looks otherwise than one from far away, whatever they do: that tells the focal length, a little. So
-several people of one photo, or frames of one video, are fitted under a shorter, the usual and a longer lens, each held to the
-mean pose and not to a label, which was made under some lens itself. What all of them say together, and the prior over
-focal lengths, has its best value in between: cost(x) + (x / spread)^2, x = log of the focal length over the photo's diagonal.
+A person seen from near by looks otherwise than one from far away, whatever they do: that tells the focal length, a
+little. So several people of one photo, or frames of one video, are fitted under a shorter, the usual and a longer lens,
+each held to the mean pose and not to a label, which was made under some lens itself. What all of them say together, and
+the prior over focal lengths, has its best value in between: cost(x) + (x / spread)^2, x the logarithm of the focal
+length over the photo's diagonal.
 """
 
 from collections.abc import Sequence
@@ -40,6 +41,8 @@ def with_estimated_focal(
     batch: PersonBatch, parent: LabelBatch, skelify: Skelify, tracks: Sequence[TrackPart] = ()
 ) -> PersonBatch:
     """The people whose lens is a mere guess, under what an earlier round estimated, else under an estimate of today."""
+    if skelify.config.objective != "robust":  # the published one states no likelihood
+        return batch
     guessed = batch.camera_source == CameraSource.PRIOR
     earlier = guessed & (parent.camera_source == CameraSource.ESTIMATED) & parent.has_label
     factor = np.where(earlier, parent.known_focal / batch.focal, 1.0)
@@ -56,7 +59,7 @@ def with_estimated_focal(
 
 
 def most_probable(costs: Float[np.ndarray, "3"]) -> float:
-    """x of the least cost(x) + (x / spread)^2, by the parabola through the costs at the nodes; within the nodes' reach."""
+    """x of the least cost(x) + (x / spread)^2, by the parabola through the nodes, and not far beyond them."""
     low, middle, high = costs
     step = _NODES[2]
     curvature = (low + high - 2 * middle) / step**2 + 2 / SPREAD**2
@@ -109,9 +112,7 @@ def _starts(batch: PersonBatch, parent: LabelBatch, skelify: Skelify) -> tuple[T
     return q, betas
 
 
-def _under(
-    batch: PersonBatch, rows: Integer[np.ndarray, "M"], factor: Float[np.ndarray, "M"]
-) -> PersonBatch:
+def _under(batch: PersonBatch, rows: Integer[np.ndarray, "M"], factor: Float[np.ndarray, "M"]) -> PersonBatch:
     """The batch with some of its people seen through lenses `factor` times as long, which are estimates."""
     rotation = Rotation.from_rotvec(batch.camera_turn[rows].astype(np.float64)).as_matrix()
     seen = refocused(batch.keypoints[rows].astype(np.float64), batch.focal[rows], rotation, factor)
