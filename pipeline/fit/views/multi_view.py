@@ -13,12 +13,13 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from pipeline.body.skel import Skel
+from pipeline.fit.objectives.robust_objective import keypoint_weight
 from pipeline.fit.skelify import SkelifyConfig
 from pipeline.fit.solver.joint_limits import fit_bounds
 from pipeline.fit.solver.orientation import PelvisOrientation, spin_jacobian
 from pipeline.fit.solver.solver_dtype import in_solver_dtype
 from pipeline.fit.starts.mean_pose import mean_q
-from pipeline.image.keypoint_error import usable_confidence, usable_places
+from pipeline.image.keypoint_error import usable_places
 from pipeline.numerics.levenberg_marquardt import Linearised, LmConfig, Minimum, minimise
 from schemas.skel import N_BETAS, N_Q, N_UNLIMITED, q_limits
 
@@ -128,7 +129,7 @@ class MultiViewFit:
         residual = away - usable_places(keypoints)
         squared = residual.square().sum(-1)
         half = scale**2 / (scale**2 + squared)
-        weight = usable_confidence(keypoints) / self.config.keypoint_noise**2
+        weight = keypoint_weight(self.config, keypoints)
         pull = (weight * half.square())[..., None]
         weighted = (slope * pull[..., None]).flatten(1, 2)
         gradient = (weighted.mT @ residual.flatten(1)[..., None]).squeeze(-1)
