@@ -25,7 +25,7 @@ from schemas.keypoints import PELVIS
 from schemas.skel import N_Q, N_UNLIMITED
 
 _TOLERANCE: Final = 1e-5
-_SHARED_ERROR: Final = 1.65
+_SHARED_ERROR: Final = 1.8
 """Detections err together, so that all of them tell less than their number says: docs/keypoint_noise.md."""
 
 
@@ -121,7 +121,9 @@ def keypoint_weight(config: SkelifyConfig, keypoints: Float[Tensor, "B 44 3"]) -
 
 
 def _believed_noise(like: Tensor) -> Float[Tensor, "44"]:
-    """Of each keypoint, crop units: half way, in logarithms, from the common noise to its own, which is one man's."""
+    """Of each keypoint, crop units: a quarter of the way, in logarithms, from the common noise to its own, which is one
+    man's.
+    """
     own = keypoint_noise().std.to(like)
     common = own.square().mean().sqrt()
-    return _SHARED_ERROR * (own * common).sqrt()
+    return _SHARED_ERROR * common * (own / common) ** 0.25

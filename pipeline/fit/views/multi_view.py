@@ -24,6 +24,8 @@ from pipeline.numerics.levenberg_marquardt import Linearised, LmConfig, Minimum,
 from schemas.skel import N_BETAS, N_Q, N_UNLIMITED, q_limits
 
 _TRANS = N_Q + N_BETAS
+_BY_DEFAULT = SkelifyConfig(noise="uniform", kernel_scale=0.025)
+"""Views that agree are believed further than one alone (docs/real_truth.md)."""
 _MIN_DEPTH = 0.1  # m; keeps a point behind a camera from flipping through the image plane
 _COARSE = LmConfig(max_iterations=30, relative_tolerance=1e-2, initial_damping=1e-4)
 _FINE = LmConfig(max_iterations=60, relative_tolerance=1e-6, initial_damping=1e-4)
@@ -62,7 +64,7 @@ class MultiViewFit:
     """
 
     def __init__(self, model: Skel, config: SkelifyConfig | None = None):
-        self.model, self.config = in_solver_dtype(model), config or SkelifyConfig()
+        self.model, self.config = in_solver_dtype(model), config or _BY_DEFAULT
         self.orientation = PelvisOrientation(self.model.rig)
         self._bounds = fit_bounds(self.model.rig.sources)
         self._anchor, self._precision = self._hold()

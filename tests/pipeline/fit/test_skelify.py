@@ -17,7 +17,7 @@ from pipeline.image.camera import project
 from pipeline.image.crop import CROP_PX
 from pipeline.image.keypoint_error import kp2d_error, usable_confidence
 from pipeline.image.keypoint_noise import keypoint_noise
-from schemas.keypoints import SCORED
+from schemas.keypoints import SCORED, TWINS
 from schemas.skel import N_UNLIMITED
 from tests.pipeline.body.poses import limits, poses_within_limits, shapes, upright_poses
 from tests.pipeline.body.standin import Golden
@@ -137,7 +137,7 @@ def documented_cost(skel: Skel, config: SkelifyConfig, people: People, x: Tensor
     away = project(skel.keypoints(q, betas), cam_t) - people.keypoints[..., :2]
     squared, scale = away.square().sum(-1), config.kernel_scale**2
     own = keypoint_noise().std
-    noise = 1.65 * (own * own.square().mean().sqrt()).sqrt()
+    noise = 1.8 * own**0.25 * own.square().mean() ** 0.375
     weight = usable_confidence(people.keypoints) / noise**2
     data = (weight * scale * squared / (scale + squared)).sum(1)
     low, high = limits()
@@ -266,6 +266,30 @@ def test_an_infinite_point_does_not_matter_without_a_start(open_skel: Skel, real
     absent, odd = (realistic.keypoints[:4].clone() for _ in range(2))
     absent[:, 22], odd[:, 22] = 0, torch.inf
     assert_same(skelify.fit_from_mean_pose(odd), skelify.fit_from_mean_pose(absent), skelify.model)
+
+
+def test_copies_of_keypoints_change_nothing(skelify: Skelify, realistic: People, open_skel: Skel) -> None:
+    """The second layout filled from the first, as data sets do, says what the first alone says."""
+    alone, copied = realistic.keypoints[:8].clone(), realistic.keypoints[:8].clone()
+    alone[:, list(TWINS)] = 0
+    copied[:, list(TWINS)] = copied[:, list(TWINS.values())]
+    start = (realistic.start_q[:8], realistic.start_betas[:8], realistic.start_cam_t[:8])
+    once, twice = skelify.fit(alone, *start), skelify.fit(copied, *start)
+    joints = [open_skel.joints(found.q, found.betas) for found in (once, twice)]
+    assert (joints[0] - joints[1]).norm(dim=-1).max() < 5e-3, "two names of a place differ by next to nothing"
+
+
+@pytest.mark.parametrize("mean_pose", [True, False])
+def test_the_pelvis_is_held_for_people_with_a_label_alone(skelify: Skelify, realistic: People, mean_pose: bool) -> None:
+    anchor = Anchor(realistic.start_q, torch.full((PEOPLE,), mean_pose))
+    start = (realistic.keypoints, realistic.start_q, realistic.start_betas, realistic.start_cam_t)
+    std = skelify.problem(*start, anchor).terms.precision[:, :N_UNLIMITED] ** -0.5
+    assert torch.allclose(std, torch.tensor(3.0 if mean_pose else 0.2, dtype=std.dtype))
+
+
+def test_a_noise_that_would_not_count_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"counts with fit\.noise=uniform alone"):
+        SkelifyConfig(keypoint_noise=0.016)
 
 
 def test_the_shape_is_held_to_its_anchor(skelify: Skelify, realistic: People) -> None:
