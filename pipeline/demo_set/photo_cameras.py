@@ -60,7 +60,7 @@ def _sample_camera(rng: np.random.Generator, people: int, known: CameraSource) -
     height = 16 * int(rng.integers(16, 21))
     width = 16 * round(height * float(rng.choice(SHAPES)) / 16) + (people - 1) * 48
     diagonal = hypot(width, height)
-    focal_mm = np.exp(rng.uniform(*(log(mm) for mm in FOCAL_MM)))
+    focal_mm = np.exp(rng.uniform(log(FOCAL_MM[0]), log(FOCAL_MM[1])))
     off = rng.normal(0.0, _OFF_CENTRE * diagonal, 2) * (rng.random() < 1 / 3)
     distortion = _sample_distortion(rng)
     lens = Lens(

@@ -1,6 +1,6 @@
 """How far labels are from the known truth (docs/objectives.md)."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Final, Self
 
@@ -63,13 +63,16 @@ def label_errors(labels: pa.Table, truth: pa.Table, skel: Skel) -> pa.Table:
     return pa.Table.from_arrays([*identity, *(pa.array(column) for column in values.T)], schema=ERROR_SCHEMA)
 
 
-def mean_label_errors(rounds: Sequence[pa.Table]) -> list[dict[str, float]]:
+def mean_label_errors(
+    rounds: Sequence[pa.Table], among: Collection[tuple[str, str, str, int]] | None = None
+) -> list[dict[str, float]]:
     """Per round of `label_errors`: the mean of every measure over the people labelled in ALL of these rounds.
 
-    Also "people", how many these are, and "limit_violations", how many of them exceed a limit by over 0.1 degrees;
-    without common people the means are NaN.
+    among: the people (dataset, shard, key, person) to look at; default everyone. Also "people", how many these are, and
+    "limit_violations", how many of them exceed a limit by over 0.1 degrees; without common people the means are NaN.
     """
     common = set.intersection(*(set(_identities(errors)) for errors in rounds)) if rounds else set()
+    common = common if among is None else common.intersection(among)
     means = []
     for errors in rounds:
         kept = errors.filter(pa.array([who in common for who in _identities(errors)], pa.bool_()))

@@ -39,7 +39,7 @@ def truth_of(demo_set: DemoSet) -> dict[PersonId, dict[str, np.ndarray]]:
         PersonId(row["dataset"], row["shard"], row["key"], row["person"]): {
             name: np.array(row[name], np.float32) for name in ("q", "betas", "cam_t", "camera_turn")
         }
-        | {"focal": np.float64(row["focal"])}
+        | {"focal": np.array(row["focal"])}
         for row in rows
     }
 

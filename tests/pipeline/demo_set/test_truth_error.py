@@ -10,6 +10,7 @@ from scipy.spatial.transform import Rotation
 from pipeline.body import Skel
 from pipeline.body.representation import matrix_to_orientation, orientation_to_matrix
 from pipeline.demo_set import DemoSet, label_errors, mean_label_errors
+from schemas.labels import IDENTITY_COLUMNS
 from schemas.skel import Q_NAMES, q_limits
 
 KNEE = Q_NAMES.index("knee_angle_r")
@@ -95,6 +96,17 @@ def test_rounds_are_compared_over_common_people(truth: pa.Table, skel: Skel) -> 
     first, second = mean_label_errors([label_errors(labels, truth, skel) for labels in (bad, fewer)])
     assert first["people"] == second["people"] == len(truth) - 1
     assert first["mpjpe_mm"] == pytest.approx(second["mpjpe_mm"], abs=1e-3)
+
+
+def test_only_some_people_are_looked_at(truth: pa.Table, skel: Skel) -> None:
+    q = column(truth, "q")
+    q[0, 30] += 1.5
+    errors = label_errors(as_labels(truth, q=q), truth, skel)
+    first, second = ([tuple(row[name] for name in IDENTITY_COLUMNS)] for row in truth.slice(0, 2).to_pylist())
+    assert mean_label_errors([errors], first)[0]["mpjpe_mm"] > 10
+    assert mean_label_errors([errors], second)[0]["mpjpe_mm"] < 1e-2
+    assert mean_label_errors([errors], second)[0]["people"] == 1
+    assert mean_label_errors([errors], [])[0]["people"] == 0
 
 
 def test_no_common_people_gives_nan_not_zero(truth: pa.Table, skel: Skel) -> None:
