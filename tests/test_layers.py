@@ -73,6 +73,7 @@ PLAN: dict[str, str] = {
     "runtime shards trainer trainer.checkpoint trainer.data trainer.inference trainer.training",
     # Not installed: what made the files that ship, and what measures.
     "tools.open_body": "body render",
+    "tools.surroundings": "demo_set",
     "tools.pose_prior": "body fit fit.prior fit.starts numerics render",
     "benchmarks.made": "body demo_set fit fit.solver image labels labels.files numerics rounds",
     "benchmarks.footage": "image",

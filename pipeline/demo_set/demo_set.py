@@ -19,6 +19,7 @@ from pipeline.body import Skel, load_skel
 from pipeline.demo_set.population import Population, body_map, make_population
 from pipeline.demo_set.records import photo_sample
 from pipeline.demo_set.scene import take_photo
+from pipeline.demo_set.surroundings import PLACES, load_surroundings
 from pipeline.runtime.progress_bar import ConsoleBar
 from pipeline.shards import RawSample, write_shard
 from schemas.skel import N_BETAS, N_Q
@@ -140,10 +141,11 @@ def _write(folder: Path, dataset: str, settings: _Settings, skel: Skel, progress
     population, cameras = make_population(np.random.default_rng([settings.seed, 0]), skel, photos)
     camera_of = {people[0]: camera for people, camera in zip(photos, cameras, strict=True)}
     faces, clothes_map = skel.faces.cpu().numpy().astype(np.int64), body_map(skel)
+    places = load_surroundings()
 
     def sample(people: list[int]) -> RawSample:
         rng, camera = np.random.default_rng([settings.seed, 2, people[0]]), camera_of[people[0]]
-        photo = take_photo(rng, camera, [population.figure(person) for person in people], faces, clothes_map)
+        photo = take_photo(rng, camera, [population.figure(person) for person in people], faces, clothes_map, places)
         labels = [population.labels.of(person) for person in people]
         return photo_sample(_key(people), photo, camera, labels, [population.places[person] for person in people])
 
@@ -220,6 +222,6 @@ def _code_digest() -> str:
     sha = hashlib.sha256()
     folder = Path(__file__).parent
     beside = [module for name in ("image", "render") for module in (folder.parent / name).glob("*.py")]
-    for module in sorted([*folder.glob("*.py"), *beside]):
+    for module in sorted([*folder.glob("*.py"), *beside, *PLACES.glob("*.[jn]p[gz]")]):
         sha.update(module.name.encode() + module.read_bytes())
     return sha.hexdigest()[:16]

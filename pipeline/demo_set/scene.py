@@ -8,15 +8,18 @@ import numpy as np
 from jaxtyping import Float, Int, UInt8
 from numpy.typing import NDArray
 
-from pipeline.demo_set.appearance import BodyMap, cast_shadow, dress, random_background, random_light, through_a_camera
+from pipeline.demo_set.appearance import BodyMap, cast_shadow, dress, random_background, through_a_camera
 from pipeline.demo_set.detector import detect_keypoints, detect_keypoints_3d
 from pipeline.demo_set.photo_cameras import PhotoCamera, before_a_pinhole
 from pipeline.demo_set.placement import Place
+from pipeline.demo_set.surroundings import Outlook, Surroundings
 from pipeline.image.person_camera import photo_points
-from pipeline.render import PinholeCamera, render
+from pipeline.render import Light, PinholeCamera, render, vertex_normals
 
 HIDDEN_BEHIND_M: Final = 0.12
 """A keypoint this far behind the surface is hidden; joints lie up to this deep in their own limb."""
+
+_AS_PAINTED: Final = Light(ambient=1.0, diffuse=0.0)  # the light is in the colours
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,9 +57,16 @@ def take_photo(
     figures: Sequence[Figure],
     faces: Int[np.ndarray, "F 3"],
     body: BodyMap,
+    places: Sequence[Surroundings],
 ) -> Photo:
-    """Draw 1-3 people in a made-up place, each over those before it, and report what a detector sees."""
-    canvas, light = random_background(rng, camera.width, camera.height), random_light(rng)
+    """Draw 1-3 people in one of these places, each over those before it, and report what a detector sees.
+
+    In every third photo the place only lights them, and what is behind them is made up.
+    """
+    place, heading = places[int(rng.integers(len(places)))], float(rng.uniform(-np.pi, np.pi))
+    outlook = Outlook(place=place, heading=heading, camera=camera)
+    made_up = rng.random() < 1 / 3
+    canvas = random_background(rng, camera.width, camera.height) if made_up else outlook.background()
     pinhole = _pinhole(camera)
     depths: list[NDArray[np.float32]] = []
     covers: list[NDArray[np.bool_]] = []
@@ -65,7 +75,8 @@ def take_photo(
             pixels = photo_points(camera.lens, figure.vertices)
             canvas = cast_shadow(canvas, pixels[np.argmax(pixels[:, 1])], figure.place.side)
         seen = before_a_pinhole(camera.lens, figure.vertices)
-        drawn = render(seen, faces, dress(rng, body), pinhole, background=canvas, light=light)
+        colors = dress(rng, body) * outlook.shading(vertex_normals(figure.vertices, faces))
+        drawn = render(seen, faces, colors, pinhole, background=canvas, light=_AS_PAINTED)
         canvas = drawn.image
         depths.append(drawn.depth)
         covers.append(drawn.mask)
