@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 from jobs.command_line import Command, command_parser
+from jobs.demo_report import report
 
 ROOT = Path(__file__).resolve().parents[1]
 EPILOG = """examples:
@@ -41,7 +42,6 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _demo(options: argparse.Namespace) -> int:
-    from jobs.demo_report import report
     from pipeline.demo_set import make_demo_set
     from pipeline.runtime.config import ConfigError
 
