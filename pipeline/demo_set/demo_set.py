@@ -27,6 +27,7 @@ from schemas.skel import N_BETAS, N_Q
 MAX_PEOPLE_PER_PHOTO: Final = 3
 _MARKER: Final = "demo_set.json"
 _TRUTH: Final = "truth.parquet"
+_DECISIVE: Final = frozenset({".py", ".json", ".npz", ".jpg"})
 
 
 def _vector(n: int) -> pa.DataType:
@@ -218,10 +219,11 @@ def _settings_in(directory: Path) -> dict[str, object] | None:
 
 
 def _code_digest() -> str:
-    """Of the modules that decide what a set looks like, so that a set of an older version is made again."""
+    """Of the modules and their data that decide what a set looks like, so that a set of an older version is made again."""
     sha = hashlib.sha256()
     folder = Path(__file__).parent
-    beside = [module for name in ("image", "render") for module in (folder.parent / name).glob("*.py")]
-    for module in sorted([*folder.glob("*.py"), *beside, *PLACES.glob("*.[jn]p[gz]")]):
-        sha.update(module.name.encode() + module.read_bytes())
+    folders = (folder, PLACES, folder.parent / "image", folder.parent / "render")
+    found = [file for place in folders for file in place.iterdir() if file.suffix in _DECISIVE]
+    for file in sorted(found):
+        sha.update(file.name.encode() + file.read_bytes())
     return sha.hexdigest()[:16]

@@ -9,7 +9,7 @@ from jaxtyping import Float, Int, UInt8
 from numpy.typing import NDArray
 
 from pipeline.demo_set.appearance import BodyMap, cast_shadow, dress, random_background, through_a_camera
-from pipeline.demo_set.detector import detect_keypoints, detect_keypoints_3d
+from pipeline.demo_set.detector import detect_keypoints, detect_keypoints_3d, meant_places, measured_errors
 from pipeline.demo_set.photo_cameras import PhotoCamera, before_a_pinhole
 from pipeline.demo_set.placement import Place
 from pipeline.demo_set.surroundings import Outlook, Surroundings
@@ -101,13 +101,13 @@ def _see(
     in_front: NDArray[np.bool_],
 ) -> Sighting:
     """The detector looks at the crop as it is cut from the photo: its errors are px of the photo, not angles."""
-    place = figure.place
-    pixels = photo_points(camera.lens, figure.keypoints)
+    place, errors = figure.place, measured_errors()
+    pixels = photo_points(camera.lens, meant_places(figure.keypoints[None], errors)[0])
     height, width = depth.shape
     inside = np.asarray(((pixels >= -0.5) & (pixels < np.array([width, height]) - 0.5)).all(axis=1))
     column, row = np.clip(np.rint(pixels), 0, [width - 1, height - 1]).astype(int).T
     visible = (figure.keypoints[:, 2] < depth[row, column] + HIDDEN_BEHIND_M) & ~in_front[row, column]
-    points, present = detect_keypoints(rng, (pixels - place.center) / place.side, visible, inside)
+    points, present = detect_keypoints(rng, (pixels - place.center) / place.side, visible, inside, errors)
     points_3d = detect_keypoints_3d(rng, figure.keypoints @ place.camera.rotation, points, present)
     on_photo = np.where(present[:, None], place.center + place.side * points[:, :2], 0.0)
     return Sighting(

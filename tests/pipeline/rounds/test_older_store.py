@@ -24,7 +24,12 @@ from tests.repository import ROOT
 
 pytestmark = pytest.mark.usefixtures("local_ray")
 ARCHIVE = ROOT / "tests" / "fixtures" / "store_before_the_move" / "store.tar.gz"
-SETTINGS_OF_BEFORE: list[str] = []
+SETTINGS_OF_BEFORE = [
+    "fit.skelify.noise=uniform",
+    "fit.skelify.kernel_scale=0.025",
+    "fit.skelify.unlabelled_orientation_std=0.2",
+    "fit.skelify.starts=mean_pose",
+]
 WRITTEN_AT = Path("/tmp/skel-label-rounds-store-before-the-move")  # Iceberg's metadata holds absolute paths
 
 
