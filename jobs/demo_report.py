@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 PICTURED = 8
 COMPARED = 2  # rounds that are also made under HSMR's camera
-SOURCES = ("calibration", "exif", "prior")
+SOURCES = ("calibration", "exif", "estimated", "prior")
 
 
 class Truth(NamedTuple):
@@ -44,7 +44,7 @@ def report(data: "DemoSet", root: str, rounds: Sequence[int], held_out_share: fl
     errors, hsmr_errors = ([label_errors(table, *truth) for table in each] for each in (tables, under_hsmr))
     console = Console(width=None if sys.stdout.isatty() else 110)
     console.print(_truth_table(rounds, errors))
-    console.print(camera_table(rounds, tables[0], errors, hsmr_errors))
+    console.print(camera_table(rounds, tables[-1], errors, hsmr_errors))
     console.print(_network_table(data, store, records, truth, held_out_share))
     _draw(data, tables, truth, picture)
 
@@ -77,7 +77,7 @@ def rounds_under_hsmr(data: "DemoSet", source: "PredictorSource | None") -> "lis
 def camera_table(
     rounds: Sequence[int], labels: "pa.Table", errors: "Sequence[pa.Table]", hsmr_errors: "Sequence[pa.Table]"
 ) -> "Table":
-    """Errors by what is known of the camera, which the first round's labels say, beside those under HSMR's camera."""
+    """Errors by what is known of the camera, which these labels say, beside those under HSMR's camera."""
     from pipeline.demo_set import mean_label_errors
 
     of_source = [(source, _people_of(labels, source)) for source in SOURCES]

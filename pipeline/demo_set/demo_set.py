@@ -219,7 +219,7 @@ def _settings_in(directory: Path) -> dict[str, object] | None:
 
 
 def _code_digest() -> str:
-    """Of the modules and their data that decide what a set looks like, so that a set of an older version is made again."""
+    """Of the code and data that decide what a set looks like, so that a set of an older version is made again."""
     sha = hashlib.sha256()
     folder = Path(__file__).parent
     folders = (folder, PLACES, folder.parent / "image", folder.parent / "render")
