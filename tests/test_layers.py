@@ -62,8 +62,8 @@ PLAN: dict[str, str] = {
     "trainer.network": "body fit.starts image",
     "trainer.checkpoint": "storage trainer.network",
     "trainer.prior": "body storage trainer.network",
-    "trainer.data": "body image labels numerics shards",
-    "trainer.inference": "body export fit fit.solver labelling labels render runtime shards storage "
+    "trainer.data": "body image labels numerics shards trainer.network",
+    "trainer.inference": "body export fit fit.solver image labelling labels lenses render runtime shards storage "
     "trainer.checkpoint trainer.data trainer.network",
     "trainer.training": "body image labels labels.files numerics rounds runtime storage trainer.checkpoint "
     "trainer.data trainer.inference trainer.network trainer.prior",
