@@ -105,7 +105,7 @@ def test_a_trained_token_tells_the_camera() -> None:
 def test_every_layer_estimates_and_the_last_predicts(config: NetworkConfig) -> None:
     network, patches, told = started(config, released()), normalise(crops(2, seed=4)), cameras(1.0, 5.0)
     for decoder in network.head.early_decoders:
-        nn.init.normal_(decoder.weight, std=0.02)
+        nn.init.normal_(decoder.get_parameter("weight"), std=0.02)
     with torch.inference_mode():
         layers = EveryLayer(network)(patches, told)
         assert len(layers) == (config.decoder.depth if config.refine_layers else 1)
@@ -155,7 +155,7 @@ def test_what_cannot_be_is_refused() -> None:
     ):
         Hmr2(REFINING)
     with pytest.raises(ValueError, match="crop, full"):
-        replace(SMALL, camera="half")
+        replace(SMALL, camera="half")  # type: ignore[arg-type]
 
 
 def compiles(work: Callable[..., object], backend: str) -> Callable[..., object]:
