@@ -78,7 +78,7 @@ PLAN: dict[str, str] = {
     "benchmarks.footage": "image",
     "benchmarks.baselines": "benchmarks.made body fit fit.solver fit.surface image numerics",
     "benchmarks": "benchmarks.baselines benchmarks.footage benchmarks.made body demo_set fit fit.prior fit.video "
-    "fit.views image labelling labels labels.files numerics rounds runtime shards tests "
+    "fit.views image labelling labels labels.files numerics render rounds runtime shards tests "
     "trainer.data trainer.network trainer.training",
 }
 MOST_LOOSE_MODULES = 2  # beside packages, for what everybody there needs
