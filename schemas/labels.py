@@ -67,6 +67,7 @@ LABEL_SCHEMA: Final = pa.schema(
         pa.field("focal", pa.float64()),
         pa.field("camera_source", pa.string()),
         pa.field("camera_turn", _vector(3), nullable=False),
+        pa.field("height_m", pa.float64()),
     ]
 )
 """Vectors are never null (a null row would shift `flatten()`); `has_label` says whether they are valid.
@@ -75,6 +76,7 @@ without new information holds to the same one, else it would count the same keyp
  kp2d errors in crop units; limit_violation = largest excess over a limit, rad.
 focal, camera_source (schemas.camera.CameraSource) and camera_turn say which camera q, cam_t and the errors hold for:
 the focal length in crop units, and the rotation vector (rad) from the crop camera's axes to the photo camera's. Null:
-HSMR's camera, as in every generation from before there was another."""
+HSMR's camera, as in every generation from before there was another. height_m: of the body that betas make, from soles
+to crown."""
 
 IDENTITY_COLUMNS: Final = ("dataset", "shard", "key", "person")

@@ -16,7 +16,7 @@ LAYERS: dict[str, set[str]] = {
     "pipeline": {"schemas"},
     "trainer": {"schemas", "pipeline"},
     "jobs": {"schemas", "pipeline", "trainer"},
-    "tools": {"schemas", "pipeline"},
+    "tools": {"schemas", "pipeline", "benchmarks"},
     "benchmarks": {"schemas", "pipeline", "trainer", "tests"},
 }
 
@@ -39,11 +39,11 @@ PLAN: dict[str, str] = {
     "fit.surface": "body",
     "fit.solver": "body image numerics",
     "fit.objectives": "body fit.solver image numerics",
-    "fit.starts": "body fit.solver image",
     "fit.prior": "",
+    "fit.starts": "body fit.objectives fit.prior fit.solver image",
     "fit": "body fit.objectives fit.solver fit.starts fit.surface image numerics",
     "fit.video": "fit fit.solver numerics",
-    "fit.views": "body fit fit.solver fit.starts image numerics",
+    "fit.views": "body fit fit.objectives fit.solver fit.starts image numerics",
     # The label store: files, the table over them, publishing, the store itself; then what uses the store.
     "labels.files": "storage",
     "labels.table": "labels.files storage",
@@ -51,9 +51,9 @@ PLAN: dict[str, str] = {
     "labels": "labels.files labels.publishing labels.table storage",
     "labels.inspecting": "image labels labels.files labels.table",
     "labels.upkeep": "labels labels.files labels.publishing labels.table storage",
-    "labels.exchange": "labels labels.files runtime shards storage",
+    "labels.exchange": "image labels labels.files runtime shards storage",
     # What a round does with people, and rounds.
-    "labelling": "body fit fit.video image labels.exchange numerics",
+    "labelling": "body fit fit.starts fit.video image labels.exchange numerics",
     "rounds": "body fit fit.video image labelling labels labels.exchange labels.files lenses runtime shards",
     # Made-up people; files for others.
     "demo_set": "body image numerics render runtime shards",
@@ -75,11 +75,12 @@ PLAN: dict[str, str] = {
     "tools.open_body": "body render",
     "tools.pose_prior": "body fit fit.prior fit.starts numerics render",
     "benchmarks.made": "body demo_set fit fit.solver image labels labels.files numerics rounds",
-    "benchmarks.footage": "image",
+    "benchmarks.footage": "body fit fit.views image",
     "benchmarks.baselines": "benchmarks.made body fit fit.solver fit.surface image numerics",
-    "benchmarks": "benchmarks.baselines benchmarks.footage benchmarks.made body demo_set fit fit.prior fit.video "
-    "fit.views image labelling labels labels.files numerics render rounds runtime shards tests "
+    "benchmarks": "benchmarks.baselines benchmarks.footage benchmarks.made body demo_set fit fit.prior fit.video image "
+    "labelling labels labels.files numerics render rounds runtime shards tests "
     "trainer.data trainer.network trainer.training",
+    "tools.keypoint_noise": "benchmarks.footage body fit fit.views image",
 }
 MOST_LOOSE_MODULES = 2  # beside packages, for what everybody there needs
 TOPS = tuple(LAYERS)

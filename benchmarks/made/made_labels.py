@@ -67,6 +67,7 @@ def labels(shard: str, round: int, rows: int) -> pa.Table:
         "limit_violation": pa.array(np.zeros(rows), mask=~labelled),
         "iterations": pa.array(rng.integers(3, 30, rows).astype(np.int32), mask=~labelled),
         "focal": pa.array(np.full(rows, FOCAL), mask=~labelled),
+        "height_m": pa.array(rng.uniform(1.5, 2.0, rows), mask=~labelled),
         "camera_source": pa.array([CameraSource.HSMR.value] * rows, mask=~labelled),
     }
     for name in VECTORS:

@@ -17,7 +17,13 @@ from torch import Tensor
 
 from benchmarks.made.people import Bodies, Sighted, posed
 from pipeline.body import Skel, Smpl
-from pipeline.demo_set.detector import detect_keypoints, detect_keypoints_3d
+from pipeline.demo_set.detector import (
+    DetectorErrors,
+    assumed_errors,
+    detect_keypoints,
+    detect_keypoints_3d,
+    meant_places,
+)
 from pipeline.demo_set.poses import sample_bodies
 from pipeline.demo_set.pseudo_labels import PseudoLabels, make_pseudo_labels
 from pipeline.fit import SmplToSkel
@@ -42,14 +48,16 @@ class TruthPeople:
     smpl_betas: Tensor
 
 
-def truth_people(skel: Skel, smpl: Smpl, count: int, seed: int) -> TruthPeople:
-    """`count` people who have a pseudo-label."""
+def truth_people(skel: Skel, smpl: Smpl, count: int, seed: int, detector: DetectorErrors | None = None) -> TruthPeople:
+    """`count` people who have a pseudo-label; detector: whose errors the keypoints have, by default `assumed_errors`,
+    so that figures compare with older ones.
+    """
     rng = np.random.default_rng(seed)
     states = sample_bodies(rng, count)
     extreme = np.arange(count) % 2 == 1
     truth = posed(skel, rng, np.where(extreme[:, None], _extreme_q(rng, states.q), states.q), states.betas)
     labels = _pseudo_labels(rng, skel, truth)
-    keypoints, keypoints_3d = _detected(rng, skel, truth)
+    keypoints, keypoints_3d = _detected(rng, skel, truth, detector or assumed_errors())
     start = _converted(skel, smpl, labels, keypoints)
     pose, betas = torch.as_tensor(labels.pose).to(truth.q), torch.as_tensor(labels.betas).to(truth.q)
     return TruthPeople(Sighted(truth, start, keypoints), keypoints_3d, torch.as_tensor(extreme), pose, betas)
@@ -78,13 +86,14 @@ def _pseudo_labels(rng: np.random.Generator, skel: Skel, truth: Bodies) -> Pseud
     return labels
 
 
-def _detected(rng: np.random.Generator, skel: Skel, truth: Bodies) -> tuple[Tensor, Tensor]:
+def _detected(rng: np.random.Generator, skel: Skel, truth: Bodies, errors: DetectorErrors) -> tuple[Tensor, Tensor]:
     points = skel.keypoints(truth.q, truth.betas)
-    crop = project(points, truth.cam_t).double().numpy()
+    meant = torch.as_tensor(meant_places(points.double().numpy(), errors)).to(points)
+    crop = project(meant, truth.cam_t).double().numpy()
     points_3d, flat, spatial = points.double().numpy(), [], []
     inside = np.ones(N_KEYPOINTS, dtype=bool)
     for person in range(len(crop)):
-        seen, present = detect_keypoints(rng, crop[person], rng.random(N_KEYPOINTS) >= _HIDDEN, inside)
+        seen, present = detect_keypoints(rng, crop[person], rng.random(N_KEYPOINTS) >= _HIDDEN, inside, errors)
         seen = _with_outliers(rng, seen, present)
         flat.append(seen)
         spatial.append(detect_keypoints_3d(rng, points_3d[person], seen, present))

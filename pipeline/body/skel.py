@@ -141,6 +141,11 @@ class Skel:
         rest, motion, world = self.bone_motion(q, betas)
         return self.keypoint_operator.points(rest, motion, world, betas)
 
+    def heights(self, betas: Float[Tensor, "B 10"]) -> Float[Tensor, "B"]:
+        """Body height, m: from the soles to the crown in the T-pose."""
+        upright = self.template[:, 1] + betas @ self.shapedirs[:, 1].mT
+        return upright.amax(1) - upright.amin(1)
+
     def keypoints_and_jacobian(self, q: Float[Tensor, "B 46"], betas: Float[Tensor, "B 10"]) -> KeypointsAndJacobian:
         """(X (B, 44, 3), dX/dq (B, 44, 3, 46), dX/dbetas (B, 44, 3, 10)), analytic and complete."""
         self._check(q, betas)

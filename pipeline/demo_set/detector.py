@@ -5,20 +5,21 @@ out one by one and limb by limb, a few are plainly wrong, sometimes left and rig
 this, but not exactly.
 """
 
+from dataclasses import dataclass
+from functools import cache
 from typing import Final
 
 import numpy as np
+import torch
 from jaxtyping import Bool, Float
 from numpy.typing import NDArray
 
 from pipeline.image.crop import CROP_PX
-from schemas.keypoints import FLIP_PERMUTATION, N_KEYPOINTS
+from pipeline.image.keypoint_noise import as_detectors_mean_them, keypoint_noise
+from schemas.keypoints import FLIP_PERMUTATION, N_KEYPOINTS, TWINS
 
 Array = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
-
-TWINS: Final = {25: 11, 26: 10, 27: 9, 28: 12, 29: 13, 30: 14, 31: 4, 32: 3, 33: 2, 34: 5, 35: 6, 36: 7, 39: 8}
-"""Points of the J19 layout that name the same place of the body as a point of BODY_25."""
 
 RUNS: Final[tuple[tuple[int, ...], ...]] = (
     (3, 4, 31, 32), (6, 7, 35, 36), (10, 11, 22, 23, 24, 25, 26), (13, 14, 19, 20, 21, 29, 30),
@@ -26,11 +27,43 @@ RUNS: Final[tuple[tuple[int, ...], ...]] = (
 )  # fmt: skip
 """Points that an obstacle hides together: forearms, lower legs, face, feet."""
 
-_SIGMA_PX: Final = np.array(
+_ASSUMED_PX: Final = np.array(
     [1.0, 1.6, 1.6, 1.5, 1.5, 1.6, 1.5, 1.5, 2.2, 2.4, 1.7, 1.5, 2.4, 1.7, 1.5, 0.8, 0.8, 1.2, 1.2, 1.5, 1.7, 1.6, 1.5,
      1.7, 1.6, 1.6, 1.8, 2.6, 2.6, 1.8, 1.6, 1.6, 1.6, 1.8, 1.8, 1.6, 1.6, 2.4, 2.2, 2.4, 2.2, 2.6, 2.0, 2.0]
 )  # fmt: skip
-"""Standard deviation of an easy, visible point, in px of the 256 px crop."""
+_DIFFICULTY, _HIDDEN_FACTOR = 0.35, 2.2
+
+
+@dataclass(frozen=True)
+class DetectorErrors:
+    """sigma_px (44,): standard deviation of an easy, visible point, px of the 256 px crop; copies: a J19 point is the
+    copy of its BODY_25 twin, as data sets fill the layout, or a second look at the same place; offsets: points stand
+    where detectors mean them, not where the body has its own.
+    """
+
+    sigma_px: Float[np.ndarray, "44"]
+    copies: bool
+    offsets: bool
+
+
+def assumed_errors() -> DetectorErrors:
+    """What was thought likely before any were measured."""
+    return DetectorErrors(_ASSUMED_PX, copies=False, offsets=False)
+
+
+@cache
+def measured_errors() -> DetectorErrors:
+    """As docs/keypoint_noise.md has them, over people of every difficulty and with their hidden points; assumed for the
+    points that nobody measured.
+    """
+    noise = keypoint_noise()
+    at_usual_confidence = noise.beside_offset.numpy() * CROP_PX / np.sqrt(_USUAL_CONFIDENCE)
+    over_people = np.exp(_DIFFICULTY**2) * np.sqrt(1 + _HIDDEN_SHARE * (_HIDDEN_FACTOR**2 - 1))
+    sigma = np.where(noise.measured.numpy(), at_usual_confidence / over_people, _ASSUMED_PX)
+    return DetectorErrors(sigma, copies=True, offsets=True)
+
+
+_USUAL_CONFIDENCE, _HIDDEN_SHARE = 0.64, 0.15
 
 
 def detect_keypoints(
@@ -38,20 +71,28 @@ def detect_keypoints(
     true_crop: Float[np.ndarray, "44 2"],
     visible: Bool[np.ndarray, "44"],
     inside: Bool[np.ndarray, "44"],
+    errors: DetectorErrors,
 ) -> tuple[Float[np.ndarray, "44 3"], Bool[np.ndarray, "44"]]:
     """(44, 3) crop units and confidence, absent points all zero, and which (44,) are present.
 
-    true_crop (44, 2) crop units; visible (44,): not hidden by a body; inside (44,): within the photo.
+    true_crop (44, 2): `meant_places`, crop units; visible (44,): not hidden by a body; inside (44,): within the photo.
     """
-    difficulty = float(np.exp(rng.normal(0.0, 0.35)))
-    sigma = _SIGMA_PX * difficulty * np.where(visible, 1.0, 2.2)
+    difficulty = float(np.exp(rng.normal(0.0, _DIFFICULTY)))
+    sigma = errors.sigma_px * difficulty * np.where(visible, 1.0, _HIDDEN_FACTOR)
     error_px = _shared_by_twins(rng, rng.normal(0.0, 1.0, (N_KEYPOINTS, 2))) * sigma[:, None]
     points = true_crop + error_px / CROP_PX
     confidence = 1.0 - 0.06 * sigma - np.where(visible, 0.0, 0.12) + rng.normal(0.0, 0.07, N_KEYPOINTS)
     points, confidence = _misplace(rng, points, confidence)
+    if errors.copies:
+        points[list(TWINS)], confidence[list(TWINS)] = points[list(TWINS.values())], confidence[list(TWINS.values())]
     present = inside & ~_dropped(rng, visible)
     confidence = np.where(present, np.clip(confidence, 0.08, 0.99), 0.0)
     return np.column_stack([np.where(present[:, None], points, 0.0), confidence]), present
+
+
+def meant_places(points: Float[np.ndarray, "B 44 3"], errors: DetectorErrors) -> Float[np.ndarray, "B 44 3"]:
+    """Where a detector looks for the keypoints of bodies, m."""
+    return as_detectors_mean_them(torch.as_tensor(points)).numpy() if errors.offsets else points
 
 
 def detect_keypoints_3d(

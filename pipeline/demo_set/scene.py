@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from pipeline.demo_set.appearance import BodyMap, cast_shadow, dress, random_background, random_light, through_a_camera
 from pipeline.demo_set.crop_fit import project_to_crop
-from pipeline.demo_set.detector import detect_keypoints, detect_keypoints_3d
+from pipeline.demo_set.detector import detect_keypoints, detect_keypoints_3d, meant_places, measured_errors
 from pipeline.render import PinholeCamera, render
 
 Array = NDArray[np.float64]
@@ -104,13 +104,14 @@ def _float32(value: float) -> float:
 def _see(
     rng: np.random.Generator, figure: Figure, crop: PhotoCrop, depth: NDArray[np.float32], in_front: NDArray[np.bool_]
 ) -> Sighting:
-    true_crop = project_to_crop(figure.keypoints)
+    errors = measured_errors()
+    true_crop = project_to_crop(meant_places(figure.keypoints[None], errors)[0])
     pixels = crop.center + crop.side * true_crop
     height, width = depth.shape
     inside = np.asarray(((pixels >= -0.5) & (pixels < np.array([width, height]) - 0.5)).all(axis=1))
     column, row = np.clip(np.rint(pixels), 0, [width - 1, height - 1]).astype(int).T
     visible = (figure.keypoints[:, 2] < depth[row, column] + HIDDEN_BEHIND_M) & ~in_front[row, column]
-    points, present = detect_keypoints(rng, true_crop, visible, inside)
+    points, present = detect_keypoints(rng, true_crop, visible, inside, errors)
     points_3d = detect_keypoints_3d(rng, figure.keypoints, points, present)
     on_photo = np.where(present[:, None], crop.center + crop.side * points[:, :2], 0.0)
     return Sighting(

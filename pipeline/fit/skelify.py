@@ -23,8 +23,8 @@ from pipeline.fit.solver.image_objective import CAM, ImageObjective, cam_t_of, l
 from pipeline.fit.solver.orientation import PelvisOrientation
 from pipeline.fit.solver.posterior import Estimate, q_standard_deviation
 from pipeline.fit.solver.solver_dtype import in_solver_dtype
-from pipeline.fit.starts.mean_pose import folded_q, mean_q
 from pipeline.fit.starts.sides import facing_four_ways, rolled_like
+from pipeline.fit.starts.start_poses import start_poses
 from pipeline.image.camera import focal_of, project, rough_camera
 from pipeline.image.keypoint_error import kp2d_error
 from pipeline.numerics.levenberg_marquardt import Bounds, Linearised, Minimum, minimise
@@ -35,10 +35,13 @@ _OBJECTIVES: Final[dict[ObjectiveName, type[RobustObjective | PublishedObjective
     "hsmr": PublishedObjective,
 }
 
+_PURSUED: Final = 6
+"""Tries of a person without a label that go on after the first pass."""
+
 
 class Anchor(NamedTuple):
-    """What people are held to: q (B, 46) rad; mean_pose (B,) bool where that is the mean pose, which holds less; betas
-    (B, 10), those of the guess when not given.
+    """What people are held to: q (B, 46) rad; mean_pose (B,) bool where that is the mean pose or another that nobody
+    said is theirs, which holds less; betas (B, 10), those of the guess when not given.
     """
 
     q: Float[Tensor, "B 46"]
@@ -49,7 +52,7 @@ class Anchor(NamedTuple):
 class SkelifyResult(NamedTuple):
     """One value per person: q (B, 46) rad, betas (B, 10), cam_t (B, 3) m, kp2d_error (B,) crop units under this camera,
     iterations (B,), q_std (B, 46) rad from the normal matrix (wide where the keypoints do not tell), and what the fit
-    was held to, anchor_q (B, 46) and anchor_betas (B, 10).
+    was held to, anchor_q (B, 46) and anchor_betas (B, 10); cost (B,): the objective's least value.
     """
 
     q: Float[Tensor, "B 46"]
@@ -60,6 +63,7 @@ class SkelifyResult(NamedTuple):
     q_std: Float[Tensor, "B 46"]
     anchor_q: Float[Tensor, "B 46"]
     anchor_betas: Float[Tensor, "B 10"]
+    cost: Float[Tensor, "B"]
 
 
 class Problem(NamedTuple):
@@ -145,26 +149,37 @@ class Skelify:
         keypoints_3d: Float[Tensor, "B 44 4"] | None = None,
         focal: Float[Tensor, "B"] | None = None,
     ) -> SkelifyResult:
-        """Fit people without a label: from the mean pose, upright and folded, seen from four sides."""
+        """Fit people without a label: from the poses of `start_poses`, each seen from four sides and held to itself."""
         keypoints = self._own(keypoints)
-        seen = facing_four_ways(self.orientation, self._own(torch.stack([mean_q(), folded_q()])))
-        people, sides = len(keypoints), len(seen)
-        points_3d = keypoints.new_zeros(people, 44, 4) if keypoints_3d is None else self._own(keypoints_3d)
-        q = seen.repeat(people, 1)
-        repeated = keypoints.repeat_interleave(sides, 0)
-        focal = focal_of(focal, keypoints).repeat_interleave(sides, 0)
+        points_3d = keypoints.new_zeros(len(keypoints), 44, 4) if keypoints_3d is None else self._own(keypoints_3d)
+        poses = facing_four_ways(self.orientation, self._own(start_poses(self._objective.starts)))
+        tries = len(poses)
+        repeated = keypoints.repeat_interleave(tries, 0)
+        focal = self._own(focal_of(focal, keypoints)).repeat_interleave(tries, 0)
+        q = poses.repeat(len(keypoints), 1)
         betas = q.new_zeros(len(q), N_BETAS)
         q = rolled_like(self.orientation, repeated, q, self._solver.keypoints(q, betas))
-        cam_t = rough_camera(self._solver.keypoints(q, betas), repeated, focal)
-        start = self._pack(q, betas, cam_t)
+        start = self._pack(q, betas, rough_camera(self._solver.keypoints(q, betas), repeated, focal))
         held = Held(torch.cat([q, betas], 1), torch.ones(len(q), dtype=torch.bool, device=q.device))
-        terms = self._objective.terms(Seen(repeated, points_3d.repeat_interleave(sides, 0), focal), start, held)
-        found = self._solve(terms, start, self._stages(self._kernel_scales(far=True)))
-        best = found.cost.nan_to_num(torch.inf).reshape(people, sides).argmin(1)
-        best = best + torch.arange(people, device=best.device) * sides
-        spent = found.iterations.reshape(people, sides).sum(1)
-        chosen = replace(found.rows(best), iterations=spent)
-        return self._report(chosen, Problem(terms.of(best), start[best], keypoints, q[best], betas[best]))
+        terms = self._objective.terms(Seen(repeated, points_3d.repeat_interleave(tries, 0), focal), start, held)
+        best, found = self._lowest_of(terms, start, tries)
+        return self._report(found, Problem(terms.of(best), start[best], keypoints, q[best], betas[best]))
+
+    def _lowest_of(self, terms: ImageObjective, start: Tensor, tries: int) -> tuple[Tensor, Estimate]:
+        """Of each person's consecutive tries: the row of the best, and its minimum. Most tries that start amiss are
+        seen to after the first pass, and only the better ones go on.
+        """
+        stages = self._stages(self._kernel_scales(far=True))
+        if self._objective.starts == "mean_pose":
+            found = self._solve(terms, start, stages)
+            best = _lowest(found.cost, tries, 1)
+            return best, replace(found.rows(best), iterations=found.iterations.reshape(-1, tries).sum(1))
+        first = self._solve(terms, start, stages[:1])
+        kept = _lowest(first.cost, tries, _PURSUED)
+        found = self._solve(terms.of(kept), first.x[kept], stages[1:])
+        best = _lowest(found.cost, _PURSUED, 1)
+        spent = first.iterations.reshape(-1, tries).sum(1) + found.iterations.reshape(-1, _PURSUED).sum(1)
+        return kept[best], replace(found.rows(best), iterations=spent)
 
     def _own(self, x: Tensor) -> Tensor:
         return x.to(device=self._solver.device, dtype=self._solver.dtype)
@@ -227,7 +242,13 @@ class Skelify:
         q, betas, cam_t = found.x[:, :N_Q], found.x[:, N_Q:CAM], cam_t_of(found.x)
         error = kp2d_error(project(self._solver.keypoints(q, betas), cam_t, problem.terms.focal), problem.keypoints)
         std = q_standard_deviation(self._objective.in_standard_deviations(found, problem.terms), self.orientation)
-        q, betas, cam_t, error, std, *held = (
-            x.to(self.model.dtype) for x in (q, betas, cam_t, error, std, problem.anchor_q, problem.anchor_betas)
-        )
-        return SkelifyResult(q, betas, cam_t, error, found.iterations, std, *held)
+        held = problem.anchor_q, problem.anchor_betas
+        result = SkelifyResult(q, betas, cam_t, error, found.iterations, std, *held, found.cost)
+        dtype = self.model.dtype
+        return SkelifyResult(*(x.to(dtype) if x.is_floating_point() else x for x in result))
+
+
+def _lowest(cost: Tensor, tries: int, count: int) -> Int[Tensor, "..."]:
+    """Rows of each person's `count` lowest costs among their consecutive tries, the lowest first."""
+    order = cost.nan_to_num(torch.inf).reshape(-1, tries).argsort(dim=1, stable=True)[:, :count]
+    return (order + tries * torch.arange(len(order), device=order.device)[:, None]).reshape(-1)

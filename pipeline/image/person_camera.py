@@ -45,11 +45,16 @@ class PersonCamera(NamedTuple):
 
 def person_camera(lens: Lens, center: Float[np.ndarray, "2"], side: float) -> PersonCamera:
     """The camera for the crop with this middle and side, px of the photo, by the shortest turn."""
-    ray = photo_rays(lens, np.asarray(center, np.float64)[None])[0]
-    ray = ray / np.linalg.norm(ray)
-    axis, cosine = np.array([-ray[1], ray[0], 0.0]), ray[2]  # z cross ray
-    cross = np.array([[0, -axis[2], axis[1]], [axis[2], 0, -axis[0]], [-axis[1], axis[0], 0]])
-    return PersonCamera(lens.focal_px / float(side), np.eye(3) + cross + cross @ cross / (1 + cosine))
+    rays = photo_rays(lens, np.asarray(center, np.float64)[None])
+    return PersonCamera(lens.focal_px / float(side), shortest_turns(rays)[0])
+
+
+def shortest_turns(rays: Float[np.ndarray, "N 3"]) -> Float[np.ndarray, "N 3 3"]:
+    """The smallest rotations that take the z axis to these directions, which point forward."""
+    x, y, z = (rays / np.linalg.norm(rays, axis=1, keepdims=True)).T
+    zero, share = np.zeros_like(x), 1 / (1 + z)
+    cross = np.array([[zero, zero, x], [zero, zero, y], [-x, -y, zero]]).transpose(2, 0, 1)
+    return np.eye(3) + cross + share[:, None, None] * (cross @ cross)
 
 
 def photo_to_crop(points: Float[np.ndarray, "K 2"], lens: Lens, camera: PersonCamera) -> Float[np.ndarray, "K 2"]:

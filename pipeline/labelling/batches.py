@@ -109,6 +109,7 @@ class LabelBatch:
     focal: Float64[np.ndarray, "N"]
     camera_source: Strings
     camera_turn: Float32[np.ndarray, "N 3"]
+    height_m: Float64[np.ndarray, "N"]
 
     @classmethod
     def of(cls, ids: Sequence[PersonId], **columns: ArrayLike) -> Self:

@@ -15,6 +15,7 @@ from pipeline.image.camera import at_focal
 from pipeline.labelling.acceptance import AcceptConfig, Measured, judge, measure
 from pipeline.labelling.batches import LabelBatch, PersonBatch
 from pipeline.labelling.convert import as_numpy, stored
+from pipeline.labelling.estimated_focal import with_estimated_focal
 from pipeline.labelling.fused_anchor import fused_anchor
 from pipeline.labelling.predictor import PredictionBatch
 from pipeline.labelling.tracks import TrackPart
@@ -69,7 +70,7 @@ def refine_people(
     (docs/decisions/0019-tracks.md).
     """
     with torch.no_grad():
-        skel = skelify.model
+        skel, batch = skelify.model, with_estimated_focal(batch, parent, skelify, tracks)
         images = _Images(*(_own(skelify, x) for x in (batch.keypoints, batch.keypoints_3d, batch.focal)))
         candidate = _measured(*_fit_from_parents(images, parent, skelify), batch, images, skelify, smpl)
         if prediction is not None and prediction.available.any():

@@ -9,6 +9,7 @@ import torch
 
 from pipeline.body import Skel
 from pipeline.image.crop import CROP_PX
+from pipeline.image.person_camera import PersonCamera
 from pipeline.render.overlay import Panel, crop_square, draw_keypoints, overlay_mesh
 from pipeline.render.rasterizer import PinholeCamera
 from schemas.person import Person, PersonId, Photo
@@ -23,6 +24,12 @@ def labels_by_person(table: pa.Table) -> dict[PersonId, Label]:
     """The labelled rows of a table by their identity."""
     rows = table.filter(table["has_label"]).to_pylist()
     return {PersonId(r["dataset"], r["shard"], r["key"], r["person"]): r for r in rows}
+
+
+def camera_of(row: Label) -> PersonCamera:
+    """The camera that a label holds for."""
+    focal = row.get("focal")
+    return PersonCamera.of_label(None if focal is None else float(str(focal)), np.array(row["camera_turn"], np.float64))
 
 
 def person_panels(
@@ -61,9 +68,10 @@ def _label_panel(
         return Panel(image=crop_square(image, person.center, side, size), caption=f"{title}: no label")
     vectors = (torch.as_tensor([row[name]], dtype=skel.dtype) for name in ("q", "betas", "cam_t"))
     with torch.no_grad():
-        vertices = skel(*vectors).skin_vertices[0].numpy()
-    camera = PinholeCamera.of_crop(person.center, person.side, photo.width, photo.height)
-    drawn = overlay_mesh(image, vertices, skel.faces.numpy(), camera)
+        vertices = skel(*vectors).skin_vertices[0].double().numpy()
+    own = camera_of(row)
+    camera = PinholeCamera.of_label(own, person.center, person.side, photo.width, photo.height)
+    drawn = overlay_mesh(image, vertices @ own.rotation.T, skel.faces.numpy(), camera)
     if with_keypoints:
         drawn = draw_keypoints(drawn, person.keypoints_2d)
     error = row.get("kp2d_error")

@@ -13,6 +13,7 @@ from jaxtyping import Bool, Float, Float32, Integer, UInt8
 from numpy.typing import NDArray
 
 from pipeline.image.camera import FOCAL
+from pipeline.image.person_camera import PersonCamera, principal_point
 from pipeline.numerics.numba_cache import compiled
 
 FloatArray = NDArray[np.floating]
@@ -43,6 +44,17 @@ class PinholeCamera:
         """
         x, y = (float(value) for value in center)
         return cls(focal=FOCAL * float(side), center_x=x, center_y=y, width=width, height=height)
+
+    @classmethod
+    def of_label(
+        cls, camera: PersonCamera, center: Float[np.ndarray, "2"], side: float, width: int, height: int
+    ) -> "PinholeCamera":
+        """The pinhole of the whole photo that a label's camera implies, for vertices turned by `camera.rotation`.
+
+        Without the lens's distortion. HSMR's camera is turned nowhere, and so gives `of_crop`.
+        """
+        x, y = principal_point(camera, center, side)
+        return cls(focal=camera.focal * float(side), center_x=float(x), center_y=float(y), width=width, height=height)
 
     def project(self, points: Float[np.ndarray, "*any 3"]) -> Float[np.ndarray, "*any 2"]:
         """(..., 3) m in front of the camera to (..., 2) px."""

@@ -17,7 +17,7 @@ from pipeline.rounds.plan import RoundPlan
 from pipeline.rounds.progress import RoundProgress
 from pipeline.rounds.round_config import RoundConfig
 from pipeline.rounds.shard_batches import single_batches
-from pipeline.rounds.shard_task import ShardTask, carried_rows, carry_over, photos_of, with_guesses
+from pipeline.rounds.shard_task import ShardTask, carried_rows, carry_over, photos_of, with_guesses, with_heights
 from pipeline.runtime.config import ConfigError
 from pipeline.shards import read_shard
 from schemas.input_shard import InputShard
@@ -119,7 +119,8 @@ def _stage(
         found = source.of_shard(task.dataset, task.shard, batch.ids)
         matched += sum(label is not None for label in found)
         known = None if made.round == 0 else LabelBatch.from_table(parent, batch.ids)
-        tables.append(import_people(batch, found, known, skel, made.config.accept).to_table(made.round))
+        labels = import_people(batch, found, known, skel, made.config.accept)
+        tables.append(with_heights(labels, skel).to_table(made.round))
     for rejection in rejections:
         if rejection.reason is RejectionReason.SHARD_UNREADABLE:
             labels = carry_over(task, made.round, parent, rejection.detail)

@@ -1,8 +1,8 @@
-"""How a shard's people are cut into batches: at any place, or, for video, never through a part of a track."""
+"""How a shard's people are cut into batches: never through a photo, nor, for video, through a part of a track."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import TypeVar
+from itertools import groupby
 
 import numpy as np
 from jaxtyping import Integer
@@ -12,7 +12,6 @@ from pipeline.labelling.predictor import Guess
 from pipeline.labelling.tracks import TrackPart, find_tracks
 from schemas.person import Person, Rejection
 
-Seen = TypeVar("Seen")
 Guessed = tuple[Person, Guess | None]
 
 
@@ -27,7 +26,7 @@ class ShardBatch:
 
 def single_batches(people: Iterable[Guessed], size: int) -> Iterator[ShardBatch]:
     """Batches of people of whom each is a problem of their own."""
-    for batch in in_batches(people, size):
+    for batch in _in_batches(people, size):
         yield ShardBatch(people=batch, tracks=(), wanted=np.arange(len(batch)))
 
 
@@ -55,12 +54,12 @@ def track_batches(
         yield _joined(waiting, filmed)
 
 
-def in_batches(people: Iterable[Seen], size: int) -> Iterator[list[Seen]]:
-    """Lists of exactly `size` people, the last one shorter: a photo with many people never makes a larger batch."""
-    batch: list[Seen] = []
-    for person in people:
-        batch.append(person)
-        if len(batch) == size:
+def _in_batches(people: Iterable[Guessed], size: int) -> Iterator[list[Guessed]]:
+    """Lists of whole photos, each ended as soon as it has `size` people: people of one photo share what its lens is."""
+    batch: list[Guessed] = []
+    for _, photo in groupby(people, key=lambda who: who[0].id.key):
+        batch += photo
+        if len(batch) >= size:
             yield batch
             batch = []
     if batch:

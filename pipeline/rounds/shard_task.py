@@ -6,8 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import torch
 
-from pipeline.body import Smpl
+from pipeline.body import Skel, Smpl
 from pipeline.fit import Skelify, SmplToSkel
 from pipeline.fit.video.track import TrackFit
 from pipeline.labelling.batches import LabelBatch, PersonBatch
@@ -84,7 +85,7 @@ def process_shard(task: ShardTask, round: int, parent: pa.Table, models: Models,
             labels = convert_people(batch, models.converter)
         else:
             labels = _refined(seen, batch, LabelBatch.from_table(parent, batch.ids), models, config)
-        tables.append(labels.take(seen.wanted).to_table(round))
+        tables.append(with_heights(labels, models.skelify.model).take(seen.wanted).to_table(round))
     for rejection in rejections:
         if rejection.reason is RejectionReason.SHARD_UNREADABLE:
             raise UnreadableShardError(rejection.detail)
@@ -107,6 +108,13 @@ def _refined(
     return refine_people(
         batch, known, prediction, models.skelify, models.smpl, config.accept, track_fit, seen.tracks
     )  # fmt: skip
+
+
+def with_heights(labels: LabelBatch, skel: Skel) -> LabelBatch:
+    """The labels with the height of the body that each one's betas make."""
+    with torch.no_grad():
+        heights = skel.heights(torch.as_tensor(labels.betas).to(device=skel.device, dtype=skel.dtype)).cpu().numpy()
+    return labels.with_columns(height_m=np.where(labels.has_label, heights, np.nan))
 
 
 def carry_over(task: ShardTask, round: int, parent: pa.Table, reason: str) -> ShardLabels:

@@ -6,7 +6,7 @@ from typing import NamedTuple, Protocol
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from pipeline.fit.objectives.skelify_config import SkelifyConfig
+from pipeline.fit.objectives.skelify_config import SkelifyConfig, Starts
 from pipeline.fit.solver.compiled_solver import Stage
 from pipeline.fit.solver.image_objective import ImageObjective
 from pipeline.fit.solver.posterior import Estimate
@@ -38,6 +38,11 @@ class Objective(Protocol):
     @property
     def bounds(self) -> Bounds:
         """Where the search may go (59,)."""
+        ...
+
+    @property
+    def starts(self) -> Starts:
+        """What people without a label are tried in."""
         ...
 
     def kernel_scales(self, far: bool) -> tuple[float, ...]:

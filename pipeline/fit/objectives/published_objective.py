@@ -14,7 +14,7 @@ from torch import Tensor
 from pipeline.body.skel import Skel
 from pipeline.fit.objectives import restarts
 from pipeline.fit.objectives.objective import Held, Seen, Solve, Stages, coarse_pass, passes
-from pipeline.fit.objectives.skelify_config import SkelifyConfig
+from pipeline.fit.objectives.skelify_config import SkelifyConfig, Starts
 from pipeline.fit.solver.image_objective import CAM, ImageObjective
 from pipeline.fit.solver.joint_limits import fit_bounds, joint_limits
 from pipeline.fit.solver.posterior import Estimate
@@ -41,6 +41,11 @@ class PublishedObjective:
         self._config, self._limits = config, joint_limits(like)
         free = torch.full_like(fit_bounds(like).low, torch.inf)
         self.bounds = Bounds(-free, free)
+
+    @property
+    def starts(self) -> Starts:
+        """As the original."""
+        return "mean_pose"
 
     def kernel_scales(self, far: bool) -> tuple[float, ...]:
         """The published one, wherever the start."""

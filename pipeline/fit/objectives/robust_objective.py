@@ -1,6 +1,6 @@
 """Our objective (docs/objectives.md), in units of squared standard deviations:
 
-  sum_k c_k rho(|project(X_k) - keypoint_k| / noise)   Geman-McClure, with the scale of real keypoint noise
+  sum_k c_k rho(|project(X_k) - keypoint_k| / noise_k) Geman-McClure, with the scale of real keypoint noise
 + |(q - q_anchor) / anchor_std|^2                      holds what the keypoints do not see
 + |(betas - betas_anchor) / betas_std|^2 + (log tz / tz_start)^2 / depth_std^2
 + sum_k c_k rho(|(X_k - X_39) - point_k| / std_3d)     3D keypoints where there are any; depth counts less
@@ -14,16 +14,19 @@ from jaxtyping import Float
 from torch import Tensor
 
 from pipeline.fit.objectives.objective import Held, Seen, Solve, Stages, passes
-from pipeline.fit.objectives.skelify_config import SkelifyConfig
+from pipeline.fit.objectives.skelify_config import SkelifyConfig, Starts
 from pipeline.fit.solver.image_objective import CAM, ImageObjective
 from pipeline.fit.solver.joint_limits import fit_bounds, joint_limits
 from pipeline.fit.solver.posterior import Estimate
 from pipeline.fit.solver.targets import Kernel
 from pipeline.image.keypoint_error import usable_confidence, usable_places
+from pipeline.image.keypoint_noise import counted_once, keypoint_noise
 from schemas.keypoints import PELVIS
 from schemas.skel import N_Q, N_UNLIMITED
 
 _TOLERANCE: Final = 1e-5
+_SHARED_ERROR: Final = 1.8
+"""Detections err together, so that all of them tell less than their number says: docs/keypoint_noise.md."""
 
 
 class RobustObjective:
@@ -32,6 +35,11 @@ class RobustObjective:
     def __init__(self, config: SkelifyConfig, like: Float[Tensor, "..."]):
         self._config, self._limits, self.bounds = config, joint_limits(like), fit_bounds(like)
         self._reach = joint_reach(like)
+
+    @property
+    def starts(self) -> Starts:
+        """As set."""
+        return self._config.starts
 
     def kernel_scales(self, far: bool) -> tuple[float, ...]:
         """From wide to narrow."""
@@ -57,7 +65,7 @@ class RobustObjective:
         return ImageObjective(
             kernel=Kernel.IMAGE,
             position=usable_places(seen.keypoints),
-            weight=usable_confidence(seen.keypoints) / config.keypoint_noise**2,
+            weight=keypoint_weight(config, seen.keypoints),
             unit=torch.ones_like(start[:, 0]),
             focal=seen.focal,
             points_3d=places_3d,
@@ -75,7 +83,8 @@ class RobustObjective:
         hold = torch.where(held.mean_pose, config.unlabelled_anchor_std, config.anchor_std)
         std = torch.empty_like(start)
         std[:, :N_Q] = hold[:, None] * self._reach
-        std[:, :N_UNLIMITED] = config.orientation_std
+        free, bound = (start.new_tensor(x) for x in (config.unlabelled_orientation_std, config.orientation_std))
+        std[:, :N_UNLIMITED] = torch.where(held.mean_pose, free, bound)[:, None]
         std[:, N_Q:CAM] = config.betas_std
         std[:, CAM:] = start.new_tensor([torch.inf, torch.inf, config.depth_std])
         return std
@@ -102,3 +111,19 @@ def labelled_anchor_std(config: SkelifyConfig, like: Float[Tensor, "..."]) -> Fl
     """How far a labelled person's q may lie from the anchor, one standard deviation, rad."""
     std = config.anchor_std * joint_reach(like)
     return torch.cat([torch.full_like(std[:N_UNLIMITED], config.orientation_std), std[N_UNLIMITED:]])
+
+
+def keypoint_weight(config: SkelifyConfig, keypoints: Float[Tensor, "B 44 3"]) -> Float[Tensor, "B 44"]:
+    """Confidence over the squared noise, crop units^-2."""
+    if config.noise == "uniform":
+        return usable_confidence(keypoints) / config.keypoint_noise**2
+    return counted_once(keypoints) / _believed_noise(keypoints) ** 2
+
+
+def _believed_noise(like: Tensor) -> Float[Tensor, "44"]:
+    """Of each keypoint, crop units: a quarter of the way, in logarithms, from the common noise to its own, which is one
+    man's.
+    """
+    own = keypoint_noise().std.to(like)
+    common = own.square().mean().sqrt()
+    return _SHARED_ERROR * common * (own / common) ** 0.25

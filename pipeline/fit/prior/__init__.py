@@ -1,5 +1,5 @@
 """What poses people take: a density over SKEL's joint angles, learned from motion capture."""
 
-from pipeline.fit.prior.pose_prior import PosePrior, QuadraticBound
+from pipeline.fit.prior.pose_prior import PosePrior, QuadraticBound, implausibility
 
-__all__ = ["PosePrior", "QuadraticBound"]
+__all__ = ["PosePrior", "QuadraticBound", "implausibility"]

@@ -8,6 +8,7 @@ pelvis (q[:3]) is left out: in the camera's axes nobody knows which way is up. W
 """
 
 from dataclasses import dataclass, replace
+from functools import cache
 from math import log, pi
 from typing import NamedTuple, Self
 
@@ -115,6 +116,20 @@ class PosePrior:
     def _log_peaks(self) -> Tensor:
         log_det = self.whitening.diagonal(dim1=-2, dim2=-1).log().sum(-1)
         return log_det - (N_Q - N_UNLIMITED) / 2 * log(2 * pi)
+
+
+def implausibility(q: Float[Tensor, "B 46"]) -> Float[Tensor, "B"]:
+    """Energy of the stored prior above the least that any pose could have, nats: 0 or more, the pelvis of no account.
+
+    docs/pose_prior.md has those of standing, extreme and wrong poses.
+    """
+    prior = _stored(q.dtype, str(q.device))
+    return prior.energy(q) - prior.least
+
+
+@cache
+def _stored(dtype: torch.dtype, device: str) -> PosePrior:
+    return PosePrior.load(dtype, device)
 
 
 def _inside_limits(q: Tensor) -> Tensor:

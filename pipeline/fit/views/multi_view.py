@@ -13,16 +13,19 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from pipeline.body.skel import Skel
+from pipeline.fit.objectives.robust_objective import keypoint_weight
 from pipeline.fit.skelify import SkelifyConfig
 from pipeline.fit.solver.joint_limits import fit_bounds
 from pipeline.fit.solver.orientation import PelvisOrientation, spin_jacobian
 from pipeline.fit.solver.solver_dtype import in_solver_dtype
 from pipeline.fit.starts.mean_pose import mean_q
-from pipeline.image.keypoint_error import usable_confidence, usable_places
+from pipeline.image.keypoint_error import usable_places
 from pipeline.numerics.levenberg_marquardt import Linearised, LmConfig, Minimum, minimise
 from schemas.skel import N_BETAS, N_Q, N_UNLIMITED, q_limits
 
 _TRANS = N_Q + N_BETAS
+_BY_DEFAULT = SkelifyConfig(noise="uniform", kernel_scale=0.025)
+"""Views that agree are believed further than one alone (docs/real_truth.md)."""
 _MIN_DEPTH = 0.1  # m; keeps a point behind a camera from flipping through the image plane
 _COARSE = LmConfig(max_iterations=30, relative_tolerance=1e-2, initial_damping=1e-4)
 _FINE = LmConfig(max_iterations=60, relative_tolerance=1e-6, initial_damping=1e-4)
@@ -61,7 +64,7 @@ class MultiViewFit:
     """
 
     def __init__(self, model: Skel, config: SkelifyConfig | None = None):
-        self.model, self.config = in_solver_dtype(model), config or SkelifyConfig()
+        self.model, self.config = in_solver_dtype(model), config or _BY_DEFAULT
         self.orientation = PelvisOrientation(self.model.rig)
         self._bounds = fit_bounds(self.model.rig.sources)
         self._anchor, self._precision = self._hold()
@@ -128,7 +131,7 @@ class MultiViewFit:
         residual = away - usable_places(keypoints)
         squared = residual.square().sum(-1)
         half = scale**2 / (scale**2 + squared)
-        weight = usable_confidence(keypoints) / self.config.keypoint_noise**2
+        weight = keypoint_weight(self.config, keypoints)
         pull = (weight * half.square())[..., None]
         weighted = (slope * pull[..., None]).flatten(1, 2)
         gradient = (weighted.mT @ residual.flatten(1)[..., None]).squeeze(-1)

@@ -9,23 +9,28 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from pipeline.image.camera import FOCAL
 from pipeline.labels.exchange.hsmr_fields import MM_PER_M, HsmrLabel
 from pipeline.labels.files.columns import figures, vectors
 from pipeline.labels.files.errors import LabelStoreError
 from pipeline.labels.files.staging import read_labels
 from pipeline.labels.store import LabelStore
 from pipeline.storage.opening import storage_of_file
+from schemas.camera import CameraSource
 from schemas.person import PersonId
 from schemas.skel import N_BETAS, N_Q
 
-_COLUMNS = ("dataset", "shard", "key", "person", "has_label", "q", "betas", "cam_t", "pve_max_mm", "kp2d_error")
+_IDENTITY = ("dataset", "shard", "key", "person")
+_CAMERA = ("cam_t", "focal", "camera_source", "camera_turn")
+_COLUMNS = (*_IDENTITY, "has_label", "q", "betas", *_CAMERA, "pve_max_mm", "kp2d_error")
 
 
 def export_npz(store: LabelStore, round: int, destination: str) -> int:
     """Write the labelled people of a generation to one npz; returns how many. Raises NoSuchGenerationError.
 
     poses (N, 46) rad, betas (N, 10), cam_t (N, 3) m, pve_max (N,) m, kp2d_err (N,) crop units (NaN: unknown), and
-    dataset, shard, key, person (N,). Nothing in it is pickled.
+    dataset, shard, key, person (N,). Nothing in it is pickled. focal (N,) crop units, camera_source (N,) and
+    camera_turn (N, 3) rad say which camera cam_t, kp2d_err and the pelvis hold for (docs/camera_and_crop.md).
     """
     tables = [read_labels(url, _COLUMNS) for url in store.files(round).values()]
     table = pa.concat_tables([part.filter(part["has_label"]) for part in tables]).combine_chunks()
@@ -33,6 +38,9 @@ def export_npz(store: LabelStore, round: int, destination: str) -> int:
         "poses": vectors(table["q"]),
         "betas": vectors(table["betas"]),
         "cam_t": vectors(table["cam_t"]),
+        "focal": np.nan_to_num(figures(table["focal"]), nan=FOCAL),
+        "camera_source": np.array([name or CameraSource.HSMR for name in table["camera_source"].to_pylist()], np.str_),
+        "camera_turn": vectors(table["camera_turn"]),
         "pve_max": figures(table["pve_max_mm"]) / MM_PER_M,
         "kp2d_err": figures(table["kp2d_error"]),
         **{name: np.array(table[name].to_pylist(), dtype=np.str_) for name in ("dataset", "shard", "key")},
@@ -70,7 +78,7 @@ def read_npz(path: str) -> NpzLabels:
         raise LabelStoreError(f"{path} is no npz that can be read safely: {error}") from error
     count = _checked_count(path, arrays)
     unknown = np.full(count, np.nan)
-    identity = tuple(name for name in ("dataset", "shard", "key", "person") if name in arrays)
+    identity = tuple(name for name in _IDENTITY if name in arrays)
     labels: dict[tuple[str, ...], HsmrLabel] = {}
     finite = np.isfinite(arrays["poses"]).all(1) & np.isfinite(arrays["betas"]).all(1)
     for i in range(count):

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import duckdb
 
+from pipeline.image.camera import FOCAL
 from pipeline.image.crop import CROP_PX
 from pipeline.labels.files.columns import mask, vectors
 from pipeline.labels.files.errors import LabelStoreError
@@ -20,8 +21,15 @@ _MEASURES: Final = {
     "pve_mean_mm": ("pve_mean_mm", 1),
     "pve_max_mm": ("pve_max_mm", 1),
     "limit_violation_rad": ("limit_violation", 1),
+    "height_m": ("height_m", 1),
 }
 
+
+_CAMERAS: Final = f"""
+    SELECT dataset, coalesce(camera_source, 'hsmr') AS camera_source, count(*) AS people,
+        quantile_cont(coalesce(focal, {FOCAL}), [0.05, 0.5, 0.95]) AS focal_p05_p50_p95,
+        quantile_cont(degrees(sqrt(camera_turn[1] ** 2 + camera_turn[2] ** 2)), 0.95) AS turn_p95_deg
+    FROM labels WHERE has_label GROUP BY ALL ORDER BY dataset, people DESC"""
 
 _QUANTILES: Final = [0.05, 0.25, 0.5, 0.75, 0.95]
 
@@ -70,6 +78,7 @@ def show(store: LabelStore, k: int | None = None) -> list[ResultTable]:
         sql(connection, errors, f"errors of round {k}"),
         sql(connection, counted.format("decision"), f"decisions of round {k}"),
         sql(connection, counted.format("start_source"), f"start sources of round {k}"),
+        sql(connection, _CAMERAS, f"cameras of round {k}"),
         ResultTable(title=f"rejections of round {k}", columns=("reason", "count"), rows=rejections),
     ]
 

@@ -7,11 +7,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.body import Skel, Smpl, load_smpl
-from pipeline.demo_set.detector import RUNS, TWINS, detect_keypoints
+from pipeline.demo_set.detector import RUNS, DetectorErrors, assumed_errors, detect_keypoints, measured_errors
 from pipeline.demo_set.population import make_population
 from pipeline.demo_set.poses import KEY_POSES, key_pose, sample_bodies
 from pipeline.demo_set.pseudo_labels import local_axis_angle, smpl_world_rotations
+from pipeline.image.keypoint_noise import keypoint_noise
 from pipeline.numerics.error_metrics import mpjpe_mm
+from schemas.keypoints import TWINS
 from schemas.skel import Q_NAMES, q_limits
 
 
@@ -81,13 +83,14 @@ def smpl_error_mm(smpl: Smpl, vertices: np.ndarray, pose: torch.Tensor, betas: t
     return mpjpe_mm(labelled, true, root=0)
 
 
-def test_hidden_and_outside_points_are_worse_or_absent() -> None:
+@pytest.mark.parametrize("errors", [assumed_errors(), measured_errors()], ids=["assumed", "measured"])
+def test_hidden_and_outside_points_are_worse_or_absent(errors: DetectorErrors) -> None:
     rng = np.random.default_rng(0)
     true = rng.uniform(-0.4, 0.4, (44, 2))
     everywhere = np.ones(44, bool)
-    seen = [detect_keypoints(rng, true, everywhere, everywhere) for _ in range(200)]
-    hidden = [detect_keypoints(rng, true, ~everywhere, everywhere) for _ in range(200)]
-    outside = [detect_keypoints(rng, true, everywhere, ~everywhere) for _ in range(20)]
+    seen = [detect_keypoints(rng, true, everywhere, everywhere, errors) for _ in range(200)]
+    hidden = [detect_keypoints(rng, true, ~everywhere, everywhere, errors) for _ in range(200)]
+    outside = [detect_keypoints(rng, true, everywhere, ~everywhere, errors) for _ in range(20)]
 
     def median_error(results: list) -> float:
         return float(np.median(np.concatenate([np.linalg.norm(p[ok, :2] - true[ok], axis=1) for p, ok in results])))
@@ -98,10 +101,35 @@ def test_hidden_and_outside_points_are_worse_or_absent() -> None:
     assert all((p == 0).all() for p, _ in outside)
 
 
-def test_layout_twins_are_lost_together() -> None:
+def test_copies_stand_where_their_originals_do() -> None:
+    rng, everywhere = np.random.default_rng(2), np.ones(44, bool)
+    points, present = detect_keypoints(rng, rng.uniform(-0.4, 0.4, (44, 2)), everywhere, everywhere, measured_errors())
+    both = [(twin, original) for twin, original in TWINS.items() if present[twin]]
+    assert len(both) > 5
+    assert all((points[twin] == points[original]).all() for twin, original in both)
+
+
+def test_measured_errors_are_as_large_as_the_file_says() -> None:
+    """Over people of every difficulty, 15 % of points hidden; misplaced points aside."""
+    rng, everywhere, noise = np.random.default_rng(3), np.ones(44, bool), keypoint_noise()
+    away = []
+    for _ in range(2000):
+        points, present = detect_keypoints(
+            rng, np.zeros((44, 2)), rng.random(44) >= 0.15, everywhere, measured_errors()
+        )
+        near = present & (np.linalg.norm(points[:, :2], axis=1) < 0.06)
+        away.append(np.where(near[:, None], points[:, :2], np.nan))
+    rms = np.sqrt(np.nanmean(np.square(away), axis=(0, 2)))
+    expected = noise.beside_offset.numpy() / np.sqrt(0.64)
+    chosen = noise.measured.numpy()
+    np.testing.assert_allclose(rms[chosen], expected[chosen], rtol=0.15)
+
+
+@pytest.mark.parametrize("errors", [assumed_errors(), measured_errors()], ids=["assumed", "measured"])
+def test_layout_twins_are_lost_together(errors: DetectorErrors) -> None:
     rng = np.random.default_rng(1)
     everywhere = np.ones(44, bool)
     for _ in range(50):
-        _, present = detect_keypoints(rng, np.zeros((44, 2)), everywhere, everywhere)
+        _, present = detect_keypoints(rng, np.zeros((44, 2)), everywhere, everywhere, errors)
         assert all(present[original] or not present[twin] for twin, original in TWINS.items())
     assert all(0 <= point < 44 for run in RUNS for point in run)

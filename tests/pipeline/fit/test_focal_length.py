@@ -79,7 +79,7 @@ def test_gradient_is_the_numeric_one(open_skel: Skel, focal: float, objective: s
 def test_people_are_found_under_their_own_lens(open_skel: Skel, focal: float) -> None:
     """At 3 to 4 m: exact keypoints are reproduced, and the pose and place are nearer than under the usual camera."""
     people = Photographed(open_skel, focal)
-    skelify = Skelify(open_skel, SkelifyConfig(keypoint_noise=0.004))
+    skelify = Skelify(open_skel, SkelifyConfig(noise="uniform", keypoint_noise=0.004))
     found = people.fit(skelify, people.focal)
     assert (found.kp2d_error * CROP_PX).max() < 1.0
     before = mpjpe_mm(open_skel.keypoints(*people.start), people.points)

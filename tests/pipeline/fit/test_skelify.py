@@ -11,11 +11,13 @@ from torch import Tensor
 from pipeline.body import Skel
 from pipeline.body.rotations import matrix_to_axis_angle
 from pipeline.fit import Anchor, Skelify, SkelifyConfig, SkelifyResult
-from pipeline.fit.starts.mean_pose import folded_q, mean_q
+from pipeline.fit.starts.mean_pose import mean_q
+from pipeline.fit.starts.start_poses import start_poses
 from pipeline.image.camera import project
 from pipeline.image.crop import CROP_PX
 from pipeline.image.keypoint_error import kp2d_error, usable_confidence
-from schemas.keypoints import SCORED
+from pipeline.image.keypoint_noise import keypoint_noise
+from schemas.keypoints import SCORED, TWINS
 from schemas.skel import N_UNLIMITED
 from tests.pipeline.body.poses import limits, poses_within_limits, shapes, upright_poses
 from tests.pipeline.body.standin import Golden
@@ -92,7 +94,7 @@ def realistic(open_skel: Skel) -> People:
 
 def test_exact_keypoints_are_reproduced(open_skel: Skel, exact: People) -> None:
     """What is left is the pull of the priors; the noise is said to be half of what real keypoints have."""
-    found = exact.fit(Skelify(open_skel, SkelifyConfig(keypoint_noise=0.005)))
+    found = exact.fit(Skelify(open_skel, SkelifyConfig(noise="uniform", keypoint_noise=0.005)))
     error_px = found.kp2d_error * CROP_PX
     assert error_px.mean() < 0.5
     assert error_px.max() < 1.0
@@ -104,7 +106,7 @@ def test_exact_keypoints_are_reproduced(open_skel: Skel, exact: People) -> None:
 
 def test_a_tight_noise_reaches_the_keypoints_exactly(open_skel: Skel, exact: People) -> None:
     """With keypoints that are said to be exact, the priors do not hold the fit back."""
-    found = exact.fit(Skelify(open_skel, SkelifyConfig(keypoint_noise=1e-4, max_iterations=100)))
+    found = exact.fit(Skelify(open_skel, SkelifyConfig(noise="uniform", keypoint_noise=1e-4, max_iterations=100)))
     assert (found.kp2d_error * CROP_PX).median() < 0.02
 
 
@@ -134,7 +136,10 @@ def documented_cost(skel: Skel, config: SkelifyConfig, people: People, x: Tensor
     q, betas, cam_t = x[:, :46], x[:, 46:56], x[:, 56:]
     away = project(skel.keypoints(q, betas), cam_t) - people.keypoints[..., :2]
     squared, scale = away.square().sum(-1), config.kernel_scale**2
-    data = (usable_confidence(people.keypoints) * scale * squared / (scale + squared)).sum(1) / config.keypoint_noise**2
+    own = keypoint_noise().std
+    noise = 1.8 * own**0.25 * own.square().mean() ** 0.375
+    weight = usable_confidence(people.keypoints) / noise**2
+    data = (weight * scale * squared / (scale + squared)).sum(1)
     low, high = limits()
     std = config.anchor_std * ((high - low) / 1.5).clamp_max(1)
     pose = ((q - people.start_q) / std)[:, N_UNLIMITED:].square().sum(1)
@@ -209,7 +214,7 @@ def test_people_without_a_start_are_found_from_any_side(open_skel: Skel, skelify
     before = mpjpe_mm(open_skel.keypoints(start, exact.start_betas), exact.points)
     assert mpjpe_mm(open_skel.keypoints(found.q, found.betas), exact.points).mean() < 0.5 * before.mean()
     low, high = limits()
-    starts = torch.stack([mean_q(), folded_q()])[:, N_UNLIMITED:]
+    starts = start_poses("spread")[:, N_UNLIMITED:]
     assert torch.cdist(found.anchor_q[:, N_UNLIMITED:], starts).amin(1).max() == 0
     assert ((found.q >= low) & (found.q <= high))[:, N_UNLIMITED:].all()
 
@@ -263,6 +268,30 @@ def test_an_infinite_point_does_not_matter_without_a_start(open_skel: Skel, real
     assert_same(skelify.fit_from_mean_pose(odd), skelify.fit_from_mean_pose(absent), skelify.model)
 
 
+def test_copies_of_keypoints_change_nothing(skelify: Skelify, realistic: People, open_skel: Skel) -> None:
+    """The second layout filled from the first, as data sets do, says what the first alone says."""
+    alone, copied = realistic.keypoints[:8].clone(), realistic.keypoints[:8].clone()
+    alone[:, list(TWINS)] = 0
+    copied[:, list(TWINS)] = copied[:, list(TWINS.values())]
+    start = (realistic.start_q[:8], realistic.start_betas[:8], realistic.start_cam_t[:8])
+    once, twice = skelify.fit(alone, *start), skelify.fit(copied, *start)
+    joints = [open_skel.joints(found.q, found.betas) for found in (once, twice)]
+    assert (joints[0] - joints[1]).norm(dim=-1).max() < 5e-3, "two names of a place differ by next to nothing"
+
+
+@pytest.mark.parametrize("mean_pose", [True, False])
+def test_the_pelvis_is_held_for_people_with_a_label_alone(skelify: Skelify, realistic: People, mean_pose: bool) -> None:
+    anchor = Anchor(realistic.start_q, torch.full((PEOPLE,), mean_pose))
+    start = (realistic.keypoints, realistic.start_q, realistic.start_betas, realistic.start_cam_t)
+    std = skelify.problem(*start, anchor).terms.precision[:, :N_UNLIMITED] ** -0.5
+    assert torch.allclose(std, torch.tensor(3.0 if mean_pose else 0.2, dtype=std.dtype))
+
+
+def test_a_noise_that_would_not_count_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"counts with fit\.noise=uniform alone"):
+        SkelifyConfig(keypoint_noise=0.016)
+
+
 def test_the_shape_is_held_to_its_anchor(skelify: Skelify, realistic: People) -> None:
     """A guess that knows the shape gives a better one than a guess without; an anchor counts before the guess."""
     start = (realistic.start_q, realistic.betas, realistic.start_cam_t)
@@ -294,7 +323,8 @@ def test_person_cut_at_the_waist_stays_sane(open_skel: Skel, skelify: Skelify, e
         assert ((ratio > 1 / 3) & (ratio < 3)).all()
         assert (found.kp2d_error * CROP_PX).median() < 3
     upper = [k for k in SCORED if k not in legs]
-    seen = skelify.fit(keypoints, exact.start_q, exact.start_betas, exact.start_cam_t)
+    told = Skelify(open_skel, SkelifyConfig(noise="uniform"))
+    seen = told.fit(keypoints, exact.start_q, exact.start_betas, exact.start_cam_t)
     known, unknown = seen.q_std[:, 29].median(), seen.q_std[:, 6].median()
     assert unknown > 1.2 * known, "a knee that nobody sees is less certain than a shoulder that is seen"
     assert len(upper) > 20
@@ -328,7 +358,8 @@ def test_against_upstream(golden_dir: Path, standin_skel: Skel) -> None:
     """Upstream's refiner on its own eight cases: our keypoint error is no worse, our pose nearer to the truth."""
     golden = Golden(golden_dir / "skelify.npz")
     keypoints = golden("kp2d")
-    found = Skelify(standin_skel).fit(keypoints, golden("init_q"), golden("init_betas"), golden("init_cam_t"))
+    skelify = Skelify(standin_skel, SkelifyConfig(noise="uniform"))  # made keypoints, as near as that says
+    found = skelify.fit(keypoints, golden("init_q"), golden("init_betas"), golden("init_cam_t"))
     truth = standin_skel.keypoints(golden("true_q"), golden("true_betas"))
     theirs = standin_skel.keypoints(golden("upstream_q"), golden("upstream_betas"))
     their_error = kp2d_error(project(theirs, golden("upstream_cam_t")), keypoints)

@@ -1,5 +1,9 @@
 """The crop camera: projection by hand, and the one solver that parent and candidate are judged under."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -10,6 +14,7 @@ from pipeline.body import Skel, load_skel
 from pipeline.image.camera import FOCAL, project, projection_jacobian, rough_camera, solve_camera
 from pipeline.image.keypoint_error import enough_keypoints, kp2d_error, usable_confidence
 from tests.pipeline.body.poses import poses_within_limits, shapes, upright_poses
+from tests.repository import ROOT
 
 
 @pytest.fixture(scope="module")
@@ -213,3 +218,13 @@ def test_enough_keypoints() -> None:
     beyond_the_body = torch.zeros(1, 44, 3)
     beyond_the_body[0, 25:] = torch.rand(19, 3) + 0.5
     assert not enough_keypoints(beyond_the_body).item()
+
+
+@pytest.mark.parametrize("focal", [7.5, 40.0])
+def test_the_constant_is_written_once(focal: float) -> None:
+    """Changed there, fits in both forms, acceptance, network, drawing and exports all follow."""
+    script = Path(__file__).with_name("another_focal.py")
+    done = subprocess.run(
+        [sys.executable, str(script), str(focal)], capture_output=True, text=True, cwd=ROOT, check=False
+    )
+    assert done.stdout == "everything follows\n", done.stderr

@@ -7,19 +7,29 @@ import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from pipeline.labels import LabelStore
+from pipeline.labels.files.columns import VECTORS, figures, vectors
+from pipeline.labels.publishing.shard_audit import QUANTILE_COLUMNS
 from pipeline.labels.upkeep.relocate import relocate
 from pipeline.labels.upkeep.rollback import rollback
-from pipeline.rounds.driver import resolved_plan, run_round
+from pipeline.rounds.driver import run_round
 from pipeline.rounds.round_config import RoundConfig
 from pipeline.runtime.config import load_config
+from schemas.camera import CameraSource
 from schemas.labels import LABEL_SCHEMA
 from tests.repository import ROOT
 
 pytestmark = pytest.mark.usefixtures("local_ray")
 ARCHIVE = ROOT / "tests" / "fixtures" / "store_before_the_move" / "store.tar.gz"
+SETTINGS_OF_BEFORE = [
+    "fit.skelify.noise=uniform",
+    "fit.skelify.kernel_scale=0.025",
+    "fit.skelify.unlabelled_orientation_std=0.2",
+    "fit.skelify.starts=mean_pose",
+]
 WRITTEN_AT = Path("/tmp/skel-label-rounds-store-before-the-move")  # Iceberg's metadata holds absolute paths
 
 
@@ -37,9 +47,9 @@ def older(tmp_path: Path) -> Iterator[LabelStore]:
         shutil.rmtree(WRITTEN_AT)
 
 
-def settings(store: LabelStore) -> RoundConfig:
+def settings(store: LabelStore, *more: str) -> RoundConfig:
     quiet = [f"storage.root={store.storage.root}", "run.progress=false", "fit.device=cpu", "run.actors=1"]
-    return load_config(RoundConfig, quiet)
+    return load_config(RoundConfig, [*quiet, *more])
 
 
 def test_it_is_read(older: LabelStore) -> None:
@@ -52,13 +62,41 @@ def test_it_is_read(older: LabelStore) -> None:
     assert older.lineage(1).code_revision == "04a4d8e"
 
 
-def test_a_round_that_was_killed_goes_on_where_it_was(older: LabelStore) -> None:
+def test_a_round_that_was_killed_is_run_again_with_cameras(older: LabelStore) -> None:
+    """Labels state their camera since: what was staged without one is left, under a run_id of its own."""
     run_ids = json.loads((WRITTEN_AT / "run_ids.json").read_text())
     assert [generation.run_id for generation in older.rounds()] == run_ids[:2]
-    assert resolved_plan(2, settings(older), older, None, None).run_id == run_ids[2], "run_ids are as before"
     done = run_round(2, settings(older))
-    assert (done.run_id, done.reused, done.computed) == (run_ids[2], 1, 1)
-    assert older.generation(2).rows == 6
+    assert done.run_id != run_ids[2]
+    assert (done.reused, done.computed) == (0, 2)
+    assert done.generation.parent_run_id == run_ids[1]
+    before, after = older.read_all(1), older.read_all(2)
+    assert before["camera_source"].null_count == before["focal"].null_count == 6
+    assert set(after["camera_source"].to_pylist()) == {CameraSource.PRIOR}
+    sources = "SELECT round, camera_source, count(*) FROM labels GROUP BY ALL ORDER BY round"
+    assert older.query().sql(sources).fetchall() == [(0, None, 6), (1, None, 6), (2, "prior", 6)]
+
+
+def test_the_camera_of_hsmr_gives_the_labels_of_before(older: LabelStore, tmp_path: Path) -> None:
+    """Rounds 0 and 1 of the same shards, by the camera and the settings that were the only ones then.
+
+    To what another processor makes of the same sums.
+    """
+    again = LabelStore(str(tmp_path / "again"))
+    shards = f"{WRITTEN_AT}/made/{{000000..000001}}.tar"
+    config = settings(again, "camera=hsmr", f"data.shards={shards}", *SETTINGS_OF_BEFORE)
+    order = [("shard", "ascending"), ("key", "ascending"), ("person", "ascending")]
+    for round in (0, 1):
+        run_round(round, config)
+        before, now = (store.read_all(round).sort_by(order) for store in (older, again))
+        for name in ("key", "person", "has_label", "decision", "start_source", "iterations"):
+            assert now[name].to_pylist() == before[name].to_pylist(), name
+        for name in VECTORS:
+            np.testing.assert_allclose(vectors(now[name]), vectors(before[name]), atol=1e-4, err_msg=name)
+        for name in QUANTILE_COLUMNS:
+            np.testing.assert_allclose(figures(now[name]), figures(before[name]), rtol=1e-4, atol=1e-6, err_msg=name)
+        labelled = now.filter(now["has_label"])
+        assert set(labelled["camera_source"].to_pylist()) == {CameraSource.HSMR}
 
 
 def test_it_is_rolled_back(older: LabelStore) -> None:

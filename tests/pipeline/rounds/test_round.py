@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
@@ -175,7 +176,8 @@ def test_a_shard_that_fails_while_the_store_is_gone_ends_the_round(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Otherwise an outage is met shard by shard, every one tried for a minute, three times."""
-    monkeypatch.setattr(actor, "load_models", lambda *brief: None)
+    models = SimpleNamespace(lenses=KnownLenses(), predictor=None)
+    monkeypatch.setattr(actor, "load_models", lambda *brief: models)
     root = tmp_path / "labels"
     staging = LabelStore(str(root)).staging(0, "run-a", "c" * 64)
     brief = ActorBrief(

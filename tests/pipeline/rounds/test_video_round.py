@@ -89,7 +89,7 @@ def labelled(video: MadeVideo, models: Models, tmp_path_factory: pytest.TempPath
 def test_rounds_on_ray_survive_a_death_and_pass_the_audit(video: MadeVideo, labelled: Labelled, tmp_path: Path) -> None:
     """The actor that reads the video is killed; the labels are those of an undisturbed run of this shard alone."""
     shards = write_shards(tmp_path / "made", [*video.samples, *make_samples(len(video.samples))], 2)
-    quiet = ["fit.temporal=true", "run.actors=1"]
+    quiet = ["camera=hsmr", "fit.temporal=true", "run.actors=1"]
     run_round(0, settings(tmp_path / "labels", f"data.shards={shards}", *quiet))
     with ReaderKiller(shards.replace("{000000..000001}", "000000"), kills=1) as killer:
         run_round(1, settings(tmp_path / "labels", *quiet))

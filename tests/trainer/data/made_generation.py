@@ -60,6 +60,7 @@ def label_table(
         focal=np.full(count, FOCAL),
         camera_source=np.full(count, CameraSource.HSMR, object),
         camera_turn=np.zeros((count, 3), np.float32),
+        height_m=np.full(count, 1.7),
     ).to_table(round)
 
 

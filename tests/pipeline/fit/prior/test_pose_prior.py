@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from pipeline.fit.prior import PosePrior
+from pipeline.fit.prior import PosePrior, implausibility
 from pipeline.fit.prior.mixture_file import PRIOR_FILE, read_mixture
 from pipeline.fit.starts.mean_pose import folded_q, mean_q
 from schemas.skel import N_Q, N_UNLIMITED, Q_NAMES, q_limits
@@ -210,3 +210,14 @@ def test_an_empty_batch_is_fine(prior: PosePrior) -> None:
     nobody = torch.zeros(0, N_Q, dtype=torch.float64)
     assert prior.energy(nobody).shape == (0,)
     assert prior.bound(nobody).precision.shape == (0, N_Q, N_Q)
+
+
+def test_implausibility_is_never_negative_and_grows_with_strangeness() -> None:
+    q = poses(13, 64)
+    found = implausibility(q)
+    assert (found >= 0).all()
+    assert found[:32].median() > found[32:].median() + 10, "anywhere in the ranges is stranger than what people do"
+    turned = q.clone()
+    turned[:, :N_UNLIMITED] += 1
+    assert torch.equal(implausibility(turned), found)
+    torch.testing.assert_close(implausibility(q.float()).double(), found, rtol=1e-3, atol=1e-2)

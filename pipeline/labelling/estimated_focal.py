@@ -1,0 +1,127 @@
+"""The focal length of photos that nothing is known of, from how their people look (docs/camera_and_crop.md).
+
+A person seen from near by looks otherwise than one from far away, whatever they do: that tells the focal length, a
+little. So several people of one photo, or frames of one video, are fitted under a shorter, the usual and a longer lens,
+each held to the mean pose and not to a label, which was made under some lens itself. What all of them say together, and
+the prior over focal lengths, has its best value in between: cost(x) + (x / spread)^2, x the logarithm of the focal
+length over the photo's diagonal.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Final
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Integer
+from scipy.spatial.transform import Rotation
+from torch import Tensor
+
+from pipeline.fit import Anchor, Skelify
+from pipeline.fit.starts.mean_pose import mean_q
+from pipeline.image.camera import solve_camera
+from pipeline.image.keypoint_error import enough_keypoints
+from pipeline.image.refocus import refocused
+from pipeline.labelling.batches import LabelBatch, PersonBatch
+from pipeline.labelling.convert import as_numpy
+from pipeline.labelling.tracks import TrackPart
+from schemas.camera import CameraSource
+from schemas.skel import N_UNLIMITED
+
+SPREAD: Final = 0.35
+"""Standard deviation of the logarithm of a photo's focal length around its diagonal: most lie between 22 and 87 mm."""
+
+_NODES: Final = (-0.5, 0.0, 0.5)
+_LEAST: Final = 3
+_MOST: Final = 16
+"""People or frames that are asked; fewer say too little to be believed against the prior, more add nothing new."""
+
+
+def with_estimated_focal(
+    batch: PersonBatch, parent: LabelBatch, skelify: Skelify, tracks: Sequence[TrackPart] = ()
+) -> PersonBatch:
+    """The people whose lens is a mere guess, under what an earlier round estimated, else under an estimate of today."""
+    if skelify.config.objective != "robust":  # the published one states no likelihood
+        return batch
+    guessed = batch.camera_source == CameraSource.PRIOR
+    earlier = guessed & (parent.camera_source == CameraSource.ESTIMATED) & parent.has_label
+    factor = np.where(earlier, parent.known_focal / batch.focal, 1.0)
+    found = earlier.copy()
+    asked = _asked(batch, tracks, guessed & ~earlier, skelify)
+    if asked:
+        chosen = [_spread_over(rows[1]) for rows in asked]
+        costs = _costs(batch.take(np.concatenate(chosen)), parent.take(np.concatenate(chosen)), skelify)
+        ends = np.cumsum([len(rows) for rows in chosen])
+        for (group, _), end, rows in zip(asked, ends, chosen, strict=True):
+            factor[group] = np.exp(most_probable(costs[:, end - len(rows) : end].sum(1)))
+            found[group] = True
+    return _under(batch, np.flatnonzero(found), factor[found])
+
+
+def most_probable(costs: Float[np.ndarray, "3"]) -> float:
+    """x of the least cost(x) + (x / spread)^2, by the parabola through the nodes, and not far beyond them."""
+    low, middle, high = costs
+    step = _NODES[2]
+    curvature = (low + high - 2 * middle) / step**2 + 2 / SPREAD**2
+    slope = (high - low) / (2 * step)
+    reach = 1.5 * step
+    return float(np.clip(-slope / curvature if curvature > 0 else -np.sign(slope) * reach, -reach, reach))
+
+
+def _asked(
+    batch: PersonBatch, tracks: Sequence[TrackPart], unknown: Bool[np.ndarray, "N"], skelify: Skelify
+) -> list[tuple[Integer[np.ndarray, "M"], Integer[np.ndarray, "K"]]]:
+    """Who was taken with one lens, and those of them who show enough: photos and videos with at least three."""
+    usable = as_numpy(enough_keypoints(torch.as_tensor(batch.keypoints)))
+    lens: dict[object, list[int]] = {}
+    filmed = {int(row): number for number, part in enumerate(tracks) for row in part.rows}
+    for row in np.flatnonzero(unknown):
+        who = batch.ids[row]
+        lens.setdefault(filmed.get(int(row), (who.dataset, who.shard, who.key)), []).append(int(row))
+    groups = [np.array(rows) for rows in lens.values()]
+    return [(rows, rows[usable[rows]]) for rows in groups if usable[rows].sum() >= _LEAST]
+
+
+def _spread_over(rows: Integer[np.ndarray, "K"]) -> Integer[np.ndarray, "M"]:
+    """At most as many as are asked, evenly."""
+    return rows[np.unique(np.linspace(0, len(rows) - 1, min(len(rows), _MOST)).astype(int))]
+
+
+def _costs(batch: PersonBatch, parent: LabelBatch, skelify: Skelify) -> Float[np.ndarray, "3 K"]:
+    """What the best fit of each person costs under each of the lenses, in squared standard deviations."""
+    q, betas = _starts(batch, parent, skelify)
+    held = q.clone()
+    held[:, N_UNLIMITED:] = mean_q().to(q)[N_UNLIMITED:]
+    anchor = Anchor(held, torch.ones(len(q), dtype=torch.bool, device=q.device), torch.zeros_like(betas))
+    costs = []
+    for node in _NODES:
+        seen = _under(batch, np.arange(len(batch)), np.full(len(batch), np.exp(node)))
+        keypoints, focal = (_own(skelify, x) for x in (seen.keypoints, seen.focal))
+        cam_t = solve_camera(skelify.model.keypoints(q, betas), keypoints, focal)
+        costs.append(as_numpy(skelify.fit(keypoints, q, betas, cam_t, anchor, focal=focal).cost))
+    return np.nan_to_num(np.stack(costs), nan=0.0)
+
+
+def _starts(batch: PersonBatch, parent: LabelBatch, skelify: Skelify) -> tuple[Tensor, Tensor]:
+    """Poses to start from: the label, or a fit from the mean pose under the usual lens."""
+    q, betas = _own(skelify, parent.q), _own(skelify, parent.betas)
+    new = torch.as_tensor(~parent.has_label, device=q.device)
+    if bool(new.any()):
+        first = skelify.fit_from_mean_pose(_own(skelify, batch.keypoints)[new], focal=_own(skelify, batch.focal)[new])
+        q, betas = q.index_put((new,), first.q), betas.index_put((new,), first.betas)
+    return q, betas
+
+
+def _under(batch: PersonBatch, rows: Integer[np.ndarray, "M"], factor: Float[np.ndarray, "M"]) -> PersonBatch:
+    """The batch with some of its people seen through lenses `factor` times as long, which are estimates."""
+    rotation = Rotation.from_rotvec(batch.camera_turn[rows].astype(np.float64)).as_matrix()
+    seen = refocused(batch.keypoints[rows].astype(np.float64), batch.focal[rows], rotation, factor)
+    keypoints, focal, turn = batch.keypoints.copy(), batch.focal.copy(), batch.camera_turn.copy()
+    source = batch.camera_source.copy()
+    keypoints[rows], focal[rows] = seen.keypoints, seen.focal
+    turn[rows], source[rows] = Rotation.from_matrix(seen.rotation).as_rotvec(), CameraSource.ESTIMATED
+    return replace(batch, keypoints=keypoints, focal=focal, camera_turn=turn, camera_source=source)
+
+
+def _own(skelify: Skelify, x: np.ndarray) -> Tensor:
+    return torch.as_tensor(x).to(device=skelify.model.device, dtype=skelify.model.dtype)

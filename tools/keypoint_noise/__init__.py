@@ -1,0 +1,1 @@
+"""What made pipeline/image/keypoint_noise.json."""
