@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from benchmarks import (
+    camera_token,
     conversion,
     gpu,
     keypoints,
@@ -34,6 +35,7 @@ BENCHMARKS = {
     "track": (track.run, "whole tracks against frame by frame: time per frame and length, dense solve, jitter"),
     "convert": (conversion.run, "SMPL to SKEL per frame against the published aligner; PVE against the exact optimum"),
     "network": (network.run, "training step and inference, and the share of the machine's arithmetic they use"),
+    "camera": (camera_token.run, "small networks on made-up people, told each person's camera or not"),
     "data": (training_data.run, "crops a second and core for training, and the join, against a plain webdataset loop"),
     "store": (label_store.run, "planning, verifying, auditing, publishing, reading and querying many label files"),
     "store-s3": (label_store.run_s3, "the same on a real S3 server"),

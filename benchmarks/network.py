@@ -8,6 +8,7 @@ import torch
 
 from benchmarks.report import Options, best_seconds, say, table
 from pipeline.body import Skel, load_skel
+from pipeline.image.camera import FOCAL
 from schemas.person import PersonId
 from schemas.skel import N_BETAS, N_JOINTS, N_Q
 from trainer.data.batch import TrainBatch
@@ -138,6 +139,8 @@ def _batch(count: int, device: torch.device) -> TrainBatch:
         has_label=torch.ones(count, dtype=torch.bool, device=device),
         joint_weight=torch.ones(count, N_JOINTS, device=device),
         betas_weight=torch.ones(count, device=device),
+        focal=torch.full((count,), FOCAL, device=device),
+        ray=torch.zeros(count, 2, device=device),
     )
 
 

@@ -62,8 +62,8 @@ PLAN: dict[str, str] = {
     "trainer.network": "body fit.starts image",
     "trainer.checkpoint": "storage trainer.network",
     "trainer.prior": "body storage trainer.network",
-    "trainer.data": "body image labels numerics shards",
-    "trainer.inference": "body export fit fit.solver labelling labels render runtime shards storage "
+    "trainer.data": "body image labels numerics shards trainer.network",
+    "trainer.inference": "body export fit fit.solver image labelling labels lenses render runtime shards storage "
     "trainer.checkpoint trainer.data trainer.network",
     "trainer.training": "body image labels labels.files numerics rounds runtime storage trainer.checkpoint "
     "trainer.data trainer.inference trainer.network trainer.prior",
@@ -79,7 +79,7 @@ PLAN: dict[str, str] = {
     "benchmarks.footage": "body fit fit.views image",
     "benchmarks.baselines": "benchmarks.made body fit fit.solver fit.surface image numerics",
     "benchmarks": "benchmarks.baselines benchmarks.footage benchmarks.made body demo_set fit fit.prior fit.video image "
-    "labelling labels labels.files numerics rounds runtime shards tests "
+    "labelling labels labels.files numerics render rounds runtime shards tests "
     "trainer.data trainer.network trainer.training",
     "tools.keypoint_noise": "benchmarks.footage body fit fit.views image",
 }

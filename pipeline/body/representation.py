@@ -153,6 +153,12 @@ def matrix_to_orientation(r: Float[Tensor, "*B 3 3"]) -> Float[Tensor, "*B 3"]:
     return torch.stack([-x, z, y], -1)
 
 
+def turn_pelvis(q: Q, rotation: Float[Tensor, "*B 3 3"]) -> Q:
+    """Pose of the same person in other axes: `rotation` takes the camera axes that q holds in to the new ones."""
+    turned = matrix_to_orientation(rotation @ orientation_to_matrix(q[..., :3]))
+    return torch.cat([turned, q[..., 3:]], -1)
+
+
 def mirror_q(q: Q) -> Q:
     """The pose seen in a mirror (left and right exchanged)."""
     source, sign = mirror_table()

@@ -4,6 +4,9 @@ q and cam_t are those of the person's crop camera, whose centre is the box's and
 Here everyone is moved into one camera with f = 5000/256 of the photo's longer side and its centre in the middle, as
 HMR2 and HSMR draw on whole photos. The pelvis keeps its exact place and size in the image; what lies before or behind
 it moves by the perspective of half a metre at tens of metres.
+
+A person whose own camera is known (a focal length and a turn in their row) stands in the photo's true pinhole instead,
+`lens_camera`: the same picture to the last point, the body turned to the photo's axes.
 """
 
 from typing import NamedTuple
@@ -12,6 +15,7 @@ import numpy as np
 from jaxtyping import Float, Integer
 
 from pipeline.image.camera import FOCAL
+from pipeline.image.person_camera import PersonCamera, principal_point
 
 
 class PhotoCamera(NamedTuple):
@@ -25,6 +29,20 @@ class PhotoCamera(NamedTuple):
 def photo_camera(width: int, height: int) -> PhotoCamera:
     """The camera of a photo of this size, px."""
     return PhotoCamera(FOCAL * max(width, height), width / 2, height / 2)
+
+
+def lens_camera(camera: PersonCamera, center: Float[np.ndarray, "2"], side: float) -> PhotoCamera:
+    """The photo's true pinhole, which the camera of a person's crop (center, side px) tells; without distortion."""
+    x, y = principal_point(camera, center, side).tolist()
+    return PhotoCamera(float(camera.focal * side), x, y)
+
+
+def turned_translation(
+    cam_t: Float[np.ndarray, "N 3"], pelvis: Float[np.ndarray, "N 3"], rotation: Float[np.ndarray, "N 3 3"]
+) -> Float[np.ndarray, "N 3"]:
+    """Translation (N, 3) m, in the axes that `rotation` leads to, of a body that is turned about its pelvis along."""
+    place = np.asarray(cam_t, np.float64) + pelvis
+    return (rotation @ place[:, :, None])[:, :, 0] - pelvis
 
 
 def into_photo_camera(

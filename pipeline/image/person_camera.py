@@ -8,7 +8,7 @@ Labels hold in its axes; `rotation` takes them to the photo's (docs/camera_and_c
 from typing import Final, NamedTuple, Self
 
 import numpy as np
-from jaxtyping import Float, Float32
+from jaxtyping import Float, Float32, Float64
 from scipy.spatial.transform import Rotation
 
 from pipeline.image.camera import FOCAL
@@ -34,6 +34,13 @@ class PersonCamera(NamedTuple):
     def turn(self) -> Float32[np.ndarray, "3"]:
         """The rotation as a rotation vector, rad."""
         return Rotation.from_matrix(self.rotation).as_rotvec().astype(np.float32)
+
+    @property
+    def ray(self) -> Float64[np.ndarray, "2"]:
+        """Where the crop's middle lies as seen from the photo's axis: the angle, rad, along the photo's x and y."""
+        x, y, z = self.rotation[:, 2]
+        across = np.hypot(x, y)
+        return np.array([x, y]) * (np.arctan2(across, z) / across if across > 0 else 1.0)
 
 
 def person_camera(lens: Lens, center: Float[np.ndarray, "2"], side: float) -> PersonCamera:

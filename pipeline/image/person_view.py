@@ -8,7 +8,7 @@ from scipy.spatial.transform import Rotation
 
 from pipeline.image.camera import FOCAL
 from pipeline.image.crop import to_crop_units
-from pipeline.image.person_camera import person_camera, photo_to_crop
+from pipeline.image.person_camera import PersonCamera, person_camera, photo_to_crop
 from schemas.camera import CameraSource
 from schemas.person import Person, SmplLabel
 
@@ -26,6 +26,18 @@ class PersonView(NamedTuple):
     source: CameraSource
 
 
+def camera_of(person: Person) -> PersonCamera:
+    """By the person's lens; HSMR's without one."""
+    if person.lens is None:
+        return PersonCamera(FOCAL, np.eye(3))
+    return person_camera(person.lens, person.center, person.side)
+
+
+def source_of(person: Person) -> CameraSource:
+    """Where that camera is known from."""
+    return CameraSource.HSMR if person.lens is None else person.lens.source
+
+
 def person_view(person: Person) -> PersonView:
     """By the person's lens, or by HSMR's camera without one.
 
@@ -35,7 +47,7 @@ def person_view(person: Person) -> PersonView:
     if person.lens is None:
         crop = to_crop_units(person.keypoints_2d, person.center, person.side)
         return PersonView(crop, person.keypoints_3d, person.smpl, FOCAL, np.zeros(3, np.float32), CameraSource.HSMR)
-    camera = person_camera(person.lens, person.center, person.side)
+    camera = camera_of(person)
     keypoints, points_3d, smpl = person.keypoints_2d.copy(), person.keypoints_3d, person.smpl
     keypoints[:, :2] = photo_to_crop(person.keypoints_2d[:, :2], person.lens, camera)
     if person.lens.source is CameraSource.CALIBRATION:

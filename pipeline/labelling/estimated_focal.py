@@ -3,8 +3,8 @@
 A person seen from near by looks otherwise than one from far away, whatever they do: that tells the focal length, a
 little. So several people of one photo, or frames of one video, are fitted under a shorter, the usual and a longer lens,
 each held to the mean pose and not to a label, which was made under some lens itself. What all of them say together, and
-the prior over focal lengths, has its best value in between: cost(x) + (x / spread)^2, x the logarithm of the focal
-length over the photo's diagonal.
+the prior over focal lengths, has its best value in between: cost(x) - lean x + (x / spread)^2, x the logarithm of the
+focal length over the photo's diagonal.
 """
 
 from collections.abc import Sequence
@@ -32,9 +32,13 @@ SPREAD: Final = 0.35
 """Standard deviation of the logarithm of a photo's focal length around its diagonal: most lie between 22 and 87 mm."""
 
 _NODES: Final = (-0.5, 0.0, 0.5)
-_LEAST: Final = 3
+_LEAST: Final = 8
 _MOST: Final = 16
-"""People or frames that are asked; fewer say too little to be believed against the prior, more add nothing new."""
+"""People or frames that are asked: fewer say too little to gain on the prior, more cost more than they add."""
+
+_LEAN: Final = 0.38
+"""d cost / dx of a person at the true focal length, where it should be 0: somebody near by, seen more from one side,
+can look more like the mean pose. Measured on 700 made-up people (docs/camera_and_crop.md)."""
 
 
 def with_estimated_focal(
@@ -53,25 +57,27 @@ def with_estimated_focal(
         costs = _costs(batch.take(np.concatenate(chosen)), parent.take(np.concatenate(chosen)), skelify)
         ends = np.cumsum([len(rows) for rows in chosen])
         for (group, _), end, rows in zip(asked, ends, chosen, strict=True):
-            factor[group] = np.exp(most_probable(costs[:, end - len(rows) : end].sum(1)))
+            factor[group] = np.exp(most_probable(costs[:, end - len(rows) : end].sum(1), len(rows)))
             found[group] = True
     return _under(batch, np.flatnonzero(found), factor[found])
 
 
-def most_probable(costs: Float[np.ndarray, "3"]) -> float:
-    """x of the least cost(x) + (x / spread)^2, by the parabola through the nodes, and not far beyond them."""
+def most_probable(costs: Float[np.ndarray, "3"], people: int) -> float:
+    """x of the least cost(x) - lean x + (x / spread)^2, by the parabola through the nodes, and not far beyond them.
+
+    Costs that bend downwards are taken for straight: the prior alone says then how far to go.
+    """
     low, middle, high = costs
     step = _NODES[2]
-    curvature = (low + high - 2 * middle) / step**2 + 2 / SPREAD**2
-    slope = (high - low) / (2 * step)
-    reach = 1.5 * step
-    return float(np.clip(-slope / curvature if curvature > 0 else -np.sign(slope) * reach, -reach, reach))
+    curvature = max(0.0, (low + high - 2 * middle) / step**2) + 2 / SPREAD**2
+    slope = (high - low) / (2 * step) - _LEAN * people
+    return float(np.clip(-slope / curvature, -1.5 * step, 1.5 * step))
 
 
 def _asked(
     batch: PersonBatch, tracks: Sequence[TrackPart], unknown: Bool[np.ndarray, "N"], skelify: Skelify
 ) -> list[tuple[Integer[np.ndarray, "M"], Integer[np.ndarray, "K"]]]:
-    """Who was taken with one lens, and those of them who show enough: photos and videos with at least three."""
+    """Who was taken with one lens, and those of them who show enough: photos and videos with at least eight."""
     usable = as_numpy(enough_keypoints(torch.as_tensor(batch.keypoints)))
     lens: dict[object, list[int]] = {}
     filmed = {int(row): number for number, part in enumerate(tracks) for row in part.rows}

@@ -30,7 +30,7 @@ def bench(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_the_cheap_ones_print_their_tables() -> None:
-    done = bench("--quick", "store", "keypoints", "network", "data", "gpu", "track", "prior")
+    done = bench("--quick", "store", "keypoints", "network", "data", "gpu", "track", "prior", "camera")
     assert done.returncode == 0, done.stderr
     for expected in (
         "threads",
@@ -46,6 +46,7 @@ def test_the_cheap_ones_print_their_tables() -> None:
         "open_epoch",
         "join (",
         "mostly broad",
+        "orientation deg",
     ):
         assert expected in done.stdout, done.stdout
 
@@ -67,6 +68,7 @@ def test_the_command_explains_itself(
         "keypoints",
         "store",
         "network",
+        "camera",
         "data",
         "gpu",
         "track",

@@ -83,4 +83,6 @@ def read_own(file: BinaryIO, address: str) -> tuple[Network, CheckpointInfo]:
 
 
 def _network_config(stored: Mapping[str, Any]) -> NetworkConfig:
-    return NetworkConfig(vit=VitConfig(**stored["vit"]), decoder=DecoderConfig(**stored["decoder"]))
+    """Files from before there were options say nothing of them."""
+    options = {name: value for name, value in stored.items() if name not in {"vit", "decoder"}}
+    return NetworkConfig(vit=VitConfig(**stored["vit"]), decoder=DecoderConfig(**stored["decoder"]), **options)

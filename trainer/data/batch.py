@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
 from schemas.person import PersonId
+from trainer.network.camera_token import CropCameras
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,6 +20,8 @@ class TrainBatch:
     keypoints_2d: crop units and confidence; keypoints_3d: m and confidence; confidence 0 where absent.
     q, betas: the label, turned and mirrored with the crop; zero where not has_label. joint_weight (B, 24) and
     betas_weight (B,): weight of the label's joints and shape in the parameter losses, from its uncertainty; 1 = full.
+    focal (B,), ray (B, 2): the crop's camera, see `trainer.network.camera_token.CropCameras`; HSMR's for everyone in a
+    batch for a network of camera=crop, whose keypoints_2d are in units of the affine crop.
     """
 
     ids: tuple[PersonId, ...]
@@ -31,6 +34,13 @@ class TrainBatch:
     has_label: Bool[Tensor, "B"]
     joint_weight: Float[Tensor, "B 24"]
     betas_weight: Float[Tensor, "B"]
+    focal: Float[Tensor, "B"]
+    ray: Float[Tensor, "B 2"]
+
+    @property
+    def cameras(self) -> CropCameras:
+        """As the network takes them."""
+        return CropCameras(self.focal, self.ray)
 
     def __len__(self) -> int:
         return len(self.ids)

@@ -9,14 +9,18 @@ from jaxtyping import Bool, Float32, Float64
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pipeline.body.representation import mirror_q, turn_in_image_plane
+from pipeline.body.representation import mirror_q, turn_in_image_plane, turn_pelvis
+from pipeline.image.camera import FOCAL
 from pipeline.image.crop import CROP_PX
 from schemas.keypoints import FLIP_PERMUTATION, N_KEYPOINTS
 from trainer.data.augmentation import Augmentation
 from trainer.data.batch import TrainBatch
+from trainer.data.crop_camera import PinholeCrop, pinhole_crop
+from trainer.data.join import LabelRow
 from trainer.data.patch import CropTransform
 from trainer.data.shard_walk import JoinedPerson
 from trainer.data.weights import LabelWeightConfig, betas_weights, joint_weights, within_limits
+from trainer.network.variants import NetworkCamera
 
 _FLIPPED: Final = list(FLIP_PERMUTATION)
 _FARTHEST_CROP_UNITS: Final = 100.0
@@ -24,8 +28,11 @@ _FARTHEST_M: Final = 100.0
 _TENSORS: Final = tuple(name for name in TrainBatch.__dataclass_fields__ if name != "ids")
 
 
-def collate(people: Sequence[JoinedPerson], weights: LabelWeightConfig) -> TrainBatch:
-    """The batch of `people`, in order. A lost person is blank: a black patch, no label, no confidence, no weight."""
+def collate(people: Sequence[JoinedPerson], weights: LabelWeightConfig, camera: NetworkCamera = "crop") -> TrainBatch:
+    """The batch of `people`, in order, for a network of this `camera`.
+
+    A lost person is blank: a black patch, no label, no confidence, no weight.
+    """
     count = len(people)
     patches = np.zeros((count, 3, CROP_PX, CROP_PX), np.uint8)
     colors = np.ones((count, 3), np.float32)
@@ -33,16 +40,24 @@ def collate(people: Sequence[JoinedPerson], weights: LabelWeightConfig) -> Train
     keypoints_3d = np.zeros((count, N_KEYPOINTS, 4), np.float32)
     has_label = np.zeros(count, bool)
     flip, rotation = np.zeros(count, bool), np.zeros(count)
+    turn, focal, ray = np.tile(np.eye(3), (count, 1, 1)), np.full(count, FOCAL, np.float32), np.zeros((count, 2))
     for i, joined in enumerate(people):
         if (sample := joined.sample) is None:
             continue
         patches[i] = sample.patch
         colors[i] = sample.augmentation.color_scale
-        keypoints_2d[i] = keypoints_in_crop(sample.person.keypoints_2d, sample.transform)
-        keypoints_3d[i] = keypoints_3d_in_crop(sample.person.keypoints_3d, sample.augmentation)
+        person, crop, turned = sample.person, sample.transform, None
+        if camera == "full":
+            crop = pinhole_crop(sample.transform, joined.label.camera, person.center, person.side)
+            turn[i] = turned = crop.from_label
+            focal[i], ray[i] = crop.camera.focal, crop.ray
+        points_3d = _in_label_axes(person.keypoints_3d, joined.label)
+        keypoints_2d[i] = keypoints_in_crop(person.keypoints_2d, crop)
+        keypoints_3d[i] = keypoints_3d_in_crop(points_3d, sample.augmentation, turned)
         has_label[i] = joined.label.has_label
         flip[i], rotation[i] = sample.augmentation.flip, np.deg2rad(sample.augmentation.rotation_deg)
-    q = q_in_crop(np.stack([p.label.q for p in people]), flip, rotation) * has_label[:, None]
+    label_turn = turn if camera == "full" else None
+    q = q_in_crop(np.stack([p.label.q for p in people]), flip, rotation, label_turn) * has_label[:, None]
     decision = np.array([p.label.decision for p in people])
     q_std = mirrored_joint_order(np.stack([p.label.q_std for p in people]), flip)
     teaches = has_label[:, None] & within_limits(q)
@@ -56,6 +71,8 @@ def collate(people: Sequence[JoinedPerson], weights: LabelWeightConfig) -> Train
         "has_label": has_label,
         "joint_weight": joint_weights(weights, q_std, decision) * teaches,
         "betas_weight": betas_weights(weights, decision) * has_label,
+        "focal": focal,
+        "ray": ray.astype(np.float32),
     }
     tensors: dict[str, Any] = {name: torch.from_numpy(arrays[name]) for name in _TENSORS}
     return TrainBatch(ids=tuple(p.id for p in people), **tensors)
@@ -69,7 +86,17 @@ def concatenate(parts: Sequence[TrainBatch]) -> TrainBatch:
     return TrainBatch(ids=tuple(id for part in parts for id in part.ids), **tensors)
 
 
-def keypoints_in_crop(keypoints: Float32[np.ndarray, "44 3"], crop: CropTransform) -> Float32[np.ndarray, "44 3"]:
+def _in_label_axes(keypoints_3d: np.ndarray, label: LabelRow) -> np.ndarray:
+    """3D keypoints in the axes that the label holds in: measured ones are in those of the photo's camera."""
+    if not label.calibrated:
+        return keypoints_3d
+    turned = keypoints_3d[:, :3] @ label.camera.rotation
+    return np.column_stack([turned, keypoints_3d[:, 3]]).astype(np.float32)
+
+
+def keypoints_in_crop(
+    keypoints: Float32[np.ndarray, "44 3"], crop: CropTransform | PinholeCrop
+) -> Float32[np.ndarray, "44 3"]:
     """(44, 3) photo px and confidence to crop units; left and right exchanged in a mirrored crop.
 
     A point absurdly far away becomes absent.
@@ -80,10 +107,17 @@ def keypoints_in_crop(keypoints: Float32[np.ndarray, "44 3"], crop: CropTransfor
 
 
 def keypoints_3d_in_crop(
-    keypoints_3d: Float32[np.ndarray, "44 4"], augmentation: Augmentation
+    keypoints_3d: Float32[np.ndarray, "44 4"],
+    augmentation: Augmentation,
+    turn: Float64[np.ndarray, "3 3"] | None = None,
 ) -> Float32[np.ndarray, "44 4"]:
-    """(44, 4) m and confidence, mirrored and turned about the z axis as the crop is; absurdly far points are absent."""
+    """(44, 4) m and confidence, mirrored and turned about the z axis as the crop is; absurdly far points are absent.
+
+    turn: to the axes of the crop's upright camera, before that.
+    """
     out = keypoints_3d.astype(np.float64)
+    if turn is not None:
+        out[:, :3] = out[:, :3] @ turn.T
     if augmentation.flip:
         out[:, 0] *= -1
         out = out[_FLIPPED]
@@ -100,14 +134,20 @@ def _near(points: NDArray[Any], farthest: float) -> NDArray[Any]:
 
 
 def q_in_crop(
-    q: Float32[np.ndarray, "B 46"], flip: Bool[np.ndarray, "B"], rotation: Float64[np.ndarray, "B"]
+    q: Float32[np.ndarray, "B 46"],
+    flip: Bool[np.ndarray, "B"],
+    rotation: Float64[np.ndarray, "B"],
+    turn: Float64[np.ndarray, "B 3 3"] | None = None,
 ) -> Float32[np.ndarray, "B 46"]:
     """q (B, 46) of the person as the crop shows it: mirrored where flip (B,), turned by rotation (B,) rad.
 
+    turn: of the pelvis to the axes of the crop's upright camera, before that.
     Mirrored angles are kept where they leave the joint limits (decision 0017): the pose is the true one of the mirror
     image; `within_limits` finds the joints.
     """
     exact = torch.from_numpy(q.astype(np.float64))
+    if turn is not None:
+        exact = turn_pelvis(exact, torch.from_numpy(turn))
     shown: Tensor = torch.where(torch.from_numpy(flip)[:, None], mirror_q(exact), exact)
     return turn_in_image_plane(shown, torch.from_numpy(rotation)).numpy().astype(np.float32)
 

@@ -8,25 +8,44 @@ from typing import Final
 import numpy as np
 from jaxtyping import Float32
 
+from pipeline.image.person_camera import PersonCamera
 from pipeline.labels import read_labels, vectors
+from schemas.camera import CameraSource
 from schemas.person import PersonId
 
 NOT_IN_SHARD: Final = "not_in_shard"
 TOO_FEW_KEYPOINTS: Final = "too_few_keypoints"
 """Reasons for a lost row besides those of RejectionReason. The second: there is no label and no keypoints either."""
 
-_COLUMNS: Final = ("key", "person", "has_label", "q", "betas", "q_std", "decision")
+_COLUMNS: Final = (
+    "key",
+    "person",
+    "has_label",
+    "q",
+    "betas",
+    "q_std",
+    "decision",
+    "focal",
+    "camera_source",
+    "camera_turn",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabelRow:
-    """What training takes from a person's label; vectors are zero where not has_label."""
+    """What training takes from a person's label; vectors are zero where not has_label.
+
+    camera: the one that q holds for, HSMR's where the row names none (older generations, people without a label);
+    calibrated: it was measured, and so were the person's 3D keypoints, in the photo camera's axes.
+    """
 
     has_label: bool
     q: Float32[np.ndarray, "46"]
     betas: Float32[np.ndarray, "10"]
     q_std: Float32[np.ndarray, "46"]
     decision: str
+    camera: PersonCamera
+    calibrated: bool
 
 
 class ShardLabels:
@@ -43,6 +62,8 @@ class ShardLabels:
         self._has_label = table["has_label"].to_numpy().astype(bool)
         self._decision = table["decision"].to_pylist()
         self._q, self._betas, self._q_std = (vectors(table[name]) for name in ("q", "betas", "q_std"))
+        self._focal, self._turn = table["focal"].to_numpy().astype(np.float64), vectors(table["camera_turn"])
+        self._source = table["camera_source"].to_pylist()
 
     def row_of(self, id: PersonId) -> int | None:
         """Row number of a person, None for a person without a row."""
@@ -59,6 +80,8 @@ class ShardLabels:
             betas=self._betas[row],
             q_std=self._q_std[row],
             decision=self._decision[row],
+            camera=PersonCamera.of_label(float(self._focal[row]), self._turn[row]),
+            calibrated=self._source[row] == CameraSource.CALIBRATION,
         )
 
 

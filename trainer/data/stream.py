@@ -18,6 +18,7 @@ from trainer.data.join import JoinCounts, PlannedRows, total
 from trainer.data.label_index import LabelIndex
 from trainer.data.lane import Lane
 from trainer.data.shard_walk import JoinedPerson, ShardWalk
+from trainer.network.variants import NetworkCamera
 
 
 class TooManyLostError(RuntimeError):
@@ -74,10 +75,18 @@ class BatchStream:
 
 
 def open_epoch(
-    config: TrainDataConfig, index: LabelIndex, epoch: int, *, rank: int = 0, world: int = 1, start_batch: int = 0
+    config: TrainDataConfig,
+    index: LabelIndex,
+    epoch: int,
+    *,
+    rank: int = 0,
+    world: int = 1,
+    start_batch: int = 0,
+    camera: NetworkCamera = "crop",
 ) -> BatchStream:
     """The batches of `rank` in an epoch, each of global_batch / world people, from global batch `start_batch` on.
 
+    camera: of the network that they are for.
     Ranks 0 .. world-1 together give the same global batches, in the same order, for every `world`; a stream opened at
     start_batch continues one that gave as many. Raises ValueError for ranks that the lanes cannot be shared between,
     NobodyToTrainOnError.
@@ -97,6 +106,7 @@ def open_epoch(
         config=config,
         epoch=epoch,
         batches=range(start_batch, plan.batches),
+        camera=camera,
     )
     rows = PlannedRows(
         rows=index.rows,
@@ -115,7 +125,13 @@ def open_epoch(
 
 
 def open_validation(
-    config: TrainDataConfig, index: LabelIndex, *, batch_size: int, rank: int = 0, world: int = 1
+    config: TrainDataConfig,
+    index: LabelIndex,
+    *,
+    batch_size: int,
+    rank: int = 0,
+    world: int = 1,
+    camera: NetworkCamera = "crop",
 ) -> BatchStream:
     """The held-out people, not augmented, each once over all ranks, in batches of at most `batch_size`. Lost people are
     left out of the batches. Ranks may give different numbers of batches.
@@ -126,7 +142,7 @@ def open_validation(
         )
     shards = [i for i in range(len(index.shards)) if len(index.held_out.of_shard(i))]
     own = shards[rank::world]
-    parts = _HeldOutParts(items=own, index=index, config=config, batch_size=batch_size)
+    parts = _HeldOutParts(items=own, index=index, config=config, batch_size=batch_size, camera=camera)
     held_out = len(index.held_out)
     rows = PlannedRows(
         rows=index.rows, drawn=held_out, not_drawn=len(index.training), held_out=0, left_out=dict(index.left_out)
@@ -138,10 +154,14 @@ def open_validation(
 class _Parts(IterableDataset[Part]):
     """Work that loader processes share: each takes a stretch of `items`."""
 
-    def __init__(self, items: Sequence[Any], index: LabelIndex, config: TrainDataConfig) -> None:
+    def __init__(self, items: Sequence[Any], index: LabelIndex, config: TrainDataConfig, camera: NetworkCamera) -> None:
         self._items = items
         self._index = index
         self._config = config
+        self._camera: NetworkCamera = camera
+
+    def _collated(self, people: Sequence[JoinedPerson]) -> TrainBatch:
+        return collate(people, self._config.weights, self._camera)
 
     def _own(self) -> list[Any]:
         """The items of this loader process, or all of them outside of one."""
@@ -156,9 +176,15 @@ class _EpochParts(_Parts):
     """For every batch, in order, the people of the loader's lanes."""
 
     def __init__(
-        self, items: Sequence[LanePlan], index: LabelIndex, config: TrainDataConfig, epoch: int, batches: range
+        self,
+        items: Sequence[LanePlan],
+        index: LabelIndex,
+        config: TrainDataConfig,
+        camera: NetworkCamera,
+        epoch: int,
+        batches: range,
     ) -> None:
-        super().__init__(items, index, config)
+        super().__init__(items, index, config, camera)
         self.batches = batches
         self._augmentation_of = partial(draw, config.augment, config.seed, epoch)
 
@@ -168,14 +194,16 @@ class _EpochParts(_Parts):
         for _ in self.batches:
             taken = [lane.take(count) for lane in lanes]
             people = [person for given, _ in taken for person in given]
-            yield Part(collate(people, self._config.weights), total(counts for _, counts in taken))
+            yield Part(self._collated(people), total(counts for _, counts in taken))
 
 
 class _HeldOutParts(_Parts):
     """Batches of the held-out people of the loader's shards."""
 
-    def __init__(self, items: Sequence[int], index: LabelIndex, config: TrainDataConfig, batch_size: int) -> None:
-        super().__init__(items, index, config)
+    def __init__(
+        self, items: Sequence[int], index: LabelIndex, config: TrainDataConfig, camera: NetworkCamera, batch_size: int
+    ) -> None:
+        super().__init__(items, index, config, camera)
         self._batch_size = batch_size
 
     def __iter__(self) -> Iterator[Part]:
@@ -187,10 +215,10 @@ class _HeldOutParts(_Parts):
                 counts += JoinCounts(used=1) if person.lost is None else JoinCounts(lost={person.lost: 1})
                 found += [person] if person.lost is None else []
                 if len(found) == self._batch_size:
-                    yield Part(collate(found, self._config.weights), counts)
+                    yield Part(self._collated(found), counts)
                     found, counts = [], JoinCounts()
         if counts != JoinCounts():
-            yield Part(collate(found, self._config.weights) if found else None, counts)
+            yield Part(self._collated(found) if found else None, counts)
 
 
 def _loader(parts: _Parts, loaders: int) -> DataLoader[Part]:

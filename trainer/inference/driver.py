@@ -2,7 +2,7 @@
 
 import fcntl
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,19 +13,20 @@ import torch
 from pipeline.body import Skel, load_skel
 from pipeline.fit import Skelify
 from pipeline.labels import LabelStore
+from pipeline.lenses.known_lens import CameraMode, KnownLenses
 from pipeline.runtime.config import ConfigError
 from pipeline.runtime.progress_bar import ConsoleBar
 from pipeline.storage.opening import open_storage
-from schemas.person import Rejection
+from schemas.person import Photo, Rejection
 from schemas.skel import N_Q
 from trainer.checkpoint import CheckpointError, load_checkpoint
 from trainer.inference.inference_config import DEFAULT_FPS, InferenceConfig, InferenceRequest
 from trainer.inference.label_poses import LabelPoses
 from trainer.inference.motions import MotionsWriter
 from trainer.inference.photo_source import InputError, open_source
+from trainer.inference.posed_person import PosesOfPhotos
 from trainer.inference.predicted_people import (
     PlacedBodies,
-    PosesOfPhotos,
     PredictedPeople,
     PredictionRun,
     place_bodies,
@@ -71,7 +72,7 @@ def run_inference(
     poses, q_std, origin = _poses(request, config, skel, device, tell)
     tell(f"input: {source.what}")
     with _own_folder(request.output):
-        run = PredictionRun(source.items, poses, q_std, config.batch_size)
+        run = PredictionRun(_with_lenses(source.items, config.camera), poses, q_std, config.batch_size)
         files = _ResultWriters(request, skel)
         refine = _refiner(request, config, skel)
         metadata = {**origin, "body_digest": skel.digest, "code_revision": code_revision}
@@ -94,6 +95,12 @@ def run_inference(
     return InferenceResult(
         people=people, photos=run.photos, rejections=rejections, decisions=decisions, motions=files.motions
     )
+
+
+def _with_lenses(items: Iterable[Photo | Rejection], mode: CameraMode) -> Iterator[Photo | Rejection]:
+    lenses = KnownLenses(mode=mode)
+    for item in items:
+        yield item if isinstance(item, Rejection) else next(lenses.of([item]))
 
 
 class _ResultWriters:

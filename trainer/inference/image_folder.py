@@ -8,6 +8,7 @@ from typing import Final
 
 import numpy as np
 from PIL import Image, ImageOps
+from PIL.ExifTags import IFD, Base
 
 from pipeline.shards import person_record
 from pipeline.shards.jpeg import MAX_PIXELS, BadPhotoError, check_jpeg
@@ -22,6 +23,7 @@ BOX_MARGIN: Final = 1.1
 """Crop side over the longer side of a tight box, as in the training shards of HMR2 and HSMR."""
 
 _ORIENTATION_TAG: Final = 0x0112
+_LENS_TAGS: Final = (Base.FocalLengthIn35mmFilm, Base.ExifImageWidth, Base.ExifImageHeight)
 _JPEG_QUALITY: Final = 98
 
 
@@ -128,8 +130,20 @@ def _packed(image: Image.Image) -> bytes:
     if upright.mode.startswith("I"):  # 16 bits a channel: convert() would cut off instead of scaling
         upright = Image.fromarray((np.asarray(upright).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8))
     packed = io.BytesIO()
-    upright.convert("RGB").save(packed, "JPEG", quality=_JPEG_QUALITY, subsampling=0)
+    upright.convert("RGB").save(packed, "JPEG", quality=_JPEG_QUALITY, subsampling=0, exif=_lens_tags(image))
     return packed.getvalue()
+
+
+def _lens_tags(image: Image.Image) -> Image.Exif:
+    """What the image's EXIF data say of its lens, and nothing else of them: numbers, none where they are broken."""
+    kept = Image.Exif()
+    try:
+        stated = image.getexif().get_ifd(IFD.Exif)
+        numbers = {int(tag): int(stated[tag]) for tag in _LENS_TAGS if tag in stated}
+    except Exception:  # hostile metadata make Pillow raise nearly any type: they are no metadata
+        return kept
+    kept.get_ifd(IFD.Exif).update({tag: value for tag, value in numbers.items() if 0 < value <= 0xFFFF})
+    return kept
 
 
 def _content(path: Path) -> bytes:

@@ -6,6 +6,7 @@ from pathlib import Path
 from pipeline.export.mesh_files import MeshFormat
 from pipeline.fit import SkelifyConfig
 from pipeline.labelling.acceptance import AcceptConfig
+from pipeline.lenses.known_lens import CameraMode
 from pipeline.runtime.config import BodyConfig, Device, StorageConfig
 from trainer.inference.motions import AngleOrder
 
@@ -14,10 +15,13 @@ DEFAULT_FPS = 30.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InferenceConfig:
-    """The settings that overrides change. storage: where the generation of `labels` lives; skelify, accept: how
-    predictions are refined; batch_size: people a call of the network, and so many photos in memory.
+    """The settings that overrides change. camera: `auto` is what a shard or EXIF says of each photo's lens, else an
+    estimate; `hsmr` the constant of HSMR's training for everyone. storage: where the generation of `labels` lives;
+    skelify, accept: how predictions are refined; batch_size: people a call of the network, and so many photos in
+    memory.
     """
 
+    camera: CameraMode = "auto"
     body: BodyConfig = field(default_factory=BodyConfig)
     storage: StorageConfig = field(default_factory=StorageConfig)
     skelify: SkelifyConfig = field(default_factory=SkelifyConfig)

@@ -1,12 +1,19 @@
 """The labels of a published generation in the place of predictions: the same files, from what a round found."""
 
 from collections.abc import Sequence
+from typing import Final
 
-from pipeline.labelling.predictor import Guess
+import numpy as np
+
+from pipeline.image.camera import FOCAL
 from pipeline.labels import LabelStore, read_labels, vectors
+from schemas.camera import CameraSource
 from schemas.input_shard import ShardId
 from schemas.labels import IDENTITY_COLUMNS
 from schemas.person import PersonId, Photo
+from trainer.inference.posed_person import PosedPerson
+
+_VECTORS: Final = ("q", "betas", "cam_t", "camera_turn")
 
 
 class LabelPoses:
@@ -16,23 +23,32 @@ class LabelPoses:
         """Raises NoSuchGenerationError."""
         self._files = store.files(round)
         self._shard: ShardId | None = None
-        self._labels: dict[PersonId, Guess] = {}
+        self._labels: dict[PersonId, PosedPerson] = {}
 
-    def predict(self, photos: Sequence[Photo]) -> list[Guess | None]:
+    def pose(self, photos: Sequence[Photo]) -> list[PosedPerson | None]:
         """The label of each person, None without one."""
         return [self._label(person.id) for photo in photos for person in photo.people]
 
-    def _label(self, id: PersonId) -> Guess | None:
+    def _label(self, id: PersonId) -> PosedPerson | None:
         if id.shard_id != self._shard:
             self._shard, self._labels = id.shard_id, self._read(id.shard_id)
         return self._labels.get(id)
 
-    def _read(self, shard: ShardId) -> dict[PersonId, Guess]:
+    def _read(self, shard: ShardId) -> dict[PersonId, PosedPerson]:
         url = self._files.get(shard)
         if url is None:
             return {}
-        table = read_labels(url, ("dataset", "shard", "key", "person", "has_label", "q", "betas", "cam_t"))
+        table = read_labels(url, (*IDENTITY_COLUMNS, "has_label", *_VECTORS, "focal", "camera_source"))
         table = table.filter(table["has_label"])
         ids = zip(*(table[name].to_pylist() for name in IDENTITY_COLUMNS), strict=True)
-        parts = zip(*(vectors(table[name]) for name in ("q", "betas", "cam_t")), strict=True)
-        return {PersonId(*id): Guess(*part) for id, part in zip(ids, parts, strict=True)}
+        vector = [vectors(table[name]) for name in _VECTORS]
+        scalar = [table[name].to_pylist() for name in ("focal", "camera_source")]
+        return {PersonId(*id): _posed(*row) for id, *row in zip(ids, *vector, *scalar, strict=True)}
+
+
+def _posed(
+    q: np.ndarray, betas: np.ndarray, cam_t: np.ndarray, turn: np.ndarray, focal: float | None, source: str | None
+) -> PosedPerson:
+    """Null is HSMR's camera."""
+    known = FOCAL if focal is None else focal
+    return PosedPerson(q, betas, cam_t, known, turn, CameraSource(source or CameraSource.HSMR))

@@ -81,7 +81,8 @@ class MotionsWriter:
 
     def _frames(self, batch: PredictedPeople, placed: PlacedBodies) -> Iterator[_Frame]:
         orientation = PelvisOrientation(self.skel.rig)
-        q = pose_on_ground(torch.as_tensor(batch.q).to(self.skel.device, self.skel.dtype), orientation)
+        turn, q = (torch.as_tensor(x).to(self.skel.device, self.skel.dtype) for x in (placed.turn, batch.q))
+        q = pose_on_ground(torch.cat([orientation.to_q(turn @ orientation.matrix(q)), q[:, 3:]], 1), orientation)
         q = (opensim_angles(q) if self.order == "opensim" else q).double().cpu().numpy()
         pelvis = to_ground(placed.photo_cam_t + placed.pelvis)
         return (_Frame(*row) for row in zip((person.id for person in batch.people), q, pelvis, strict=True))

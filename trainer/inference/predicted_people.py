@@ -2,26 +2,26 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
 
 import numpy as np
 import torch
 from jaxtyping import Float
+from scipy.spatial.transform import Rotation
 from torch import Tensor
 
 from pipeline.body import Skel
-from pipeline.export.photo_camera import into_photo_camera
-from pipeline.labelling.predictor import Guess
+from pipeline.export.photo_camera import (
+    PhotoCamera,
+    into_photo_camera,
+    lens_camera,
+    photo_camera,
+    turned_translation,
+)
+from pipeline.image.person_camera import PersonCamera
+from schemas.camera import CameraSource
 from schemas.person import Person, Photo, Rejection, RejectionReason
 from schemas.skel import N_BETAS, N_Q
-
-
-class PosesOfPhotos(Protocol):
-    """Where poses come from: `predictor.NetworkPredictor`, `label_poses.LabelPoses`."""
-
-    def predict(self, photos: Sequence[Photo]) -> Sequence[Guess | None]:
-        """One per person, the people of the first photo in their order, then those of the next; None: unknown."""
-        ...
+from trainer.inference.posed_person import PosedPerson, PosesOfPhotos
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +39,8 @@ class Refinement:
 class PredictedPeople:
     """N people, each with the photo; q (N, 46) rad, betas (N, 10), cam_t (N, 3) m in the camera of the crop.
 
-    q_std (N, 46) rad: how far q may be off, 0 where nothing tells.
+    q_std (N, 46) rad: how far q may be off, 0 where nothing tells. focal (N,) crop units, camera_source (N,),
+    camera_turn (N, 3): the camera that each of them holds for, as in a label row.
     """
 
     people: Sequence[Person]
@@ -48,6 +49,9 @@ class PredictedPeople:
     betas: Float[np.ndarray, "N 10"]
     cam_t: Float[np.ndarray, "N 3"]
     q_std: Float[np.ndarray, "N 46"]
+    focal: Float[np.ndarray, "N"]
+    camera_source: Sequence[CameraSource]
+    camera_turn: Float[np.ndarray, "N 3"]
     refinement: Refinement | None = None
 
     def __len__(self) -> int:
@@ -58,10 +62,19 @@ class PredictedPeople:
 class PlacedBodies:
     """Where N bodies are: pelvis (N, 3), joint 0 without translation; photo_cam_t (N, 3), the translation in the camera
     of the whole photo; m, camera axes.
+
+    cameras: that of the whole photo for each body; turn (N, 3, 3): about the pelvis, from the axes in which q holds to
+    those of the photo's camera, the identity for a body in HSMR's.
     """
 
     pelvis: Float[np.ndarray, "N 3"]
     photo_cam_t: Float[np.ndarray, "N 3"]
+    cameras: Sequence[PhotoCamera]
+    turn: Float[np.ndarray, "N 3 3"]
+
+    def in_photo(self, points: Float[np.ndarray, "K 3"], row: int) -> Float[np.ndarray, "K 3"]:
+        """Points (K, 3) m of a body without translation, relative to its pelvis in the axes of the photo's camera."""
+        return (points - self.pelvis[row]) @ self.turn[row].T
 
 
 @dataclass(slots=True)
@@ -96,8 +109,8 @@ class PredictionRun:
         pairs = [(photo, person) for photo in photos for person in photo.people]
         if not pairs:
             return
-        kept: list[tuple[Photo, Person, Guess]] = []
-        for (photo, person), guess in zip(pairs, self.poses.predict(photos), strict=True):
+        kept: list[tuple[Photo, Person, PosedPerson]] = []
+        for (photo, person), guess in zip(pairs, self.poses.pose(photos), strict=True):
             problem = _problem(guess)
             if problem is not None:
                 self.rejections.append(_rejection(person, *problem))
@@ -112,13 +125,16 @@ class PredictionRun:
                 betas=_stacked([g.betas for g in guesses], N_BETAS),
                 cam_t=_stacked([g.cam_t for g in guesses], 3),
                 q_std=np.tile(self.q_std.astype(np.float32), (len(kept), 1)),
+                focal=np.array([g.focal for g in guesses]),
+                camera_source=[g.source for g in guesses],
+                camera_turn=_stacked([g.turn for g in guesses], 3),
             )
 
 
-def _problem(guess: Guess | None) -> tuple[RejectionReason, str] | None:
+def _problem(guess: PosedPerson | None) -> tuple[RejectionReason, str] | None:
     if guess is None:
         return RejectionReason.MISSING_LABELS, "no label in this generation"
-    if not all(np.isfinite(part).all() for part in guess):
+    if not all(np.isfinite(part).all() for part in (guess.q, guess.betas, guess.cam_t)):
         return RejectionReason.PREDICTION_UNUSABLE, "the network's answer holds NaN or infinity"
     if not guess.cam_t[2] > 0:
         return RejectionReason.PREDICTION_UNUSABLE, f"the network puts the person at depth {guess.cam_t[2]:.3g} m"
@@ -129,14 +145,21 @@ def place_bodies(batch: PredictedPeople, skel: Skel) -> PlacedBodies:
     """The pelvis of each body and its place in the camera of the whole photo."""
     with torch.inference_mode():
         pelvis = skel.joints(*as_tensors(skel, batch.q, batch.betas))[:, 0].double().cpu().numpy()
-    photo_cam_t = into_photo_camera(
-        batch.cam_t,
-        pelvis,
-        center=np.stack([person.center for person in batch.people]),
-        side=np.array([person.side for person in batch.people]),
-        size=np.array([(photo.width, photo.height) for photo in batch.photos]),
-    )
-    return PlacedBodies(pelvis=pelvis, photo_cam_t=photo_cam_t)
+    center = np.stack([person.center for person in batch.people])
+    side = np.array([person.side for person in batch.people])
+    size = np.array([(photo.width, photo.height) for photo in batch.photos])
+    own = np.array([source is not CameraSource.HSMR for source in batch.camera_source])
+    turn = np.tile(np.eye(3), (len(batch), 1, 1))
+    turn[own] = Rotation.from_rotvec(batch.camera_turn[own].astype(np.float64)).as_matrix()
+    photo_cam_t = into_photo_camera(batch.cam_t, pelvis, center, side, size)
+    photo_cam_t[own] = turned_translation(batch.cam_t[own], pelvis[own], turn[own])
+    cameras = [
+        lens_camera(PersonCamera(batch.focal[row], turn[row]), center[row], side[row])
+        if own[row]
+        else photo_camera(*size[row])
+        for row in range(len(batch))
+    ]
+    return PlacedBodies(pelvis=pelvis, photo_cam_t=photo_cam_t, cameras=cameras, turn=turn)
 
 
 def as_tensors(skel: Skel, *arrays: Float[np.ndarray, "N ..."]) -> tuple[Float[Tensor, "N ..."], ...]:

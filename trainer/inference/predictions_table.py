@@ -9,7 +9,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.export.photo_camera import photo_camera
 from schemas.person import Rejection
 from schemas.skel import N_BETAS, N_Q
 from trainer.inference.predicted_people import PlacedBodies, PredictedPeople
@@ -36,14 +35,19 @@ PREDICTION_SCHEMA: Final = pa.schema(
         pa.field("betas", _vector(N_BETAS), nullable=False),
         pa.field("cam_t", _vector(3), nullable=False),
         pa.field("q_std", _vector(N_Q), nullable=False),
+        pa.field("focal", pa.float64(), nullable=False),
+        pa.field("camera_source", pa.string(), nullable=False),
+        pa.field("camera_turn", _vector(3), nullable=False),
         pa.field("pelvis", _vector(3), nullable=False),
         pa.field("photo_focal_px", pa.float64(), nullable=False),
+        pa.field("photo_principal_point", _vector(2), nullable=False),
         pa.field("photo_cam_t", _vector(3), nullable=False),
     ]
 )
 """One row per person. q, q_std rad (q_std is 0 where nothing tells); center, side px: the square crop; cam_t m in its
-camera; pelvis m: joint 0 without translation; photo_focal_px, photo_cam_t m: `pipeline.export.photo_camera`. shard is
-"" for a folder of images.
+camera, whose focal length (crop units), source and turn are given as in a label row; pelvis m: joint 0 without
+translation; photo_focal_px, photo_principal_point px, photo_cam_t m: `pipeline.export.photo_camera`. shard is "" for a
+folder of images.
 """
 
 REFINED_FIELDS: Final = (
@@ -124,13 +128,17 @@ def _columns(batch: PredictedPeople, placed: PlacedBodies) -> dict[str, pa.Array
         "photo_height": pa.array([photo.height for photo in photos], pa.int32()),
         "center": _vectors(np.stack([p.center for p in people])),
         "side": pa.array([p.side for p in people], pa.float32()),
-        "photo_focal_px": pa.array([photo_camera(p.width, p.height).focal_px for p in photos], pa.float64()),
+        "photo_focal_px": pa.array([camera.focal_px for camera in placed.cameras], pa.float64()),
         "q": _vectors(batch.q),
         "betas": _vectors(batch.betas),
         "cam_t": _vectors(batch.cam_t),
         "q_std": _vectors(batch.q_std),
         "pelvis": _vectors(placed.pelvis),
+        "photo_principal_point": _vectors(np.array([camera[1:] for camera in placed.cameras])),
         "photo_cam_t": _vectors(placed.photo_cam_t),
+        "focal": pa.array(batch.focal, pa.float64()),
+        "camera_source": pa.array([str(source) for source in batch.camera_source], pa.string()),
+        "camera_turn": _vectors(batch.camera_turn),
     }
     if batch.refinement is not None:
         found = batch.refinement

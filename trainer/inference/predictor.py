@@ -1,7 +1,7 @@
 """The network as a round uses it: photos in, one guess per person out."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -9,11 +9,16 @@ import torch
 from jaxtyping import Float32
 from torch import Tensor
 
+from pipeline.image.person_camera import PersonCamera
+from pipeline.image.person_view import camera_of, source_of
 from pipeline.labelling.predictor import Guess
-from schemas.person import Photo
+from schemas.camera import CameraSource
+from schemas.person import Person, Photo
 from schemas.skel import N_Q
 from trainer.checkpoint import CheckpointError, load_checkpoint
 from trainer.data import plain_patches
+from trainer.inference.posed_person import PosedPerson
+from trainer.network.camera_token import CropCameras
 from trainer.network.crop_input import normalise
 from trainer.network.hsmr import Hsmr
 
@@ -27,6 +32,7 @@ class NetworkPredictor:
     def __init__(self, network: Hsmr, device: torch.device | str, q_std: Sequence[float] = ()) -> None:
         """q_std: what the checkpoint says of itself; without it UNMEASURED_STD for every q."""
         self._network, self._device = network.eval().to(device), torch.device(device)
+        self._told = network.config.camera == "full"
         self._q_std = np.array(q_std or [UNMEASURED_STD] * N_Q, np.float32)
 
     @property
@@ -35,20 +41,45 @@ class NetworkPredictor:
         return self._q_std
 
     def predict(self, photos: Sequence[Photo]) -> list[Guess]:
-        """One guess per person, in order. A photo is decoded once for all its people; crops are not augmented."""
+        """One guess per person, in order, in the camera that the network knows: the person's own, or HSMR's.
+
+        A photo is decoded once for all its people; crops are not augmented.
+        """
         crops = [plain_patches(photo, photo.people) for photo in photos if photo.people]
         if not crops:
             return []
         patches = torch.from_numpy(np.concatenate(crops))
-        outputs = [self._forward(part) for part in patches.split(CROPS_AT_ONCE)]
+        told = [self._camera(person) for photo in photos for person in photo.people]
+        cameras = _stacked(told)
+        outputs = [
+            self._forward(*part) for part in zip(*(x.split(CROPS_AT_ONCE) for x in (patches, *cameras)), strict=True)
+        ]
         q, betas, cam_t = (torch.cat(parts).cpu().numpy() for parts in zip(*outputs, strict=True))
-        return [Guess(*rows) for rows in zip(q, betas, cam_t, strict=True)]
+        return [Guess(*rows) for rows in zip(q, betas, cam_t, (camera.focal for camera in told), strict=True)]
+
+    def pose(self, photos: Sequence[Photo]) -> list[PosedPerson]:
+        """As `predict`, with the whole camera that each guess holds for."""
+        people = [person for photo in photos for person in photo.people]
+        sources = [source_of(person) if self._told else CameraSource.HSMR for person in people]
+        turns = [self._camera(person).turn for person in people]
+        rows = zip(self.predict(photos), turns, sources, strict=True)
+        return [PosedPerson(*guess, turn, source) for guess, turn, source in rows]
+
+    def _camera(self, person: Person) -> PersonCamera:
+        """The person's own for a network that is told cameras, HSMR's for one that is not."""
+        return camera_of(person) if self._told else camera_of(replace(person, lens=None))
 
     @torch.inference_mode()
-    def _forward(self, patches: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _forward(self, patches: Tensor, focal: Tensor, ray: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        cameras = CropCameras(focal.to(self._device), ray.to(self._device))
         with torch.autocast(self._device.type, dtype=torch.bfloat16, enabled=self._device.type == "cuda"):
-            found = self._network(normalise(patches.to(self._device)))
+            found = self._network(normalise(patches.to(self._device)), cameras)
         return found.q.float(), found.betas.float(), found.cam_t.float()
+
+
+def _stacked(cameras: Sequence[PersonCamera]) -> CropCameras:
+    rays = np.stack([camera.ray for camera in cameras])
+    return CropCameras(torch.tensor([camera.focal for camera in cameras]).float(), torch.from_numpy(rays).float())
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,11 @@ import torch
 from torch import Tensor
 
 from pipeline.fit import Skelify
+from pipeline.image.camera import at_focal
 from pipeline.labelling.acceptance import AcceptConfig, judge, measure
 from pipeline.labelling.batches import PersonBatch
 from pipeline.labelling.convert import as_numpy, stored
+from schemas.camera import CameraSource
 from schemas.labels import Decision
 from trainer.inference.predicted_people import PredictedPeople, Refinement, as_tensors
 
@@ -17,15 +19,17 @@ from trainer.inference.predicted_people import PredictedPeople, Refinement, as_t
 def refine_predictions(batch: PredictedPeople, skelify: Skelify, accept: AcceptConfig) -> PredictedPeople:
     """The batch with better fits in place of predictions, and what was decided for each person.
 
-    Judged as a round judges labels: prediction and fit under the same keypoints, each under the camera solved for it.
+    Judged as a round judges labels: prediction and fit under the same keypoints and the focal length of the person's
+    camera, each with the cam_t solved for it. A better fit holds for that camera, whichever the prediction was made in.
     """
     skel, people = skelify.model, PersonBatch.from_people(batch.people)
-    keypoints, points_3d = as_tensors(skel, people.keypoints, people.keypoints_3d)
-    q, betas, cam_t = as_tensors(skel, batch.q, batch.betas, batch.cam_t)
+    keypoints, points_3d, focal = as_tensors(skel, people.keypoints, people.keypoints_3d, people.focal)
+    q, betas, cam_t, held_for = as_tensors(skel, batch.q, batch.betas, batch.cam_t, batch.focal)
+    cam_t = at_focal(cam_t, held_for, focal)
     with torch.no_grad():
-        fit = skelify.fit(keypoints, q, betas, cam_t, keypoints_3d=points_3d)
-        before = measure(skel, q, betas, keypoints)
-        after = measure(skel, stored(fit.q), stored(fit.betas), keypoints)
+        fit = skelify.fit(keypoints, q, betas, cam_t, keypoints_3d=points_3d, focal=focal)
+        before = measure(skel, q, betas, keypoints, focal=focal)
+        after = measure(skel, stored(fit.q), stored(fit.betas), keypoints, focal=focal)
         decision = judge(before, after, torch.ones(len(batch), dtype=torch.bool), keypoints, accept)
     better = np.array([one is Decision.IMPROVED for one in decision])
     found = Refinement(
@@ -43,5 +47,8 @@ def refine_predictions(batch: PredictedPeople, skelify: Skelify, accept: AcceptC
         betas=chosen(fit.betas, batch.betas),
         cam_t=chosen(after.cam_t, batch.cam_t),
         q_std=chosen(fit.q_std, batch.q_std),
+        focal=np.where(better, people.focal, batch.focal),
+        camera_source=[CameraSource(str(s)) for s in np.where(better, people.camera_source, batch.camera_source)],
+        camera_turn=np.where(better[:, None], people.camera_turn, batch.camera_turn),
         refinement=found,
     )

@@ -14,6 +14,7 @@ from pipeline.export.mesh_files import BONE_COLOR, SKIN_COLOR, MeshFormat, MeshP
 from pipeline.export.upright_axes import to_upright
 from pipeline.labels import Storage
 from pipeline.render import PinholeCamera, overlay_mesh
+from schemas.camera import CameraSource
 from trainer.inference.predicted_people import PlacedBodies, PredictedPeople, as_tensors
 from trainer.inference.result_files import person_file, photo_file
 
@@ -63,9 +64,7 @@ class OverlayWriter:
             if self.hide_photos:
                 image = np.full_like(image, _GREY)
             for row in sorted(rows, key=lambda row: -depth[row]):
-                person = batch.people[row]
-                camera = PinholeCamera.of_crop(person.center, person.side, photo.width, photo.height)
-                vertices = surfaces.skin[row] + batch.cam_t[row]
+                vertices, camera = _seen(batch, placed, surfaces, row)
                 image = overlay_mesh(image, vertices, self.skel.faces.cpu().numpy(), camera)
             data = simplejpeg.encode_jpeg(np.ascontiguousarray(image), quality=_JPEG_QUALITY)
             self.storage.write(photo_file("overlays", batch.people[rows[0]].id, ".jpg"), data)
@@ -84,11 +83,24 @@ class MeshWriter:
         """Write everyone of a batch; m, upright axes (`pipeline.export.upright_axes`)."""
         skin_faces = self.skel.faces.cpu().numpy()
         for row, person in enumerate(batch.people):
-            parts = [MeshPart("skin", to_upright(surfaces.skin[row] - placed.pelvis[row]), skin_faces, SKIN_COLOR)]
+            parts = [MeshPart("skin", to_upright(placed.in_photo(surfaces.skin[row], row)), skin_faces, SKIN_COLOR)]
             if self.with_skeleton and surfaces.skeleton is not None:
-                bones = to_upright(surfaces.skeleton[row] - placed.pelvis[row])
+                bones = to_upright(placed.in_photo(surfaces.skeleton[row], row))
                 parts.append(MeshPart("skeleton", bones, self.skel.skeleton_faces.cpu().numpy(), BONE_COLOR))
             self.storage.write(person_file("meshes", person.id, f".{self.format}"), mesh_file(parts, self.format))
+
+
+def _seen(
+    batch: PredictedPeople, placed: PlacedBodies, surfaces: Surfaces, row: int
+) -> tuple[np.ndarray, PinholeCamera]:
+    """Vertices (6890, 3) m and the camera that draws them: HSMR's of the crop, or the photo's own."""
+    person, photo = batch.people[row], batch.photos[row]
+    if batch.camera_source[row] is CameraSource.HSMR:
+        camera = PinholeCamera.of_crop(person.center, person.side, photo.width, photo.height)
+        return surfaces.skin[row] + batch.cam_t[row], camera
+    focal, x, y = placed.cameras[row]
+    camera = PinholeCamera(focal=focal, center_x=x, center_y=y, width=photo.width, height=photo.height)
+    return placed.in_photo(surfaces.skin[row], row) + placed.pelvis[row] + placed.photo_cam_t[row], camera
 
 
 def _rows_of_photos(batch: PredictedPeople) -> Iterator[list[int]]:

@@ -35,22 +35,29 @@ class TokenDecoder(nn.Module):
         self.pos_embedding = nn.Parameter(torch.randn(1, 1, config.dim))
         self.transformer = CrossTransformer(config, context_dim)
 
-    def forward(self, context: Tokens) -> Float[Tensor, "B dim"]:
-        query = context.new_zeros(context.shape[0], 1, 1)
-        return self.transformer(self.to_token_embedding(query) + self.pos_embedding, context).squeeze(1)
+    def forward(self, context: Tokens, told: Query | None = None) -> Float[Tensor, "B dim"]:
+        """The token that leaves the last layer; told: what else is known, added to the query."""
+        return self.every_layer(context, told)[-1]
+
+    def every_layer(self, context: Tokens, told: Query | None = None) -> list[Float[Tensor, "B dim"]]:
+        """The token after each layer."""
+        query = self.to_token_embedding(context.new_zeros(context.shape[0], 1, 1)) + self.pos_embedding
+        return [x.squeeze(1) for x in self.transformer(query if told is None else query + told, context)]
 
 
 class CrossTransformer(nn.Module):
-    """The layers, one after the other."""
+    """The layers, one after the other; what leaves each of them."""
 
     def __init__(self, config: DecoderConfig, context_dim: int):
         super().__init__()
         self.layers = nn.ModuleList(Layer(config, context_dim) for _ in range(config.depth))
 
-    def forward(self, x: Query, context: Tokens) -> Query:
+    def forward(self, x: Query, context: Tokens) -> list[Query]:
+        found: list[Query] = []
         for layer in self.layers:
             x = layer(x, context)
-        return x
+            found.append(x)
+        return found
 
 
 class Layer(nn.ModuleList):

@@ -7,9 +7,12 @@ below one per cent of ViT-B and larger.
 from typing import Final
 
 from schemas.skel import N_BETAS, N_JOINTS
+from trainer.network.camera_token import N_FEATURES
 from trainer.network.decoder import DecoderConfig
 from trainer.network.variants import NetworkConfig
 from trainer.network.vit import N_TOKENS, PATCH_PX, VitConfig
+
+_OUTPUTS: Final = 6 * N_JOINTS + N_BETAS + 3  # pose, shape, camera
 
 BACKWARD: Final = 2
 """A backward pass costs twice the forward pass: one product for the inputs, one for the weights."""
@@ -17,7 +20,7 @@ BACKWARD: Final = 2
 
 def forward_flops(config: NetworkConfig) -> int:
     """One crop through backbone and head."""
-    return _vit(config.vit) + _decoder(config.decoder, config.vit.dim)
+    return _vit(config.vit) + _decoder(config.decoder, config.vit.dim) + _options(config)
 
 
 def training_flops(config: NetworkConfig) -> int:
@@ -46,10 +49,17 @@ def _vit(config: VitConfig) -> int:
     return N_TOKENS * _linear(3 * PATCH_PX**2, dim) + config.depth * block
 
 
+def _options(config: NetworkConfig) -> int:
+    """The camera token, and the decoders of the layers before the last."""
+    dim = config.decoder.dim
+    token = _linear(N_FEATURES, dim) + _linear(dim, dim) if config.camera == "full" else 0
+    return token + (config.refine_layers * (config.decoder.depth - 1)) * _linear(dim, _OUTPUTS)
+
+
 def _decoder(config: DecoderConfig, context_dim: int) -> int:
     dim, inner = config.dim, config.heads * config.dim_head
     own = _linear(dim, 3 * inner) + _attention(1, 1, inner) + _linear(inner, dim)
     image = N_TOKENS * _linear(context_dim, 2 * inner)
     cross = image + _linear(dim, inner) + _attention(1, N_TOKENS, inner) + _linear(inner, dim)
     layer = own + cross + 2 * _linear(dim, config.mlp_dim)
-    return _linear(1, dim) + config.depth * layer + _linear(dim, 6 * N_JOINTS + N_BETAS + 3)
+    return _linear(1, dim) + config.depth * layer + _linear(dim, _OUTPUTS)

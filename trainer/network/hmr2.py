@@ -33,7 +33,10 @@ class Hmr2(nn.Module):
     """The network. State-dict names follow the released checkpoint: `backbone.*`, `smpl_head.*`."""
 
     def __init__(self, config: NetworkConfig, *, recompute: bool = False):
+        """Raises ValueError for a configuration with HSMR's options."""
         super().__init__()
+        if config.camera != "crop" or config.refine_layers:
+            raise ValueError(f"HMR2.0 has no such options: {config.options}")
         self.config = config
         self.backbone = Vit(config.vit, recompute=recompute)
         self.smpl_head = SmplHead(config)

@@ -10,11 +10,13 @@ from pipeline.body.representation import q_to_rotations, representation_to_q
 from pipeline.fit.starts.mean_pose import mean_parameters
 from schemas.skel import N_BETAS, N_JOINTS
 from trainer.network.camera_head import camera_translation
-from trainer.network.decoder import TokenDecoder
+from trainer.network.camera_token import CameraToken, CropCameras
+from trainer.network.decoder import Query, TokenDecoder
 from trainer.network.variants import NetworkConfig
 from trainer.network.vit import Patches, Tokens, Vit
 
 _DECODER_GAIN: Final = 0.01  # a new network starts at the mean pose
+_PARTS: Final = (6 * N_JOINTS, N_BETAS, 3)  # pose, shape, camera: what a layer corrects
 
 
 class HsmrOutput(NamedTuple):
@@ -43,13 +45,31 @@ class Hsmr(nn.Module):
         self.backbone = Vit(config.vit, recompute=recompute)
         self.head = SkelHead(config)
 
-    def forward(self, patches: Patches) -> HsmrOutput:
-        """patches: normalised crops, see `trainer.network.crop_input.normalise`."""
-        return self.head(self.backbone(patches))
+    def forward(self, patches: Patches, cameras: CropCameras | None = None) -> HsmrOutput:
+        """patches: normalised crops, see `trainer.network.crop_input.normalise`; cameras: theirs, which a network of
+        camera=full needs and one of camera=crop does not look at. Raises ValueError for a `full` one without.
+        """
+        return self.head(self.backbone(patches), cameras)
+
+
+class EveryLayer(nn.Module):
+    """The network as it is trained: the estimates of all decoder layers with refine_layers, else the one there is."""
+
+    def __init__(self, network: Hsmr):
+        super().__init__()
+        self.network = network
+
+    def forward(self, patches: Patches, cameras: CropCameras | None = None) -> tuple[HsmrOutput, ...]:
+        """As `Hsmr.forward`, from the first layer's to the last's, which is what the network predicts."""
+        return self.network.head.every_layer(self.network.backbone(patches), cameras)
 
 
 class SkelHead(nn.Module):
-    """Image tokens to SKEL parameters: the decoders' outputs are added to HSMR's mean parameters."""
+    """Image tokens to SKEL parameters: the decoders' outputs are added to HSMR's mean parameters.
+
+    With refine_layers, those of the last layer are added to what the layers before have found (SKEL-CF, arXiv
+    2511.20157): their decoders start at zero, so that a released network starts unchanged.
+    """
 
     init_poses: Float[Tensor, "1 144"]
     init_betas: Float[Tensor, "1 10"]
@@ -66,22 +86,69 @@ class SkelHead(nn.Module):
         self.register_buffer("init_poses", mean.representation.reshape(1, -1))
         self.register_buffer("init_betas", mean.betas[None])
         self.register_buffer("init_cam", mean.cam[None])
+        self.camera_token = CameraToken(dim) if config.camera == "full" else None
+        early = config.decoder.depth - 1 if config.refine_layers else 0
+        self.early_decoders = nn.ModuleList(_zero_linear(dim, sum(_PARTS)) for _ in range(early))
 
-    def forward(self, tokens: Tokens) -> HsmrOutput:
-        token = self.transformer(tokens)
-        with torch.autocast(token.device.type, enabled=False):
-            token = token.to(self.init_poses.dtype)
-            representation = (self.poses_decoder(token) + self.init_poses).unflatten(-1, (N_JOINTS, 6))
-            cam = self.cam_decoder(token) + self.init_cam
-            q = representation_to_q(representation)
-            return HsmrOutput(
-                q=q,
-                betas=self.betas_decoder(token) + self.init_betas,
-                cam=cam,
-                cam_t=camera_translation(cam),
-                representation=representation,
-                rotations=q_to_rotations(q),
-            )
+    def forward(self, tokens: Tokens, cameras: CropCameras | None = None) -> HsmrOutput:
+        return self._estimates(tokens, cameras, last_alone=True)[-1]
+
+    def every_layer(self, tokens: Tokens, cameras: CropCameras | None = None) -> tuple[HsmrOutput, ...]:
+        """The estimate after each layer that makes one; the last is that of `forward`."""
+        return self._estimates(tokens, cameras, last_alone=False)
+
+    def _estimates(self, tokens: Tokens, cameras: CropCameras | None, *, last_alone: bool) -> tuple[HsmrOutput, ...]:
+        told, focal = self._told(cameras)
+        states = self.transformer.every_layer(tokens, told)
+        with torch.autocast(tokens.device.type, enabled=False):
+            states = [state.to(self.init_poses.dtype) for state in states]
+            mean = _Parameters(self.init_poses, self.init_betas, self.init_cam)
+            found = [mean]
+            for decoder, state in zip(self.early_decoders, states, strict=False):
+                found.append(found[-1].plus(*decoder(state).split(_PARTS, -1)))
+            last = states[-1]
+            decoders = self.poses_decoder, self.betas_decoder, self.cam_decoder
+            found.append(found[-1].plus(*(decode(last) for decode in decoders)))
+            return tuple(_output(one, focal) for one in (found[-1:] if last_alone else found[1:]))
+
+    def _told(self, cameras: CropCameras | None) -> tuple[Query | None, Float[Tensor, "B"] | None]:
+        """What is added to the query, and the focal lengths; None for both in a network that knows HSMR's camera."""
+        if self.camera_token is None:
+            return None, None
+        if cameras is None:
+            raise ValueError("A network of camera=full must be told the crops' cameras.")
+        return self.camera_token(cameras), cameras.focal
+
+
+class _Parameters(NamedTuple):
+    """An estimate before it becomes a pose: 24 joints' representation in a row, betas, (s, tx, ty)."""
+
+    poses: Float[Tensor, "B 144"]
+    betas: Float[Tensor, "B 10"]
+    cam: Float[Tensor, "B 3"]
+
+    def plus(self, poses: Tensor, betas: Tensor, cam: Tensor) -> "_Parameters":
+        return _Parameters(poses + self.poses, betas + self.betas, cam + self.cam)
+
+
+def _output(found: _Parameters, focal: Tensor | None) -> HsmrOutput:
+    representation = found.poses.unflatten(-1, (N_JOINTS, 6))
+    q = representation_to_q(representation)
+    return HsmrOutput(
+        q=q,
+        betas=found.betas,
+        cam=found.cam,
+        cam_t=camera_translation(found.cam, None if focal is None else focal.to(found.cam)),
+        representation=representation,
+        rotations=q_to_rotations(q),
+    )
+
+
+def _zero_linear(inputs: int, outputs: int) -> nn.Linear:
+    layer = nn.Linear(inputs, outputs)
+    nn.init.zeros_(layer.weight)
+    nn.init.zeros_(layer.bias)
+    return layer
 
 
 def small_linear(inputs: int, outputs: int) -> nn.Linear:

@@ -4,18 +4,35 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from types import MappingProxyType
-from typing import Final
+from typing import Final, Literal, get_args
 
 from trainer.network.decoder import DecoderConfig
 from trainer.network.vit import VitConfig
 
+NetworkCamera = Literal["crop", "full"]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkConfig:
-    """Backbone and head of an HSMR or HMR2.0 network."""
+    """Backbone and head of an HSMR or HMR2.0 network; the options are HSMR's alone.
+
+    camera: `crop` knows HSMR's constant camera, as released; `full` is told each crop's focal length and direction.
+    refine_layers: every layer of the decoder corrects the estimate of the one before, and is trained to.
+    """
 
     vit: VitConfig
     decoder: DecoderConfig
+    camera: NetworkCamera = "crop"
+    refine_layers: bool = False
+
+    def __post_init__(self) -> None:
+        if self.camera not in get_args(NetworkCamera):
+            raise ValueError(f"network.camera={self.camera!r}: one of {', '.join(get_args(NetworkCamera))} expected.")
+
+    @property
+    def options(self) -> str:
+        """As a user sets them."""
+        return f"network.camera={self.camera} network.refine_layers={str(self.refine_layers).lower()}"
 
 
 _HSMR_DECODER = DecoderConfig(dim=1024, depth=6, heads=8, dim_head=64, mlp_dim=1024)

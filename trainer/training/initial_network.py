@@ -2,26 +2,37 @@
 
 import torch
 
-from trainer.checkpoint import CheckpointError, load_checkpoint, load_vitpose
+from trainer.checkpoint import Checkpoint, CheckpointError, load_checkpoint, load_vitpose
 from trainer.network.hsmr import Hsmr
 from trainer.network.variants import variant
 from trainer.training.train_config import StartConfig
 
 
 def initial_network(config: StartConfig, init_uri: str | None, seed: int) -> Hsmr:
-    """On the CPU; the same on every rank. Raises CheckpointError when a file is damaged or of another network."""
-    if init_uri is None:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            network = Hsmr(variant(config.variant), recompute=config.activation_checkpointing)
-        if config.backbone is not None:
-            load_vitpose(network.backbone, config.backbone)
-        return network
-    loaded = load_checkpoint(init_uri, config=variant(config.variant)).network
-    if not isinstance(loaded, Hsmr) or loaded.config != variant(config.variant):
-        raise CheckpointError(
-            f"{init_uri} is not of variant {config.variant!r}: set network.variant to its own, or network.init=none."
-        )
-    network = Hsmr(loaded.config, recompute=config.activation_checkpointing)
-    network.load_state_dict(loaded.state_dict())
+    """On the CPU; the same on every rank. Raises CheckpointError when a file is damaged or of another network.
+
+    A released file has no layers for the network's options: they start at zero, and the network as the file's.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = Hsmr(config.network(), recompute=config.activation_checkpointing)
+    if init_uri is not None:
+        found = load_checkpoint(init_uri, config=variant(config.variant))
+        _check(found, config, init_uri)
+        network.load_state_dict(network.state_dict() | found.network.state_dict())
+    elif config.backbone is not None:
+        load_vitpose(network.backbone, config.backbone)
     return network
+
+
+def _check(found: Checkpoint, config: StartConfig, uri: str) -> None:
+    wanted, there = config.network(), found.network.config
+    if not isinstance(found.network, Hsmr) or (there.vit, there.decoder) != (wanted.vit, wanted.decoder):
+        raise CheckpointError(
+            f"{uri} is not of variant {config.variant!r}: set network.variant to its own, or network.init=none."
+        )
+    if found.info is not None and there != wanted:
+        raise CheckpointError(
+            f"{uri} is a network of {there.options}, but {wanted.options} is asked for: set its options, or "
+            "network.init=none."
+        )

@@ -1,6 +1,6 @@
 """The training losses of HSMR (docs/objectives.md): each a sum over a person, then the mean over the batch."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import NamedTuple
 
@@ -65,11 +65,14 @@ class PosedKeypoints(NamedTuple):
     projected: Float[Tensor, "B 44 2"]
 
 
-def pose_keypoints(skel: Skel, predicted: HsmrOutput) -> PosedKeypoints:
-    """Keypoints through body and camera, differentiable, never in half precision. `skel` on the network's device."""
+def pose_keypoints(skel: Skel, predicted: HsmrOutput, focal: Float[Tensor, "B"] | None = None) -> PosedKeypoints:
+    """Keypoints through body and camera, differentiable, never in half precision. `skel` on the network's device.
+
+    focal: of the crops' cameras, crop units; HSMR's by default.
+    """
     with torch.autocast(predicted.q.device.type, enabled=False):
         points = skel.keypoints(predicted.q.to(skel.dtype), predicted.betas.to(skel.dtype))
-        return PosedKeypoints(points, project(points, predicted.cam_t.to(skel.dtype)))
+        return PosedKeypoints(points, project(points, predicted.cam_t.to(skel.dtype), focal))
 
 
 def loss_terms(predicted: HsmrOutput, posed: PosedKeypoints, batch: TrainBatch) -> LossTerms:
@@ -91,6 +94,12 @@ def loss_terms(predicted: HsmrOutput, posed: PosedKeypoints, batch: TrainBatch) 
             betas=shape.mean(),
             limits=_beyond_limits(predicted.q).mean(),
         )
+
+
+def training_loss(skel: Skel, layers: Sequence[HsmrOutput], batch: TrainBatch, weights: LossConfig) -> Scalar:
+    """The mean of the losses of the decoder layers' estimates; the loss where only the last layer makes one."""
+    losses = [loss_terms(one, pose_keypoints(skel, one, batch.focal), batch).total(weights) for one in layers]
+    return torch.stack(losses).mean()
 
 
 def _keypoints_3d(found: Float[Tensor, "B 44 3"], label: Float[Tensor, "B 44 4"]) -> Float[Tensor, "B"]:

@@ -74,9 +74,9 @@ def validate(network: Hsmr, batches: Iterable[TrainBatch], skel: Skel) -> HeldOu
 
 def _take_in(found: HeldOut, network: Hsmr, batch: TrainBatch, skel: Skel) -> None:
     batch = batch.to(skel.device)
-    predicted = network(normalise(batch.patches))
+    predicted = network(normalise(batch.patches), batch.cameras)
     keypoints, has_label = batch.keypoints_2d, batch.has_label
-    projected = project(skel.keypoints(predicted.q, predicted.betas), predicted.cam_t)
+    projected = project(skel.keypoints(predicted.q, predicted.betas), predicted.cam_t, batch.focal)
     error, confidence = kp2d_error(projected, keypoints), usable_confidence(keypoints)
     seen = torch.isfinite(error)
     right, valid = right_keypoints(projected, keypoints[..., :2], confidence > 0, 1.0, PCK_THRESHOLDS)

@@ -17,11 +17,11 @@ from pipeline.runtime.config import to_yaml
 from trainer.checkpoint import CheckpointInfo, save_checkpoint
 from trainer.data import JoinCounts, TrainBatch, batches_per_epoch, open_epoch, open_validation
 from trainer.network.crop_input import normalise
-from trainer.network.hsmr import Hsmr, HsmrOutput
+from trainer.network.hsmr import EveryLayer, Hsmr, HsmrOutput
 from trainer.prior import AdversarialPrior, load_mocap
 from trainer.training.initial_network import initial_network
 from trainer.training.job import Outcome, Place, Progress, TrainingJob
-from trainer.training.losses import loss_terms, pose_keypoints
+from trainer.training.losses import training_loss
 from trainer.training.metrics_files import write_metrics
 from trainer.training.optimisation import WeightAverage, make_optimizer, set_learning_rate
 from trainer.training.record import row_counts
@@ -84,7 +84,13 @@ class TrainingWorker:
         """The rest of the current epoch, or as much of it as the schedule allows."""
         config, place = self.job.config, self.place
         stream = open_epoch(
-            config.data, self.job.index, self.epoch, rank=place.rank, world=place.world, start_batch=self.batches
+            config.data,
+            self.job.index,
+            self.epoch,
+            rank=place.rank,
+            world=place.world,
+            start_batch=self.batches,
+            camera=config.network.camera,
         )
         for batch in stream:
             self._train_on(batch, on_gradients)
@@ -122,15 +128,15 @@ class TrainingWorker:
         """Mean over this worker's people: as every worker has as many, the mean of the workers' is the global one."""
         mixed = self.job.config.optimizer.precision == "bfloat16"
         with torch.autocast(self.place.device.type, dtype=torch.bfloat16, enabled=mixed):
-            predicted = self._parallel(normalise(batch.patches, batch.color_scale))
-        loss = loss_terms(predicted, pose_keypoints(self.skel, predicted), batch).total(self.job.config.loss)
+            layers = self._parallel(normalise(batch.patches, batch.color_scale), batch.cameras)
+        loss, predicted = training_loss(self.skel, layers, batch, self.job.config.loss), layers[-1]
         if self.prior is not None:
             loss = loss + self.prior.config.weight * self.prior.implausibility(predicted)
         return loss, predicted
 
     def _made_parallel(self) -> nn.Module:
         """The network as it is called in training: compiled and shared between ranks, as the settings say."""
-        network: nn.Module = self.network
+        network = EveryLayer(self.network)
         if self.job.config.network.compile:
             self.network.backbone.compile()  # in place: the weights keep their names; the head takes minutes to compile
         if self.place.world == 1:
@@ -187,7 +193,12 @@ class TrainingWorker:
         batch_size = max(1, config.data.global_batch // place.world)
         with self._judged() as network:
             batches = open_validation(
-                config.data, self.job.index, batch_size=batch_size, rank=place.rank, world=place.world
+                config.data,
+                self.job.index,
+                batch_size=batch_size,
+                rank=place.rank,
+                world=place.world,
+                camera=config.network.camera,
             )
             held_out = validate(network, batches, self.skel)
             held_out.add_up(self._summed)

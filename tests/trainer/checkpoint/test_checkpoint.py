@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -112,17 +113,44 @@ def test_safetensors_of_others_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_header_that_does_not_fit_its_weights(storage: Storage) -> None:
+    address = rewritten(storage, lambda network: network["vit"].update(depth=3))
+    with pytest.raises(CheckpointError, match=r"b\.safetensors.*missing: backbone\.blocks\.2"):
+        load_checkpoint(address)
+
+
+def rewritten(storage: Storage, change: Callable[[dict], object]) -> str:
+    """A checkpoint with a changed description of its network."""
     save_checkpoint(storage, "a.safetensors", Hsmr(SMALL), INFO)
     data = storage.read("a.safetensors")
     size = int.from_bytes(data[:8], "little")
     header = json.loads(data[8 : 8 + size])
     content = json.loads(header["__metadata__"]["checkpoint"])
-    content["network"]["vit"]["depth"] = 3
+    change(content["network"])
     header["__metadata__"]["checkpoint"] = json.dumps(content)
     text = json.dumps(header).encode()
     storage.write("b.safetensors", len(text).to_bytes(8, "little") + text + data[8 + size :])
-    with pytest.raises(CheckpointError, match=r"b\.safetensors.*missing: backbone\.blocks\.2"):
-        load_checkpoint(storage.url("b.safetensors"))
+    return storage.url("b.safetensors")
+
+
+def test_files_from_before_there_were_options(storage: Storage) -> None:
+    address = rewritten(storage, lambda network: [network.pop(name) for name in ("camera", "refine_layers")])
+    assert load_checkpoint(address).network.config == SMALL
+
+
+def test_unknown_or_wrong_options(storage: Storage) -> None:
+    with pytest.raises(CheckpointError, match=r"b\.safetensors.*does not say which network.*half"):
+        load_checkpoint(rewritten(storage, lambda network: network.update(camera="half")))
+    with pytest.raises(CheckpointError, match=r"b\.safetensors.*missing: head\.camera_token"):
+        load_checkpoint(rewritten(storage, lambda network: network.update(camera="full")))
+
+
+@pytest.mark.parametrize("options", [{"camera": "full"}, {"refine_layers": True}])
+def test_options_are_saved_and_loaded(storage: Storage, options: dict) -> None:
+    network = Hsmr(replace(SMALL, **options))
+    save_checkpoint(storage, "a.safetensors", network, INFO)
+    found = load_checkpoint(storage.url("a.safetensors")).network
+    assert found.config == network.config
+    assert same(found, network)
 
 
 def test_missing_files(storage: Storage) -> None:

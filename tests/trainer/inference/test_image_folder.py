@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 import simplejpeg
 from PIL import Image
+from PIL.ExifTags import IFD, Base
 
+from pipeline.lenses.exif import focal_from_exif
 from schemas.person import Photo, Rejection, RejectionReason
 from tests.pipeline.shards.samples import photo_bytes
 from trainer.inference.boxes import BoxesError, read_boxes
@@ -148,6 +150,28 @@ def test_phones_turn_their_images() -> None:
     assert found.shape == (64, 32, 3)
     assert found[:28].mean() > 250
     assert found[36:].mean() < 5
+
+
+def test_a_turned_image_keeps_what_it_says_of_its_lens_and_nothing_else() -> None:
+    exif = Image.Exif()
+    exif[Base.Orientation], exif[Base.Make] = 6, "a phone"
+    tags = {Base.FocalLengthIn35mmFilm: 26, Base.ExifImageWidth: 64, Base.ExifImageHeight: 32, Base.ISOSpeedRatings: 9}
+    exif.get_ifd(IFD.Exif).update({int(tag): value for tag, value in tags.items()})
+    packed = upright_jpeg(encoded(Image.new("RGB", (64, 32)), "JPEG", exif=exif))
+    assert focal_from_exif(packed, 32, 64) == pytest.approx(26 / np.hypot(36, 24) * np.hypot(32, 64))
+    with Image.open(io.BytesIO(packed)) as image:
+        assert set(image.getexif().keys()) == {IFD.Exif}
+        assert Base.ISOSpeedRatings not in image.getexif().get_ifd(IFD.Exif)
+
+
+@pytest.mark.parametrize("focal", ["wide", 0, 2**16 - 1])
+def test_a_turned_image_that_lies_about_its_lens_is_an_image_all_the_same(focal: object) -> None:
+    exif = Image.Exif()
+    exif[Base.Orientation] = 6
+    exif.get_ifd(IFD.Exif)[Base.FocalLengthIn35mmFilm] = focal
+    packed = upright_jpeg(encoded(Image.new("RGB", (64, 32)), "JPEG", exif=exif))
+    assert simplejpeg.decode_jpeg(packed).shape == (64, 32, 3)
+    assert focal_from_exif(packed, 32, 64) is None
 
 
 @pytest.mark.parametrize(

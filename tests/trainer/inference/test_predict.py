@@ -265,11 +265,11 @@ def test_labels_in_the_place_of_predictions(tmp_path: Path) -> None:
     for shard in ("000001", "000000"):
         table = store.read(0, "photos", shard).to_pylist()
         ids = [PersonId("photos", shard, row["key"], row["person"]) for row in table]
-        for guess, row in zip(poses.predict([photo_of(ids)]), table, strict=True):
+        for guess, row in zip(poses.pose([photo_of(ids)]), table, strict=True):
             assert (guess is not None) == row["has_label"]
             expected = [row[name] for name in ("q", "betas", "cam_t")]
             assert guess is None or [part.tolist() for part in (guess.q, guess.betas, guess.cam_t)] == expected
-    assert poses.predict([photo_of([PersonId("photos", "no such shard", "000000", 0)])]) == [None]
+    assert poses.pose([photo_of([PersonId("photos", "no such shard", "000000", 0)])]) == [None]
 
 
 def photo_of(ids: list[PersonId]) -> Photo:

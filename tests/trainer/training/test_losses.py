@@ -9,6 +9,7 @@ from torch import Tensor
 
 from pipeline.body import Skel
 from pipeline.body.representation import q_to_rotations
+from pipeline.image.camera import FOCAL
 from schemas.person import PersonId
 from tests.pipeline.body.poses import shapes, upright_poses
 from tests.pipeline.body.standin import Golden
@@ -51,6 +52,8 @@ def batch_of(q: Tensor, betas: Tensor, keypoints_2d: Tensor, keypoints_3d: Tenso
         has_label=torch.ones(count, dtype=torch.bool),
         joint_weight=q.new_ones(count, 24),
         betas_weight=q.new_ones(count),
+        focal=q.new_full((count,), FOCAL),
+        ray=q.new_zeros(count, 2),
     )
 
 

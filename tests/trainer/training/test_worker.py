@@ -126,3 +126,30 @@ def test_a_loss_that_is_not_finite_ends_the_run(index: LabelIndex, tmp_path: Pat
     worker = TrainingWorker(small_job(tmp_path, index, settings()), ALONE)
     with pytest.raises(TrainingDivergedError, match="no longer finite at step 2"):
         worker.run(poison)
+
+
+OPTIONS = ("network.camera=full", "network.refine_layers=true")
+
+
+def test_the_options_train_and_resume_to_the_same_weights(index: LabelIndex, tmp_path: Path) -> None:
+    """HSMR's camera, as every row says: the augmented crop's own focal length is told all the same."""
+    config = settings(*OPTIONS)
+    whole = TrainingWorker(small_job(tmp_path / "whole", index, config), ALONE)
+    outcome = whole.run()
+    assert sum(outcome.losses[-3:]) < sum(outcome.losses[:3])
+    token = whole.network.head.camera_token
+    assert token is not None
+    assert token.out.weight.abs().max() > 0
+
+    def kill(step: int, network: nn.Module) -> None:
+        if step == 5:
+            raise Killed
+
+    with pytest.raises(Killed):
+        TrainingWorker(small_job(tmp_path / "killed", index, config), ALONE).run(kill)
+    again = TrainingWorker(small_job(tmp_path / "killed", index, config), ALONE)
+    assert again.run().losses == outcome.losses
+    for name, value in whole.network.state_dict().items():
+        assert torch.equal(again.network.state_dict()[name], value), name
+    found = load_checkpoint(str(tmp_path / "whole" / outcome.best_checkpoint)).network.config
+    assert (found.camera, found.refine_layers) == ("full", True)

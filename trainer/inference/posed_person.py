@@ -1,0 +1,31 @@
+"""What is known of one person's body, and the camera that it holds for."""
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from jaxtyping import Float32
+
+from schemas.camera import CameraSource
+from schemas.person import Photo
+
+
+class PosedPerson(NamedTuple):
+    """q (46,) rad, betas (10,), cam_t (3,) m in the camera of the person's crop: its focal length, crop units, the
+    rotation vector (3,) rad from its axes to the photo camera's, and where both are known from.
+    """
+
+    q: Float32[np.ndarray, "46"]
+    betas: Float32[np.ndarray, "10"]
+    cam_t: Float32[np.ndarray, "3"]
+    focal: float
+    turn: Float32[np.ndarray, "3"]
+    source: CameraSource
+
+
+class PosesOfPhotos(Protocol):
+    """Where poses come from: `predictor.NetworkPredictor`, `label_poses.LabelPoses`."""
+
+    def pose(self, photos: Sequence[Photo]) -> Sequence[PosedPerson | None]:
+        """One per person, the people of the first photo in their order, then those of the next; None: unknown."""
+        ...
