@@ -69,10 +69,11 @@ PLAN: dict[str, str] = {
     "trainer.data trainer.inference trainer.network trainer.prior",
     "trainer": "image labels labels.files rounds trainer.training",
     # The commands.
-    "jobs": "body demo_set labelling labels labels.exchange labels.inspecting labels.upkeep render rounds runtime "
-    "shards trainer trainer.checkpoint trainer.data trainer.inference trainer.training",
+    "jobs": "body demo_set image labelling labels labels.exchange labels.inspecting labels.upkeep lenses render rounds "
+    "runtime shards trainer trainer.checkpoint trainer.data trainer.inference trainer.training",
     # Not installed: what made the files that ship, and what measures.
     "tools.open_body": "body render",
+    "tools.surroundings": "demo_set",
     "tools.pose_prior": "body fit fit.prior fit.starts numerics render",
     "benchmarks.made": "body demo_set fit fit.solver image labels labels.files numerics rounds",
     "benchmarks.footage": "body fit fit.views image",

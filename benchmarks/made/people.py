@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from benchmarks.made.crop_fit import fit_crop_cameras
 from pipeline.body import Skel
-from pipeline.demo_set.crop_fit import fit_crop_cameras
 from pipeline.demo_set.poses import sample_bodies
 from pipeline.image.camera import project
 from pipeline.image.crop import CROP_PX
@@ -66,7 +66,7 @@ def posed(skel: Skel, rng: np.random.Generator, q: np.ndarray, betas: np.ndarray
     """Under crop cameras that frame the keypoints as boxes frame people."""
     own_q, own_betas = (torch.as_tensor(x, dtype=skel.dtype, device=skel.device) for x in (q, betas))
     points = skel.keypoints(own_q, own_betas)
-    cam_t = fit_crop_cameras(rng, points.double().cpu().numpy()).cam_t
+    cam_t = fit_crop_cameras(rng, points.double().cpu().numpy())
     return Bodies(own_q, own_betas, torch.as_tensor(cam_t).to(points))
 
 

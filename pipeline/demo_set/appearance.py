@@ -1,4 +1,4 @@
-"""What the made-up people and places look like: skin, hair, clothes with patterns, light, backgrounds, camera noise."""
+"""What the made-up people and places look like: skin, hair, clothes with patterns, backgrounds, camera noise."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,8 +8,6 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, zoom
-
-from pipeline.render import Light
 
 Array = NDArray[np.float64]
 UInt8Array = NDArray[np.uint8]
@@ -114,20 +112,6 @@ def _draw_hair(rng: np.random.Generator, body: BodyMap, colors: Array) -> None:
     hair = (height > fringe) | ((height > nape) & (depth < 0.35 + 0.25 * height))
     hair &= np.abs(body.vertices[:, 0]) < 0.2
     colors[hair] = HAIR_TONES[rng.integers(len(HAIR_TONES))] + rng.normal(0, 7, (int(hair.sum()), 1))
-
-
-def random_light(rng: np.random.Generator) -> Light:
-    """Lamp mostly above and on the camera's side, from soft and bright to hard and dim, warm to cold."""
-    azimuth, height = rng.uniform(-1.9, 1.9), rng.uniform(0.1, 1.2)
-    direction = (np.sin(azimuth) * np.cos(height), -np.sin(height), -np.cos(azimuth) * np.cos(height))
-    ambient = rng.uniform(0.22, 0.6)
-    warmth = rng.uniform(-0.09, 0.09)
-    return Light(
-        direction=(float(direction[0]), float(direction[1]), float(direction[2])),
-        ambient=float(ambient),
-        diffuse=float(rng.uniform(0.85, 1.15) - ambient),
-        color=(float(1 + warmth), 1.0, float(1 - warmth)),
-    )
 
 
 def random_background(rng: np.random.Generator, width: int, height: int) -> UInt8[np.ndarray, "H W 3"]:

@@ -13,22 +13,21 @@ from typing import Final
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-import simplejpeg
 from numpy.typing import NDArray
 
 from pipeline.body import Skel, load_skel
-from pipeline.demo_set.appearance import BodyMap
 from pipeline.demo_set.population import Population, body_map, make_population
-from pipeline.demo_set.scene import Sighting, take_photo
+from pipeline.demo_set.records import photo_sample
+from pipeline.demo_set.scene import take_photo
+from pipeline.demo_set.surroundings import PLACES, load_surroundings
 from pipeline.runtime.progress_bar import ConsoleBar
-from pipeline.shards import RawSample, person_record, write_shard
-from schemas.person import SmplLabel
+from pipeline.shards import RawSample, write_shard
 from schemas.skel import N_BETAS, N_Q
 
-JPEG_QUALITY: Final = 90
 MAX_PEOPLE_PER_PHOTO: Final = 3
 _MARKER: Final = "demo_set.json"
 _TRUTH: Final = "truth.parquet"
+_DECISIVE: Final = frozenset({".py", ".json", ".npz", ".jpg"})
 
 
 def _vector(n: int) -> pa.DataType:
@@ -44,9 +43,11 @@ TRUTH_SCHEMA: Final = pa.schema(
         pa.field("q", _vector(N_Q), nullable=False),
         pa.field("betas", _vector(N_BETAS), nullable=False),
         pa.field("cam_t", _vector(3), nullable=False),
+        pa.field("focal", pa.float64(), nullable=False),
+        pa.field("camera_turn", _vector(3), nullable=False),
     ]
 )
-"""q rad, cam_t m in the crop camera, as in the label tables."""
+"""q rad and cam_t m in the person's true crop camera, whose focal and camera_turn are as in the label tables."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +65,7 @@ class DemoSet:
 
     @property
     def truth_path(self) -> Path:
-        """One row per person: who it is, and its true q, betas and cam_t."""
+        """One row per person: who it is, its true q, betas and cam_t, and the camera these hold for."""
         return self.directory / _TRUTH
 
 
@@ -136,61 +137,48 @@ class _Drawing(ConsoleBar):
 
 
 def _write(folder: Path, dataset: str, settings: _Settings, skel: Skel, progress: bool) -> None:
-    population = make_population(np.random.default_rng([settings.seed, 0]), skel, settings.people)
     groups = _group_people(np.random.default_rng([settings.seed, 1]), settings.people, settings.shards)
+    photos = [people for shard in groups for people in shard]
+    population, cameras = make_population(np.random.default_rng([settings.seed, 0]), skel, photos)
+    camera_of = {people[0]: camera for people, camera in zip(photos, cameras, strict=True)}
     faces, clothes_map = skel.faces.cpu().numpy().astype(np.int64), body_map(skel)
+    places = load_surroundings()
+
+    def sample(people: list[int]) -> RawSample:
+        rng, camera = np.random.default_rng([settings.seed, 2, people[0]]), camera_of[people[0]]
+        photo = take_photo(rng, camera, [population.figure(person) for person in people], faces, clothes_map, places)
+        labels = [population.labels.of(person) for person in people]
+        return photo_sample(_key(people), photo, camera, labels, [population.places[person] for person in people])
+
     truth: list[pa.Table] = []
     with _Drawing(settings.people, shown=progress) as bar:
-        for shard, photos in enumerate(groups):
+        for shard, members in enumerate(groups):
             name = _shard_name(shard)
-            write_shard(
-                str(folder / f"{name}.tar"),
-                _samples(population, photos, settings.seed, faces, clothes_map, bar.advance),
-            )
-            truth += [_truth_rows(population, dataset, name, photo) for photo in photos]
+            write_shard(str(folder / f"{name}.tar"), _drawn(members, sample, bar.advance))
+            truth += [_truth_rows(population, dataset, name, people) for people in members]
     pq.write_table(pa.concat_tables(truth), folder / _TRUTH)
     (folder / _MARKER).write_text(json.dumps(asdict(settings), indent=1) + "\n", encoding="utf-8")
 
 
-def _samples(
-    population: Population,
-    photos: list[list[int]],
-    seed: int,
-    faces: NDArray[np.int64],
-    clothes_map: BodyMap,
-    drawn: Callable[[int], object],
+def _drawn(
+    photos: list[list[int]], sample: Callable[[list[int]], RawSample], tell: Callable[[int], object]
 ) -> Iterator[RawSample]:
     for people in photos:
-        rng = np.random.default_rng([seed, 2, people[0]])
-        photo = take_photo(rng, [population.figure(person) for person in people], faces, clothes_map)
-        records = [
-            _record(population, person, sighting) for person, sighting in zip(people, photo.sightings, strict=True)
-        ]
-        jpeg = simplejpeg.encode_jpeg(photo.image, quality=JPEG_QUALITY)
-        yield RawSample(key=_key(people), jpeg=jpeg, people=records)
-        drawn(len(people))
-
-
-def _record(population: Population, person: int, sighting: Sighting) -> dict[str, object]:
-    labels = population.labels
-    smpl = SmplLabel(pose=labels.pose[person].astype(np.float32), betas=labels.betas[person].astype(np.float32))
-    return person_record(
-        keypoints_2d=sighting.keypoints_2d,
-        keypoints_3d=sighting.keypoints_3d,
-        center=sighting.center,
-        scale=sighting.scale,
-        smpl=smpl if labels.has_pose[person] else None,
-    )
+        yield sample(people)
+        tell(len(people))
 
 
 def _truth_rows(population: Population, dataset: str, shard: str, people: list[int]) -> pa.Table:
     count = len(people)
+    cameras = [population.places[person].camera for person in people]
     columns = [
         pa.array([dataset] * count),
         pa.array([shard] * count),
         pa.array([_key(people)] * count),
         pa.array(range(count), pa.int32()),
         *(_fixed(values[people]) for values in (population.q, population.betas, population.cam_t)),
+        pa.array([camera.focal for camera in cameras]),
+        _fixed(np.array([camera.turn for camera in cameras])),
     ]
     return pa.Table.from_arrays(columns, schema=TRUTH_SCHEMA)
 
@@ -231,9 +219,11 @@ def _settings_in(directory: Path) -> dict[str, object] | None:
 
 
 def _code_digest() -> str:
-    """Of the modules that decide what a set looks like, so that a set of an older version is made again."""
+    """Of the code and data that decide what a set looks like, so that a set of an older version is made again."""
     sha = hashlib.sha256()
     folder = Path(__file__).parent
-    for module in sorted([*folder.glob("*.py"), *(folder.parent / "render").glob("*.py")]):
-        sha.update(module.name.encode() + module.read_bytes())
+    folders = (folder, PLACES, folder.parent / "image", folder.parent / "render")
+    found = [file for place in folders for file in place.iterdir() if file.suffix in _DECISIVE]
+    for file in sorted(found):
+        sha.update(file.name.encode() + file.read_bytes())
     return sha.hexdigest()[:16]

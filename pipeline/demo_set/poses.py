@@ -26,6 +26,11 @@ _LIMIT_MARGIN: Final = 0.01
 _NOISE_SHARE: Final = 0.05
 """Standard deviation of the perturbation of a dof, as a share of its range."""
 
+SEEN_FROM_ABOVE: Final = (0.06, 0.12)
+"""Mean and standard deviation of the pitch under which people are seen, rad, where no camera of the photo is made."""
+LEVEL: Final = (0.0, 0.0)
+"""No pitch: people as they stand, for a camera that brings its own."""
+
 KEY_POSES: Final[dict[str, str]] = {
     # Degrees. _r/_l name a side, no suffix both. drop: upper arm below the horizontal (90 hangs, -80 overhead);
     # swing: hanging arm forward; fold: horizontal arm towards the front; lean: pelvis forward; the rest SKEL dof names.
@@ -97,20 +102,23 @@ KEY_POSES: Final[dict[str, str]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BodyStates:
-    """True bodies: q (N, 46) rad, with the orientation in camera axes, and betas (N, 10)."""
+    """True bodies: q (N, 46) rad, with the orientation in camera axes (x right, y down), and betas (N, 10)."""
 
     q: Float[np.ndarray, "N 46"]
     betas: Float[np.ndarray, "N 10"]
 
 
-def sample_bodies(rng: np.random.Generator, count: int) -> BodyStates:
-    """`count` people: key poses mixed two by two, perturbed inside the limits, turned any way, of any shape."""
+def sample_bodies(rng: np.random.Generator, count: int, pitch: tuple[float, float] = SEEN_FROM_ABOVE) -> BodyStates:
+    """`count` people: key poses mixed two by two, perturbed inside the limits, turned any way, of any shape.
+
+    pitch: mean and standard deviation, rad, of how far the camera looks down on them.
+    """
     q, lean = _mixed_key_poses(rng, count)
     low, high = q_limits()
     margin = _LIMIT_MARGIN * (high - low)
     q += rng.normal(0.0, _NOISE_SHARE, (count, N_Q)) * (high - low) * np.minimum(1.0, rng.gamma(3.0, 0.33, (count, 1)))
     q = np.clip(q, low + margin, high - margin)
-    q[:, :3] = _orientation_q(rng, lean)
+    q[:, :3] = _orientation_q(rng, lean, pitch)
     betas = np.clip(rng.normal(0.0, 0.8, (count, N_BETAS)), -2.2, 2.2)
     return BodyStates(q=q, betas=betas)
 
@@ -175,15 +183,15 @@ def _mirrored_at_random(rng: np.random.Generator, q: Array) -> Array:
     return np.where(rng.random((len(q), 1)) < 0.5, sign * q[:, source], q)
 
 
-def _orientation_q(rng: np.random.Generator, lean: Array) -> Array:
+def _orientation_q(rng: np.random.Generator, lean: Array, pitch: tuple[float, float]) -> Array:
     """q[:3] of people seen from any side: camera pitch and roll small, now and then a person lying or upside down."""
     count = len(lean)
     roll = rng.normal(0.0, 0.08, count)
     unusual = rng.random(count) < 0.05
     roll = np.where(unusual, rng.uniform(-np.pi, np.pi, count), roll)
-    pitch = np.pi + rng.normal(0.06, 0.12, count)
+    tilt = np.pi + rng.normal(*pitch, count)
     yaw = rng.uniform(-np.pi, np.pi, count)
-    matrix = _rotation("z", roll) @ _rotation("x", pitch) @ _rotation("y", yaw) @ _rotation("x", lean)
+    matrix = _rotation("z", roll) @ _rotation("x", tilt) @ _rotation("y", yaw) @ _rotation("x", lean)
     return matrix_to_orientation(torch.as_tensor(matrix)).numpy()
 
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from pipeline.body.arrays import SMPL_PARENTS
+from schemas.person import SmplLabel
 
 Array = NDArray[np.float64]
 
@@ -42,6 +43,12 @@ class PseudoLabels:
     pose: Float[np.ndarray, "N 24 3"]
     betas: Float[np.ndarray, "N 10"]
     has_pose: Bool[np.ndarray, "N"]
+
+    def of(self, person: int) -> SmplLabel | None:
+        """One person's label, as a data set stores it."""
+        if not self.has_pose[person]:
+            return None
+        return SmplLabel(pose=self.pose[person].astype(np.float32), betas=self.betas[person].astype(np.float32))
 
 
 def make_pseudo_labels(

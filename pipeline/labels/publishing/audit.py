@@ -13,7 +13,7 @@ from pipeline.labels.files.lineage import Quantiles
 from pipeline.labels.files.staging import StagedShard, corruption, decode, read_labels
 from pipeline.labels.publishing.audit_config import AuditConfig
 from pipeline.labels.publishing.audit_report import CHECKS, EXAMPLES, AuditCheck, AuditReport
-from pipeline.labels.publishing.generation_checks import quantile_check, share_checks, unaccounted
+from pipeline.labels.publishing.generation_checks import MAX_OTHER_CAMERAS, quantile_check, share_checks, unaccounted
 from pipeline.labels.publishing.quantile_sketch import QuantileSketch
 from pipeline.labels.publishing.shard_audit import QUANTILE_COLUMNS, ShardAudit, audit_shard
 from pipeline.storage.storage import Storage
@@ -41,10 +41,11 @@ def audit_generation(
         return _audit_file(storage, item, parent_files.get(item.id), config)
 
     failures: dict[str, tuple[int, tuple[str, ...]]] = {}
-    sketches = {name: QuantileSketch() for name in QUANTILE_COLUMNS}
+    sketches, other_camera = {name: QuantileSketch() for name in QUANTILE_COLUMNS}, 0
     with ThreadPoolExecutor(min(8, 2 * (os.cpu_count() or 1))) as pool:
         for audit in pool.map(audit_one, staged):
             _gather(failures, audit)
+            other_camera += audit.other_camera
             for name, values in audit.figures.items():
                 sketches[name].add(values)
     missing = [shard for shard in parent_files if shard not in by_shard]
@@ -58,7 +59,8 @@ def audit_generation(
     ]
     metrics = {name: found for name, sketch in sketches.items() if (found := sketch.quantiles())}
     judged = share_checks(staged, rejections, unreadable, inputs, config)
-    judged["error_quantiles"] = quantile_check(metrics, parent_metrics or {}, config)
+    before = (parent_metrics or {}) if other_camera <= MAX_OTHER_CAMERAS * rows else {}
+    judged["error_quantiles"] = quantile_check(metrics, before, config)
     checks = [judged.get(name) or _check(name, *failures.get(name, (0, ()))) for name in CHECKS]
     return AuditReport(
         checks=tuple(checks),

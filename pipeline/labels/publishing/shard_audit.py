@@ -46,10 +46,13 @@ Failures = Mapping[str, tuple[int, tuple[str, ...]]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShardAudit:
-    """What the audit of one file found: failures per check with examples, and the figures for the quantiles."""
+    """What the audit of one file found: failures per check with examples, the figures for the quantiles, and how many
+    labels hold for another camera than the parent generation's.
+    """
 
     failures: Failures
     figures: Mapping[str, Float64[np.ndarray, "_"]]
+    other_camera: int = 0
 
 
 def audit_shard(
@@ -70,7 +73,8 @@ def audit_shard(
         name: (int(rows.sum()), _named(table, staged, name, rows)) for name, rows in faults.items() if rows.any()
     }
     failures |= _file_failures(table, staged, parent)
-    return ShardAudit(failures=failures, figures=_quantile_figures(table))
+    changed = 0 if parent is None else int(_other_camera(table, parent).sum())
+    return ShardAudit(failures=failures, figures=_quantile_figures(table), other_camera=changed)
 
 
 def _row_failures(table: pa.Table, staged: StagedShard) -> dict[str, Mask]:
@@ -118,9 +122,15 @@ def _above_parent(table: pa.Table) -> Mask:
 def _above_generation(table: pa.Table, parent: pa.Table, tolerance: float) -> Mask:
     """Among people whose camera is still the same: errors under two cameras do not compare."""
     recorded = np.append(figures(parent["kp2d_error"]), np.nan)  # position -1 is a person the parent did not have
-    focal = np.append(_focal(parent), np.nan)
     row = positions(identities(table), identities(parent))
-    return (_focal(table) == focal[row]) & (figures(table["kp2d_error"]) > recorded[row] + tolerance)
+    return ~_other_camera(table, parent) & (figures(table["kp2d_error"]) > recorded[row] + tolerance)
+
+
+def _other_camera(table: pa.Table, parent: pa.Table) -> Mask:
+    """Labelled rows whose parent's label holds for another focal length; false for who had none."""
+    before = np.append(np.where(np.isnan(figures(parent["kp2d_error"])), np.nan, _focal(parent)), np.nan)
+    row = positions(identities(table), identities(parent))
+    return mask(table["has_label"]) & np.isfinite(before[row]) & (_focal(table) != before[row])
 
 
 def _focal(table: pa.Table) -> Float64[np.ndarray, "N"]:

@@ -1,16 +1,24 @@
 """The set as a data set: readable, complete, repeatable, and its photos agree with its truth."""
 
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import simplejpeg
+import torch
+from scipy.spatial.transform import Rotation
 
 from pipeline.body import Skel
+from pipeline.body.representation import orientation_to_matrix
 from pipeline.demo_set import TRUTH_SCHEMA, DemoSet, make_demo_set
+from pipeline.image.person_camera import PersonCamera, photo_points, principal_point
+from pipeline.image.person_view import person_view
+from pipeline.lenses.known_lens import KnownLenses
 from pipeline.render import PinholeCamera, render
 from pipeline.shards import expand_shards, list_shards, read_shard
+from schemas.camera import CameraSource
 from schemas.person import Person, PersonId, Photo
 from tests.pipeline.demo_set.conftest import PEOPLE, SHARDS
 
@@ -29,8 +37,9 @@ def truth_of(demo_set: DemoSet) -> dict[PersonId, dict[str, np.ndarray]]:
     rows = pq.read_table(demo_set.truth_path).to_pylist()
     return {
         PersonId(row["dataset"], row["shard"], row["key"], row["person"]): {
-            name: np.array(row[name], np.float32) for name in ("q", "betas", "cam_t")
+            name: np.array(row[name], np.float32) for name in ("q", "betas", "cam_t", "camera_turn")
         }
+        | {"focal": np.array(row["focal"])}
         for row in rows
     }
 
@@ -98,9 +107,8 @@ def test_detections_scatter_around_the_projected_truth(demo_set: DemoSet, skel: 
     people, truth = people_of(demo_set), truth_of(demo_set)
     errors, present, confidences = [], [], []
     for who, person in people.items():
-        points = keypoints_in_camera(skel, truth[who])
-        camera = PinholeCamera.of_crop(person.center, person.side, 1, 1)
-        distance = np.linalg.norm(person.keypoints_2d[:, :2] - camera.project(points), axis=1) / person.side * 256
+        seen = pixels_of(person, truth[who], keypoints_of(skel, truth[who]))
+        distance = np.linalg.norm(person.keypoints_2d[:, :2] - seen, axis=1) / person.side * 256
         shown = person.keypoints_2d[:, 2] > 0
         present.append(shown[:25])
         errors.append(distance[shown])
@@ -120,9 +128,12 @@ def test_pictures_show_the_truth(demo_set: DemoSet, skel: Skel) -> None:
         if len(photo.people) > 1:
             continue
         person = photo.people[0]
-        camera = PinholeCamera.of_crop(person.center, person.side, photo.width, photo.height)
-        vertices = mesh_in_camera(skel, truth[person.id])
-        mask = render(vertices, skel.faces.numpy(), (0.0, 0.0, 0.0), camera).mask
+        true = truth[person.id]
+        pixels = pixels_of(person, true, vertices_of(skel, true))
+        # Flat, at depth 1: drawn where the pixels are.
+        flat = np.column_stack([pixels, np.ones(len(pixels))])
+        camera = PinholeCamera(focal=1.0, center_x=0.0, center_y=0.0, width=photo.width, height=photo.height)
+        mask = render(flat, skel.faces.numpy(), (0.0, 0.0, 0.0), camera).mask
         grey = simplejpeg.decode_jpeg(photo.jpeg).astype(float).mean(axis=2)
         steps = np.abs(np.diff(grey, axis=1))
         outline = mask[:, 1:] != mask[:, :-1]
@@ -136,17 +147,71 @@ def test_boxes_hold_the_person(demo_set: DemoSet, skel: Skel) -> None:
     """The crop is about 1.1 times the tight box: the mesh fills 0.8 to 1 of it."""
     truth = truth_of(demo_set)
     for who, person in people_of(demo_set).items():
-        pixels = PinholeCamera.of_crop(person.center, person.side, 1, 1).project(mesh_in_camera(skel, truth[who]))
+        pixels = pixels_of(person, truth[who], vertices_of(skel, truth[who]))
         filled = np.ptp(pixels, axis=0).max() / person.side
         assert 0.75 < filled < 1.05
 
 
-def keypoints_in_camera(skel: Skel, true: dict[str, np.ndarray]) -> np.ndarray:
-    return skel.keypoints(*tensors(skel, true))[0].numpy() + true["cam_t"]
+def test_a_third_of_the_photos_says_each_thing_of_its_camera(demo_set: DemoSet) -> None:
+    photos = photos_of(demo_set)
+    told = Counter(person_view(photo.people[0]).source for photo in KnownLenses().of(photos))
+    assert set(told) == {CameraSource.CALIBRATION, CameraSource.EXIF, CameraSource.PRIOR}
+    assert max(told.values()) - min(told.values()) <= 1
+    distorted = [person.lens.distortion.any() for photo in photos for person in photo.people if person.lens]
+    assert any(distorted)
+    assert not all(distorted)
 
 
-def mesh_in_camera(skel: Skel, true: dict[str, np.ndarray]) -> np.ndarray:
-    return skel.forward(*tensors(skel, true)).skin_vertices[0].numpy() + true["cam_t"]
+def test_stated_lenses_are_the_true_ones(demo_set: DemoSet) -> None:
+    """Exactly where the shard states them, to half a mm of 35 mm film where EXIF does."""
+    truth = truth_of(demo_set)
+    for photo in KnownLenses().of(photos_of(demo_set)):
+        for person in photo.people:
+            true = truth[person.id]
+            focal_mm = true["focal"] * person.side / np.hypot(photo.width, photo.height) * np.hypot(36, 24)
+            assert 27.9 < focal_mm < 85.1
+            view = person_view(person)
+            if view.source is CameraSource.CALIBRATION:
+                assert view.focal == pytest.approx(true["focal"], rel=1e-7)
+                np.testing.assert_allclose(view.turn, true["camera_turn"], atol=1e-6)
+            elif view.source is CameraSource.EXIF:
+                stated = view.focal * person.side / np.hypot(photo.width, photo.height) * np.hypot(36, 24)
+                assert stated == pytest.approx(round(stated), abs=1e-6)
+                assert abs(stated - focal_mm) < 0.501
+
+
+def test_smpl_labels_look_at_the_crop_whatever_the_lens(demo_set: DemoSet) -> None:
+    """As they reach a round, the labels' pelvis is off the truth's by the lean that labels have, no more."""
+    truth = truth_of(demo_set)
+    off: dict[CameraSource, list[float]] = {source: [] for source in CameraSource}
+    for photo in KnownLenses().of(photos_of(demo_set)):
+        for person in photo.people:
+            view = person_view(person)
+            if view.smpl is not None:
+                true = orientation_to_matrix(torch.as_tensor(truth[person.id]["q"][:3])).numpy()
+                found = Rotation.from_rotvec(view.smpl.pose[0]).as_matrix()
+                off[view.source].append(np.rad2deg(Rotation.from_matrix(found @ true.T).magnitude()))
+    for source in (CameraSource.CALIBRATION, CameraSource.EXIF, CameraSource.PRIOR):
+        assert 3 < np.median(off[source]) < 12, source
+
+
+def pixels_of(person: Person, true: dict[str, np.ndarray], points: np.ndarray) -> np.ndarray:
+    """Points of the true body (K, 3) to px of the photo: through its lens where the shard states it, else through the
+    true pinhole without distortion, which only stated lenses have."""
+    camera = PersonCamera.of_label(float(true["focal"]), true["camera_turn"])
+    places = (points + true["cam_t"]) @ camera.rotation.T
+    if person.lens is not None:
+        return photo_points(person.lens, places)
+    middle = principal_point(camera, person.center, person.side)
+    return camera.focal * person.side * places[:, :2] / places[:, 2:] + middle
+
+
+def keypoints_of(skel: Skel, true: dict[str, np.ndarray]) -> np.ndarray:
+    return skel.keypoints(*tensors(skel, true))[0].double().numpy()
+
+
+def vertices_of(skel: Skel, true: dict[str, np.ndarray]) -> np.ndarray:
+    return skel.forward(*tensors(skel, true)).skin_vertices[0].double().numpy()
 
 
 def tensors(skel: Skel, true: dict[str, np.ndarray]):

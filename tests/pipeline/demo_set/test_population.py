@@ -57,7 +57,7 @@ def test_people_face_every_way_and_mostly_stand_upright(skel: Skel) -> None:
 
 def test_smpl_twin_of_a_skel_pose_is_the_same_body(skel: Skel, smpl: Smpl) -> None:
     """Without the made-up errors, SMPL rotations taken from SKEL bones put the joints where they are, to 10 mm."""
-    population = make_population(np.random.default_rng(5), skel, 40)
+    population = make_population(np.random.default_rng(5), skel, alone(40))[0]
     q, betas = torch.as_tensor(population.q), torch.as_tensor(population.betas)
     bones = skel.bone_motion(q, betas)[2].rotations.double().numpy()
     pose = torch.as_tensor(local_axis_angle(smpl_world_rotations(bones))).float()
@@ -65,7 +65,7 @@ def test_smpl_twin_of_a_skel_pose_is_the_same_body(skel: Skel, smpl: Smpl) -> No
 
 
 def test_pseudo_labels_err_like_public_ones(skel: Skel, smpl: Smpl) -> None:
-    population = make_population(np.random.default_rng(6), skel, 120)
+    population = make_population(np.random.default_rng(6), skel, alone(120))[0]
     labels = population.labels
     shown = labels.has_pose
     assert 0.85 < shown.mean() < 1
@@ -75,6 +75,10 @@ def test_pseudo_labels_err_like_public_ones(skel: Skel, smpl: Smpl) -> None:
     assert 50 < float(error.mean()) < 100
     backwards = labels.pose[shown][:, [4, 5], 0] < -np.deg2rad(7)
     assert 0.15 < backwards.mean() < 0.5, "hyperextended knees"
+
+
+def alone(count: int) -> list[list[int]]:
+    return [[person] for person in range(count)]
 
 
 def smpl_error_mm(smpl: Smpl, vertices: np.ndarray, pose: torch.Tensor, betas: torch.Tensor) -> torch.Tensor:

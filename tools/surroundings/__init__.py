@@ -1,0 +1,1 @@
+"""Builds the places of the demo set from CC0 panoramas."""
