@@ -76,7 +76,7 @@ PLAN: dict[str, str] = {
     "tools.surroundings": "demo_set",
     "tools.pose_prior": "body fit fit.prior fit.starts numerics render",
     "benchmarks.made": "body demo_set fit fit.solver image labels labels.files numerics rounds",
-    "benchmarks.footage": "body fit fit.views image",
+    "benchmarks.footage": "body fit fit.views image labelling",
     "benchmarks.baselines": "benchmarks.made body fit fit.solver fit.surface image numerics",
     "benchmarks": "benchmarks.baselines benchmarks.footage benchmarks.made body demo_set fit fit.prior fit.video image "
     "labelling labels labels.files numerics render rounds runtime shards tests "

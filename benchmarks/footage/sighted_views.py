@@ -13,9 +13,9 @@ from pipeline.image.person_camera import person_camera, photo_to_crop
 from schemas.camera import CameraSource, Lens
 from schemas.keypoints import MIN_CONFIDENCE, MIN_CONFIDENT_BODY_POINTS, N_KEYPOINTS
 
-Told = Literal["true", "exif +20 %", "exif -20 %", "prior", "hsmr"]
+Told = Literal["true", "exif +20 %", "exif -20 %", "auto", "hsmr"]
 """The true lens; its focal length 20 % too long or short, the principal point in the middle, no distortion, as from a
-photo's EXIF; the most usual lens for the photo's size; or HSMR's constant.
+photo's EXIF; nothing, so that camera=auto takes the most usual lens for the photo's size; or HSMR's constant.
 """
 
 _MARGIN = 1.2  # of the box of the confident points: the side of the crop
@@ -37,10 +37,11 @@ class SightedViews:
     points_3d: np.ndarray
 
 
-def sighted_views(footage: Footage, told: Told) -> SightedViews:
-    """Everything that shows at least five confident points."""
+def sighted_views(footage: Footage, told: Told, longer: np.ndarray | None = None) -> SightedViews:
+    """Everything that shows at least five confident points. longer (V,): factors on the focal lengths told."""
+    factors = np.ones(footage.views) if longer is None else longer
     rows = [
-        _sighted(footage, view, frame, told)
+        _sighted(footage, view, frame, told, float(factors[view]))
         for view in range(footage.views)
         for frame in range(len(footage.seconds))
         if (footage.points_2d[view, frame, :, 2] >= MIN_CONFIDENCE).sum() >= MIN_CONFIDENT_BODY_POINTS
@@ -51,11 +52,16 @@ def sighted_views(footage: Footage, told: Told) -> SightedViews:
     )
 
 
-def _sighted(footage: Footage, view: int, frame: int, told: Told) -> tuple[np.ndarray, ...]:
-    points = footage.points_2d[view, frame]
+def person_box(points: np.ndarray) -> tuple[np.ndarray, float]:
+    """Centre (2,) and side of the crop, px, around the confident ones of the points (25, 3)."""
     seen = points[:, 2] >= MIN_CONFIDENCE
     low, high = points[seen, :2].min(0), points[seen, :2].max(0)
-    center, side = (low + high) / 2, _MARGIN * float((high - low).max())
+    return (low + high) / 2, _MARGIN * float((high - low).max())
+
+
+def _sighted(footage: Footage, view: int, frame: int, told: Told, longer: float) -> tuple[np.ndarray, ...]:
+    points = footage.points_2d[view, frame]
+    seen, (center, side) = points[:, 2] >= MIN_CONFIDENCE, person_box(points)
     keypoints = np.zeros((N_KEYPOINTS, 3))
     keypoints[:POINTS, 2] = np.where(seen, points[:, 2], 0.0)
     if told == "hsmr":
@@ -63,6 +69,7 @@ def _sighted(footage: Footage, view: int, frame: int, told: Told) -> tuple[np.nd
         focal, turn = FOCAL, np.eye(3)
     else:
         lens = told_lens(footage, view, told)
+        lens = replace(lens, focal_px=longer * lens.focal_px)
         camera = person_camera(lens, center, side)
         keypoints[:POINTS, :2] = photo_to_crop(points[:, :2], lens, camera)
         focal, turn = camera.focal, camera.rotation.T
@@ -80,7 +87,7 @@ def told_lens(footage: Footage, view: int, told: Told) -> Lens:
         return true
     middle = np.mean([lens.principal_point for lens in footage.lenses], axis=0)
     focal = {"exif +20 %": 1.2 * true.focal_px, "exif -20 %": 0.8 * true.focal_px}.get(told, usual_focal_px(2 * middle))
-    source = CameraSource.PRIOR if told == "prior" else CameraSource.EXIF
+    source = CameraSource.PRIOR if told == "auto" else CameraSource.EXIF
     return replace(true, focal_px=focal, principal_point=middle, distortion=np.zeros(4), source=source)
 
 

@@ -24,7 +24,8 @@ _SPREAD_OF = (
 class ViewErrors:
     """Means over crops unless named otherwise. pa, root: mm, after Procrustes, and after scaling at the mid hip; knee,
     elbow: difference of the angle between the limb's two bones, deg; spread: standard deviation over the views of one
-    moment, median of seven joint angles, deg; None where it cannot be had.
+    moment, median of seven joint angles, deg; jitter: error of the points' acceleration about the mid hip, mm per frame
+    squared; None where it cannot be had.
     """
 
     pa_mpjpe_mm: float
@@ -34,6 +35,7 @@ class ViewErrors:
     knee_p90_deg: float
     elbow_median_deg: float
     spread_deg: float | None
+    jitter_mm: float | None
     kp2d_px: float | None
 
     def row(self) -> dict[str, float | None]:
@@ -55,9 +57,10 @@ def view_errors(
     pa = np.array([_procrustes_mm(*pair) for pair in pairs])
     knee, elbow = (_angle_errors(points, truth, [f"{limb}_r", f"{limb}_l"]) for limb in ("knee", "elbow"))
     spread = None if q is None or view is None or frame is None else _spread(q, view, frame)
+    jitter = None if view is None or frame is None else _jitter_mm(points, truth, view, frame)
     return ViewErrors(
         float(pa.mean()), float(np.percentile(pa, 95)), float(np.nanmean(_root_mm(points, truth, known))),
-        float(np.median(knee)), float(np.percentile(knee, 90)), float(np.median(elbow)), spread,
+        float(np.median(knee)), float(np.percentile(knee, 90)), float(np.median(elbow)), spread, jitter,
         None if kp2d_px is None else float(np.nanmean(kp2d_px)),
     )  # fmt: skip
 
@@ -78,6 +81,15 @@ def _root_mm(points: np.ndarray, truth: np.ndarray, known: np.ndarray) -> np.nda
     away = np.linalg.norm(scale[:, None, None] * a - b, axis=2)
     count = weight.sum(1)
     return np.where(count >= _MIN_POINTS, 1000 * away.sum(1) / np.maximum(count, 1), np.nan)
+
+
+def _jitter_mm(points: np.ndarray, truth: np.ndarray, view: np.ndarray, frame: np.ndarray) -> float | None:
+    away = (points - points[:, [_MID_HIP]]) - (truth - truth[:, [_MID_HIP]])
+    order = np.lexsort((frame, view))
+    away, view, frame = away[order], view[order], frame[order]
+    row = np.flatnonzero((view[2:] == view[:-2]) & (frame[2:] - frame[:-2] == 2))
+    bend = np.linalg.norm(away[row + 2] - 2 * away[row + 1] + away[row], axis=-1)
+    return float(1000 * np.nanmean(bend)) if np.isfinite(bend).any() else None
 
 
 def _angle_errors(points: np.ndarray, truth: np.ndarray, limbs: list[str]) -> np.ndarray:
