@@ -56,6 +56,8 @@ def main() -> int:
         shared=shared,
         data=arguments.data,
         json=arguments.json,
+        pictures=arguments.pictures,
+        checkpoint=arguments.checkpoint,
     )
     print(machine())
     if options.quick:
@@ -105,6 +107,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--rows-per-file", type=int, default=200, help="rows of each of them (default 200)")
     parser.add_argument("--data", type=Path, help="folder of footage with a truth.npz, for `real-truth`")
     parser.add_argument("--json", type=Path, help="file for the rows of `real-truth`")
+    parser.add_argument("--pictures", type=Path, help="JPEG to which `real-truth` draws each view's label in all views")
+    parser.add_argument("--checkpoint", help="a checkpoint, for `real-truth` to start from its predictions too")
     parser.add_argument("--shared", type=Path, default=_REPOSITORY.parent / "shared", help="golden/ and data/ folder")
     return parser
 

@@ -12,14 +12,19 @@ import numpy as np
 import torch
 
 from benchmarks.footage.all_views import fit_all_views
+from benchmarks.footage.blazepose import can_run, landmarks_3d
 from benchmarks.footage.estimated_lenses import estimated_factors
 from benchmarks.footage.measured import POINTS, Footage, read_footage
+from benchmarks.footage.predicted import as_tensors, predicted
 from benchmarks.footage.sighted_views import SightedViews, Told, sighted_views
+from benchmarks.footage.video_frames import has_video
 from benchmarks.footage.view_errors import ViewErrors, view_errors
+from benchmarks.footage.view_pictures import draw_views
 from benchmarks.report import Options, say, table
 from pipeline.body import Skel, load_skel
 from pipeline.fit import Skelify, SkelifyConfig, SkelifyResult
 from pipeline.fit.video.track import TrackFit
+from pipeline.image.camera import at_focal
 from pipeline.image.crop import CROP_PX
 
 FRAMES: Final = 60
@@ -66,7 +71,12 @@ def run(options: Options) -> None:
     rows: list[_Row] = []
     for told in ("true", "hsmr") if options.quick else _TOLD:
         rows += _single_views(footage, told, skel)
+        if options.checkpoint is not None and has_video(folder):
+            rows += _from_predictions(footage, folder, options.checkpoint, told, skel)
+    rows += _blazepose(footage, folder, options)
     rows.append(_all_views(footage, skel))
+    if options.pictures is not None:
+        _draw(footage, folder, options.pictures, skel)
     table(_COLUMNS, [row.cells() for row in rows])
     say(f"{len(footage.seconds)} frames, {footage.views} views, every crop fitted from the mean pose. The truth itself")
     say("is good to 2 or 3 cm (limbs) and 3 to 5 cm (hips): it judges errors of 40 to 100 mm, not of 10.")
@@ -97,6 +107,45 @@ def _under_estimates(footage: Footage, skelify: Skelify) -> SightedViews:
     longer = estimated_factors(footage, skelify)
     say(f"camera=auto, tracks: focal lengths {', '.join(f'{x:.2f}' for x in longer)} of the photo's diagonal.")
     return sighted_views(footage, "auto", longer)
+
+
+def _from_predictions(footage: Footage, folder: Path, checkpoint: str, told: Told, skel: Skel) -> list[_Row]:
+    """The network alone, and the robust fit that starts from it and is held to it."""
+    seen = sighted_views(footage, told)
+    guesses = predicted(footage, folder, checkpoint, told, seen)
+    q, betas, cam_t, focal = as_tensors(guesses)
+    alone = view_errors(skel.keypoints(q, betas)[:, :POINTS].numpy(), seen.points_3d, guesses.q, seen.view, seen.frame)
+    found = Skelify(skel).fit(seen.keypoints, q, betas, at_focal(cam_t, focal, seen.focal), focal=seen.focal)
+    return [
+        _Row("network", told, len(q), alone),
+        _judged("robust, from the network", told, seen, found, skel),
+    ]
+
+
+def _blazepose(footage: Footage, folder: Path, options: Options) -> list[_Row]:
+    models = None if options.shared is None else options.shared / "data" / "detectors"
+    if models is None or not can_run(folder, models):
+        say(
+            "BlazePose's own 3D is left out: it needs videos beside truth.npz, its model, and pip install '.[footage]'."
+        )
+        return []
+    seen = sighted_views(footage, "true")
+    points = landmarks_3d(footage, folder, models, seen)
+    truth = np.where(np.isfinite(points), seen.points_3d, np.nan)
+    return [
+        _Row(
+            "BlazePose 3D", "none", len(points), view_errors(np.nan_to_num(points), truth, None, seen.view, seen.frame)
+        )
+    ]
+
+
+def _draw(footage: Footage, folder: Path, out: Path, skel: Skel) -> None:
+    if not has_video(folder):
+        say("No pictures: they need cam01.mp4, ... beside truth.npz, and pip install '.[footage]'.")
+        return
+    seen = sighted_views(footage, "true")
+    draw_views(footage, folder, seen, Skelify(skel).fit_from_mean_pose(seen.keypoints, focal=seen.focal), skel, out)
+    say(f"the middle frame's labels, each drawn into all views: {out}")
 
 
 def _tracks(footage: Footage, seen: SightedViews, skelify: Skelify, first: SkelifyResult) -> SkelifyResult:

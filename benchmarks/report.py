@@ -21,6 +21,8 @@ class Options:
     shared: Path | None = None  # folder with golden/ and data/, where they are
     data: Path | None = None  # folder of footage for `real-truth`
     json: Path | None = None  # where a benchmark that can writes its rows
+    pictures: Path | None = None  # where `real-truth` draws labels of one view into the others
+    checkpoint: str | None = None  # network whose predictions `real-truth` starts from too
 
 
 def machine() -> str:

@@ -76,8 +76,8 @@ PLAN: dict[str, str] = {
     "tools.surroundings": "demo_set",
     "tools.pose_prior": "body fit fit.prior fit.starts numerics render",
     "benchmarks.made": "body demo_set fit fit.solver image labels labels.files numerics rounds",
-    "benchmarks.footage": "body fit fit.views image labelling",
     "benchmarks.baselines": "benchmarks.made body fit fit.solver fit.surface image numerics",
+    "benchmarks.footage": "body fit fit.views image labelling render trainer.checkpoint trainer.inference",
     "benchmarks": "benchmarks.baselines benchmarks.footage benchmarks.made body demo_set fit fit.prior fit.video image "
     "labelling labels labels.files numerics render rounds runtime shards tests "
     "trainer.data trainer.network trainer.training",

@@ -2,14 +2,13 @@
 
 import numpy as np
 
-from benchmarks.footage.measured import POINTS, Footage
-from benchmarks.footage.sighted_views import person_box, told_lens
+from benchmarks.footage.filmed_person import filmed_person
+from benchmarks.footage.measured import Footage
 from pipeline.fit import Skelify
 from pipeline.labelling.batches import LabelBatch, PersonBatch
 from pipeline.labelling.estimated_focal import with_estimated_focal
 from pipeline.labelling.tracks import TrackPart
-from schemas.keypoints import MIN_CONFIDENCE, MIN_CONFIDENT_BODY_POINTS, N_KEYPOINTS
-from schemas.person import Person, PersonId
+from schemas.keypoints import MIN_CONFIDENCE, MIN_CONFIDENT_BODY_POINTS
 
 
 def estimated_factors(footage: Footage, skelify: Skelify) -> np.ndarray:
@@ -18,7 +17,7 @@ def estimated_factors(footage: Footage, skelify: Skelify) -> np.ndarray:
 
 
 def _factor(footage: Footage, view: int, skelify: Skelify) -> float:
-    batch = PersonBatch.from_people([_person(footage, view, frame) for frame in _frames(footage, view)])
+    batch = PersonBatch.from_people([filmed_person(footage, view, frame, "auto") for frame in _frames(footage, view)])
     count = len(batch)
     track = TrackPart(np.arange(count), np.arange(count, dtype=np.float64), np.ones(count, dtype=bool))
     found = with_estimated_focal(batch, LabelBatch.of(batch.ids), skelify, [track])
@@ -28,18 +27,3 @@ def _factor(footage: Footage, view: int, skelify: Skelify) -> float:
 def _frames(footage: Footage, view: int) -> np.ndarray:
     confident = (footage.points_2d[view, :, :, 2] >= MIN_CONFIDENCE).sum(1)
     return np.flatnonzero(confident >= MIN_CONFIDENT_BODY_POINTS)
-
-
-def _person(footage: Footage, view: int, frame: int) -> Person:
-    center, side = person_box(footage.points_2d[view, frame])
-    keypoints = np.zeros((N_KEYPOINTS, 3), np.float32)
-    keypoints[:POINTS] = np.nan_to_num(footage.points_2d[view, frame])
-    return Person(
-        id=PersonId("footage", str(view), str(frame), 0),
-        keypoints_2d=keypoints,
-        keypoints_3d=np.zeros((N_KEYPOINTS, 4), np.float32),
-        center=center.astype(np.float32),
-        side=side,
-        smpl=None,
-        lens=told_lens(footage, view, "auto"),
-    )

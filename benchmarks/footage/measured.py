@@ -31,7 +31,7 @@ class FootageError(ValueError):
 
 @dataclass(frozen=True)
 class Footage:
-    """One person in V views over T frames, as in the file; lenses: one a view."""
+    """One person in V views over T frames, as in the file; lenses: one a view; numbers (T,): of the video's frames."""
 
     points_2d: np.ndarray
     points_3d: np.ndarray
@@ -39,6 +39,7 @@ class Footage:
     translation: np.ndarray
     lenses: tuple[Lens, ...]
     seconds: np.ndarray
+    numbers: np.ndarray
 
     @property
     def views(self) -> int:
@@ -72,6 +73,7 @@ def read_footage(folder: Path, frames: int | None = None) -> Footage:
         translation=values["translation"].astype(np.float64),
         lenses=lenses,
         seconds=values["frames"][part] / fps,
+        numbers=values["frames"][part].astype(np.int64),
     )
 
 
