@@ -17,9 +17,9 @@ def estimated_factors(footage: Footage, skelify: Skelify) -> np.ndarray:
 
 
 def _factor(footage: Footage, view: int, skelify: Skelify) -> float:
-    batch = PersonBatch.from_people([filmed_person(footage, view, frame, "auto") for frame in _frames(footage, view)])
-    count = len(batch)
-    track = TrackPart(np.arange(count), np.arange(count, dtype=np.float64), np.ones(count, dtype=bool))
+    frames = _frames(footage, view)
+    batch, count = PersonBatch.from_people([filmed_person(footage, view, f, "auto") for f in frames]), len(frames)
+    track = TrackPart(np.arange(count), footage.seconds[frames].astype(np.float64), np.ones(count, dtype=bool))
     found = with_estimated_focal(batch, LabelBatch.of(batch.ids), skelify, [track])
     return float((found.focal / batch.focal)[0]) if count else 1.0
 

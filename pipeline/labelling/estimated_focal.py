@@ -77,9 +77,17 @@ def most_probable(costs: Float[np.ndarray, "3"], people: int) -> float:
 def _asked(
     batch: PersonBatch, tracks: Sequence[TrackPart], unknown: Bool[np.ndarray, "N"], skelify: Skelify
 ) -> list[tuple[Integer[np.ndarray, "M"], Integer[np.ndarray, "K"]]]:
-    """Who was taken with one lens, and those of them who show enough: photos and videos with at least eight."""
+    """Who was taken with one lens, and those of them who tell something new: photos and videos with at least eight.
+
+    Of a video, one frame a second: what is wrong with its keypoints stays for about as long (docs/keypoint_noise.md).
+    """
     usable = as_numpy(enough_keypoints(torch.as_tensor(batch.keypoints)))
     lens: dict[object, list[int]] = {}
+    for part in tracks:
+        seconds = np.floor(part.times[usable[part.rows]] - part.times[0])
+        rows = part.rows[usable[part.rows]]
+        usable[part.rows] = False
+        usable[rows[np.unique(seconds, return_index=True)[1]]] = True
     filmed = {int(row): number for number, part in enumerate(tracks) for row in part.rows}
     for row in np.flatnonzero(unknown):
         who = batch.ids[row]

@@ -47,8 +47,8 @@ def film(skel: Skel, ratio: float, source: CameraSource = CameraSource.PRIOR) ->
     return PersonBatch.from_people(people)
 
 
-def track(count: int = FRAMES) -> list[TrackPart]:
-    return [TrackPart(np.arange(count), np.arange(count) / 25.0, np.ones(count, bool))]
+def track(count: int = FRAMES, fps: float = 1.0) -> list[TrackPart]:
+    return [TrackPart(np.arange(count), np.arange(count) / fps, np.ones(count, bool))]
 
 
 @pytest.mark.parametrize("ratio", [0.6, 1.6])
@@ -85,6 +85,12 @@ def test_seven_frames_are_too_few_to_be_believed(open_skel: Skel) -> None:
     batch = film(open_skel, 0.6).take(np.arange(7))
     found = with_estimated_focal(batch, LabelBatch.of(batch.ids), Skelify(open_skel), track(7))
     np.testing.assert_array_equal(found.focal, batch.focal)
+    assert set(found.camera_source) == {CameraSource.PRIOR}
+
+
+def test_a_second_says_no_more_than_one_frame_of_it(open_skel: Skel) -> None:
+    batch = film(open_skel, 0.6)
+    found = with_estimated_focal(batch, LabelBatch.of(batch.ids), Skelify(open_skel), track(fps=25.0))
     assert set(found.camera_source) == {CameraSource.PRIOR}
 
 
