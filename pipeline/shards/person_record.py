@@ -134,7 +134,7 @@ def _box(record: dict[Any, Any], photo_side: int) -> tuple[Float32[np.ndarray, "
 
 def _keypoints(
     record: dict[Any, Any], name: str, width: int, repairs: list[tuple[RejectionReason, str]]
-) -> Float32[np.ndarray, "44 {width}"]:
+) -> Float32[np.ndarray, "44 D"]:
     """(44, width) points; those that are not finite become zeros, confidence included, and are named in `repairs`."""
     if record.get(name) is None:
         if name == "keypoints_3d":

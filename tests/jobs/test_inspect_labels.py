@@ -54,15 +54,22 @@ def test_options_may_stand_anywhere(root: str, capsys: pytest.CaptureFixture[str
         assert [row["round"] for row in rows] == ["0", "1"]
 
 
+TABLES = ("errors", "decisions", "start sources", "cameras", "rejections")
+
+
 def test_show_gives_quantiles_per_data_set(inspect: Command, root: str) -> None:
     tables = json.loads(inspect("show", "1", "--format", "json"))
-    assert list(tables) == [f"{name} of round 1" for name in ("errors", "decisions", "start sources", "rejections")]
+    assert list(tables) == [f"{name} of round 1" for name in TABLES]
     errors = {(row["dataset"], row["measure"]): row for row in tables["errors of round 1"]}
     error, px = errors["photos", "kp2d_error"], errors["photos", "kp2d_error_px"]
     assert px["p50"] == pytest.approx(256 * error["p50"])
     assert error["people"] == 36
     assert error["p05"] <= error["p25"] <= error["p50"] <= error["p75"] <= error["p95"] <= error["max"]
     assert ("video", "pve_mean_mm") in errors
+    assert 1.5 < errors["photos", "height_m"]["p50"] < 2.0
+    cameras = {row["dataset"]: row for row in tables["cameras of round 1"]}
+    assert cameras["photos"]["camera_source"] == "hsmr"
+    assert cameras["photos"]["turn_p95_deg"] >= 0
     latest = json.loads(inspect("show", "--format", "json"))
     assert latest["decisions of round 1"] == tables["decisions of round 1"]
 
