@@ -10,13 +10,15 @@ from benchmarks.made.truth_people import truth_people
 from benchmarks.report import Options, say, table
 from pipeline.body import load_skel, load_smpl
 from pipeline.demo_set.poses import KEY_POSES, key_pose
-from pipeline.fit import SmplToSkel
+from pipeline.fit import Skelify, SmplToSkel
 from pipeline.fit.prior import PosePrior
 from pipeline.fit.prior.mixture_file import read_mixture
+from pipeline.numerics.error_metrics import mpjpe_mm
 from pipeline.shards import list_shards, read_shard
 from schemas.person import Photo
 
 _PEOPLE, _SEED = 512, 17
+_FITTED, _WRONG_MM = 192, 200.0
 
 
 def run(options: Options) -> None:
@@ -32,7 +34,8 @@ def run(options: Options) -> None:
 
 
 def _kinds(options: Options) -> dict[str, Tensor]:
-    people = truth_people(load_skel(dtype=torch.float64), load_smpl(), 32 if options.quick else _PEOPLE, seed=_SEED)
+    skel = load_skel(dtype=torch.float64)
+    people = truth_people(skel, load_smpl(), 32 if options.quick else _PEOPLE, seed=_SEED)
     truth, start = people.sighted.truth.q, people.sighted.start.q
     kinds = {
         "truth: standard": truth[~people.extreme],
@@ -40,6 +43,11 @@ def _kinds(options: Options) -> dict[str, Tensor]:
         "their pseudo-labels: standard": start[~people.extreme],
         "their pseudo-labels: extreme": start[people.extreme],
     }
+    found = Skelify(skel).fit_from_mean_pose(people.sighted.keypoints[:_FITTED])
+    meant = skel.joints(truth[:_FITTED], people.sighted.truth.betas[:_FITTED])
+    error = mpjpe_mm(skel.joints(found.q, found.betas), meant, root=0)
+    kinds["fits from no label, within 200 mm"] = found.q[error <= _WRONG_MM]
+    kinds["fits from no label, over 200 mm off"] = found.q[error > _WRONG_MM]
     if options.shared:
         kinds["real photos: converted SMPL poses"] = _real_photos(options.shared)
     return kinds
@@ -56,6 +64,8 @@ def _real_photos(shared: Path) -> Tensor:
 
 
 def _energies(prior: PosePrior, name: str, q: Tensor) -> list[str]:
+    if not len(q):
+        return [name, "0", *[""] * 5]
     energy, broad = prior.energy(q), prior.broad_energy(q)
     low, middle, high = (f"{float(energy.quantile(share)):.1f}" for share in (0.1, 0.5, 0.9))
     mostly = (prior.responsibilities(q)[:, 0] > 0.5).double().mean()
