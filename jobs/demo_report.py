@@ -80,7 +80,7 @@ def camera_table(
     """Errors by what is known of the camera, which these labels say, beside those under HSMR's camera."""
     from pipeline.demo_set import mean_label_errors
 
-    of_source = [(source, _people_of(labels, source)) for source in SOURCES]
+    of_source = [(source, people) for source in SOURCES if (people := _people_of(labels, source))]
     table = _table("Label error by what is known of the photo's camera, MPJPE / PA-MPJPE mm; right: as if nothing were")
     names = ("camera", "people", *(f"round {k}" for k in rounds), *(f"hsmr {k}" for k in range(len(hsmr_errors))))
     for name in names:
