@@ -15,6 +15,8 @@ from pipeline.image.camera import FOCAL
 from schemas.camera import Lens
 
 _NEWTON_STEPS: Final = 20
+_UNDISTORTED: Final = 1e-14  # of a ray's slope: the last bits of any photo
+_NO_TURN: Final = 1e-12  # rad
 _MIN_DEPTH: Final = 1e-6  # of a ray of length 1: what lies beside or behind the camera stays finite, and far away
 
 
@@ -33,7 +35,11 @@ class PersonCamera(NamedTuple):
     @property
     def turn(self) -> Float32[np.ndarray, "3"]:
         """The rotation as a rotation vector, rad."""
-        return Rotation.from_matrix(self.rotation).as_rotvec().astype(np.float32)
+        r = self.rotation  # turned by less than half: the skew part says all, cheaper than scipy's general way
+        axis = np.array([r[2, 1] - r[1, 2], r[0, 2] - r[2, 0], r[1, 0] - r[0, 1]]) / 2
+        sine = np.sqrt(axis @ axis)
+        angle = np.arctan2(sine, (r[0, 0] + r[1, 1] + r[2, 2] - 1) / 2)
+        return (axis * (angle / sine if sine > _NO_TURN else 1.0)).astype(np.float32)
 
     @property
     def ray(self) -> Float64[np.ndarray, "2"]:
@@ -82,8 +88,10 @@ def photo_rays(lens: Lens, points: Float[np.ndarray, "K 2"]) -> Float[np.ndarray
     flat = seen.copy()
     if np.any(lens.distortion):
         for _ in range(_NEWTON_STEPS):
-            step = np.linalg.solve(_slope(flat, lens.distortion), (seen - _distorted(flat, lens.distortion))[..., None])
-            flat = flat + step[..., 0]
+            left = seen - _distorted(flat, lens.distortion)
+            if np.abs(left).max(initial=0.0) < _UNDISTORTED:
+                break
+            flat = flat + np.linalg.solve(_slope(flat, lens.distortion), left[..., None])[..., 0]
     return np.column_stack([flat, np.ones(len(flat))])
 
 
