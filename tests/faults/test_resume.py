@@ -91,6 +91,6 @@ def test_other_settings_reuse_nothing(uninterrupted: Uninterrupted, tally: Tally
         small = replace(uninterrupted.small, folder=tmp_path, root=str(tmp_path / "labels"))
         assert small.driver(0, Halt(audit=True)).wait(PATIENCE) == -9
         count.injected = 1
-        again = small.run(0, extra=("fit.batch_size=1",))
+        again = small.run(0, extra=("fit.batch_size=2",))
         assert f"{small.tars} shards computed, 0 reused" in again.said
         count.rows = check_store(small.store)[0].rows
