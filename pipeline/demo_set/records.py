@@ -7,11 +7,11 @@ import numpy as np
 import simplejpeg
 from PIL import Image
 from PIL.ExifTags import IFD, Base
-from scipy.spatial.transform import Rotation
 
 from pipeline.demo_set.photo_cameras import PhotoCamera
 from pipeline.demo_set.placement import Place
 from pipeline.demo_set.scene import Photo, Sighting
+from pipeline.image.person_view import turned_points, turned_smpl
 from pipeline.shards import RawSample, person_record
 from schemas.camera import CameraSource
 from schemas.person import SmplLabel
@@ -48,19 +48,11 @@ def _record(sighting: Sighting, smpl: SmplLabel | None, camera: PhotoCamera, pla
     """Under a calibrated lens the body is stated in the photo camera's axes, else as it was fitted in the crop."""
     calibrated = camera.lens.source is CameraSource.CALIBRATION
     turn = place.camera.rotation if calibrated else np.eye(3)
-    points_3d = sighting.keypoints_3d.copy()
-    points_3d[:, :3] = points_3d[:, :3] @ turn.T
     return person_record(
         keypoints_2d=sighting.keypoints_2d,
-        keypoints_3d=points_3d,
+        keypoints_3d=turned_points(sighting.keypoints_3d, turn),
         center=sighting.center,
         scale=sighting.scale,
-        smpl=None if smpl is None else _turned(smpl, turn),
+        smpl=None if smpl is None else turned_smpl(smpl, turn),
         lens=camera.lens if calibrated else None,
     )
-
-
-def _turned(smpl: SmplLabel, turn: np.ndarray) -> SmplLabel:
-    pose = smpl.pose.copy()
-    pose[0] = (Rotation.from_matrix(turn) * Rotation.from_rotvec(smpl.pose[0].astype(np.float64))).as_rotvec()
-    return SmplLabel(pose=pose, betas=smpl.betas)

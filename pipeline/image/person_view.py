@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float, Float32
 from scipy.spatial.transform import Rotation
 
 from pipeline.image.camera import FOCAL
@@ -51,13 +51,20 @@ def person_view(person: Person) -> PersonView:
     keypoints, points_3d, smpl = person.keypoints_2d.copy(), person.keypoints_3d, person.smpl
     keypoints[:, :2] = photo_to_crop(person.keypoints_2d[:, :2], person.lens, camera)
     if person.lens.source is CameraSource.CALIBRATION:
-        points_3d = points_3d.copy()
-        points_3d[:, :3] = person.keypoints_3d[:, :3] @ camera.rotation
-        smpl = None if smpl is None else _turned(smpl, camera.rotation.T)
+        into_crop = camera.rotation.T
+        points_3d, smpl = turned_points(points_3d, into_crop), None if smpl is None else turned_smpl(smpl, into_crop)
     return PersonView(keypoints, points_3d, smpl, camera.focal, camera.turn, person.lens.source)
 
 
-def _turned(smpl: SmplLabel, rotation: np.ndarray) -> SmplLabel:
+def turned_points(points: Float[np.ndarray, "44 4"], rotation: Float[np.ndarray, "3 3"]) -> Float[np.ndarray, "44 4"]:
+    """3D keypoints (44, 4), m and confidence, in the axes that the rotation leads to; in the type of the points."""
+    turned = points.copy()
+    turned[:, :3] = points[:, :3] @ rotation.T
+    return turned
+
+
+def turned_smpl(smpl: SmplLabel, rotation: Float[np.ndarray, "3 3"]) -> SmplLabel:
+    """The label of the same body in the axes that the rotation leads to."""
     pose = smpl.pose.copy()
     pose[0] = (Rotation.from_matrix(rotation) * Rotation.from_rotvec(smpl.pose[0].astype(np.float64))).as_rotvec()
     return SmplLabel(pose=pose, betas=smpl.betas)

@@ -12,11 +12,11 @@ from torch import Tensor
 from pipeline.body.representation import mirror_q, turn_in_image_plane, turn_pelvis
 from pipeline.image.camera import FOCAL
 from pipeline.image.crop import CROP_PX
+from pipeline.image.person_view import turned_points
 from schemas.keypoints import FLIP_PERMUTATION, N_KEYPOINTS
 from trainer.data.augmentation import Augmentation
 from trainer.data.batch import TrainBatch
 from trainer.data.crop_camera import PinholeCrop, pinhole_crop
-from trainer.data.join import LabelRow
 from trainer.data.patch import CropTransform
 from trainer.data.shard_walk import JoinedPerson
 from trainer.data.weights import LabelWeightConfig, betas_weights, joint_weights, within_limits
@@ -51,7 +51,9 @@ def collate(people: Sequence[JoinedPerson], weights: LabelWeightConfig, camera: 
             crop = pinhole_crop(sample.transform, joined.label.camera, person.center, person.side)
             turn[i] = turned = crop.from_label
             focal[i], ray[i] = crop.camera.focal, crop.ray
-        points_3d = _in_label_axes(person.keypoints_3d, joined.label)
+        points_3d, label = person.keypoints_3d, joined.label
+        if label.calibrated:  # measured in the axes of the photo's camera, while the label holds in the crop's
+            points_3d = turned_points(points_3d, label.camera.rotation.T)
         keypoints_2d[i] = keypoints_in_crop(person.keypoints_2d, crop)
         keypoints_3d[i] = keypoints_3d_in_crop(points_3d, sample.augmentation, turned)
         has_label[i] = joined.label.has_label
@@ -84,14 +86,6 @@ def concatenate(parts: Sequence[TrainBatch]) -> TrainBatch:
         return parts[0]
     tensors: dict[str, Any] = {name: torch.cat([getattr(part, name) for part in parts]) for name in _TENSORS}
     return TrainBatch(ids=tuple(id for part in parts for id in part.ids), **tensors)
-
-
-def _in_label_axes(keypoints_3d: np.ndarray, label: LabelRow) -> np.ndarray:
-    """3D keypoints in the axes that the label holds in: measured ones are in those of the photo's camera."""
-    if not label.calibrated:
-        return keypoints_3d
-    turned = keypoints_3d[:, :3] @ label.camera.rotation
-    return np.column_stack([turned, keypoints_3d[:, 3]]).astype(np.float32)
 
 
 def keypoints_in_crop(
