@@ -2,9 +2,14 @@
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from math import hypot
+from typing import Final
 
 import numpy as np
 from jaxtyping import Float
+
+FILM_DIAGONAL_MM: Final = hypot(36, 24)
+"""Of the 35 mm film that "35 mm equivalent" refers to, by the diagonal (CIPA DCG-001)."""
 
 
 class CameraSource(StrEnum):

@@ -9,13 +9,12 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 
 from pipeline.image.person_camera import photo_points
-from schemas.camera import CameraSource, Lens
+from schemas.camera import FILM_DIAGONAL_MM, CameraSource, Lens
 
 KNOWN_AS: Final = (CameraSource.CALIBRATION, CameraSource.EXIF, CameraSource.PRIOR)
 """Equally many photos come with the whole lens in the shard, with EXIF, and with nothing."""
 FOCAL_MM: Final = (28.0, 85.0)
 """Equivalents on 35 mm film: from a phone to a portrait lens; every ratio is equally likely."""
-FILM_DIAGONAL_MM: Final = hypot(36, 24)
 SHAPES: Final = (2 / 3, 3 / 4, 1.0, 4 / 3, 3 / 2)
 """Width over height of a photo."""
 

@@ -8,8 +8,7 @@ from typing import Any, Final
 from PIL import Image
 from PIL.ExifTags import IFD, Base
 
-FILM_DIAGONAL_MM: Final = hypot(36, 24)
-"""Of the 35 mm film that "35 mm equivalent" refers to, by the diagonal (CIPA DCG-001)."""
+from schemas.camera import FILM_DIAGONAL_MM
 
 _SAME_SHAPE: Final = 0.02
 _LEAST_MM, _MOST_MM = 4.0, 2000.0
