@@ -122,11 +122,7 @@ def _picture(skel: Skel, q: Tensor, betas: Tensor, cam_t: Tensor, camera: Person
     """The crop as it is cut out of the photo."""
     with torch.no_grad():
         skin = (skel(q[None], betas[None]).skin_vertices[0] + cam_t).numpy().astype(np.float64)
-    x, y, z = camera.rotation[:, 2]
-    focal, middle = camera.focal * CROP_PX, CROP_PX / 2
-    photo = PinholeCamera(
-        focal=focal, center_x=middle - focal * x / z, center_y=middle - focal * y / z, width=CROP_PX, height=CROP_PX
-    )
+    photo = PinholeCamera.of_label(camera, np.full(2, CROP_PX / 2), CROP_PX, CROP_PX, CROP_PX)
     grey = np.full((CROP_PX, CROP_PX, 3), 90, np.uint8)
     drawn = render(skin @ camera.rotation.T, skel.faces.numpy(), (200.0, 180.0, 160.0), photo, background=grey)
     return np.ascontiguousarray(drawn.image.transpose(2, 0, 1))

@@ -36,13 +36,7 @@ def _panel(
     footage: Footage, photo: np.ndarray, view: int, frame: int, world: np.ndarray, skel: Skel, own: int
 ) -> Panel:
     lens, (height, width) = footage.lenses[view], photo.shape[:2]
-    camera = PinholeCamera(
-        focal=lens.focal_px,
-        center_x=float(lens.principal_point[0]),
-        center_y=float(lens.principal_point[1]),
-        width=width,
-        height=height,
-    )
+    camera = PinholeCamera.of_lens(lens, width, height)
     body = world @ footage.rotation[view].T + footage.translation[view]
     drawn = overlay_mesh(photo, body, skel.faces.numpy(), camera, alpha=0.75)
     truth = footage.points_3d[frame] @ footage.rotation[view].T + footage.translation[view]

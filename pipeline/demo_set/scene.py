@@ -67,7 +67,7 @@ def take_photo(
     outlook = Outlook(place=place, heading=heading, camera=camera)
     made_up = rng.random() < 1 / 3
     canvas = random_background(rng, camera.width, camera.height) if made_up else outlook.background()
-    pinhole = _pinhole(camera)
+    pinhole = PinholeCamera.of_lens(camera.lens, camera.width, camera.height)
     depths: list[NDArray[np.float32]] = []
     covers: list[NDArray[np.bool_]] = []
     for figure in figures:
@@ -85,12 +85,6 @@ def take_photo(
         in_front = np.logical_or.reduce(covers[k + 1 :], axis=0) if k + 1 < len(covers) else np.zeros_like(covers[k])
         sightings.append(_see(rng, camera, figure, depths[k], in_front))
     return Photo(image=through_a_camera(rng, canvas), sightings=sightings)
-
-
-def _pinhole(camera: PhotoCamera) -> PinholeCamera:
-    """The photo's camera without its distortion."""
-    x, y = (float(value) for value in camera.lens.principal_point)
-    return PinholeCamera(focal=camera.lens.focal_px, center_x=x, center_y=y, width=camera.width, height=camera.height)
 
 
 def _see(

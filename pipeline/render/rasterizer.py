@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from pipeline.image.camera import FOCAL
 from pipeline.image.person_camera import PersonCamera, principal_point
 from pipeline.numerics.numba_cache import compiled
+from schemas.camera import Lens
 
 FloatArray = NDArray[np.floating]
 UInt8Array = NDArray[np.uint8]
@@ -44,6 +45,12 @@ class PinholeCamera:
         """
         x, y = (float(value) for value in center)
         return cls(focal=FOCAL * float(side), center_x=x, center_y=y, width=width, height=height)
+
+    @classmethod
+    def of_lens(cls, lens: Lens, width: int, height: int) -> "PinholeCamera":
+        """The photo's own camera, without its distortion."""
+        x, y = (float(value) for value in lens.principal_point)
+        return cls(focal=lens.focal_px, center_x=x, center_y=y, width=width, height=height)
 
     @classmethod
     def of_label(
