@@ -24,7 +24,7 @@ from pipeline.fit.solver.joint_limits import fit_bounds
 from pipeline.fit.solver.orientation import PelvisOrientation, spin_jacobian
 from pipeline.fit.solver.posterior import Estimate, q_standard_deviation
 from pipeline.fit.solver.solver_dtype import in_solver_dtype
-from pipeline.fit.solver.targets import Kernel, Targets
+from pipeline.fit.solver.targets import Common, Kernel, People, Targets
 from pipeline.fit.surface.bone_motion import bone_rotations_to_q
 from pipeline.fit.surface.surface_patches import SurfacePatches
 from pipeline.numerics.error_metrics import pve_mm
@@ -136,20 +136,17 @@ class SmplToSkel:
         precision = self._precision.expand(len(start), -1)
         position, weight, precision = (x.contiguous().numpy() for x in (problem.patches, weight, precision))
         no_points, no_limits = position[:, :0], np.zeros((2, N_Q), position.dtype)
-        targets = Targets(
-            kernel=Kernel.SURFACE,
+        people = People(
             position=position,
             weight=weight,
             unit=np.ones(len(start), position.dtype),
             focal=np.ones(len(start), position.dtype),
             points_3d=no_points,
             weight_3d=no_points,
-            kernel_3d=1.0,
             anchor=start.numpy(),
             precision=precision,
-            range_pull=0.0,
-            joint_limits=no_limits,
         )
+        targets = Targets(people, Common(int(Kernel.SURFACE), kernel_3d=1.0, range_pull=0.0, joint_limits=no_limits))
         stages = (Stage(self.config.worst_scale, stop),)
         tables, threads = self._patches.tables, torch.get_num_threads()
         return solve(start, targets, stages, self._orientation, self._bounds, tables, threads)

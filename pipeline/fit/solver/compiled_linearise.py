@@ -37,7 +37,7 @@ def linearise_people(
     """The objective of B people at x, as `pipeline.fit.solver.image_objective.linearise` has it."""
     at, count = x.numpy(), len(x)
     cost, gradient, normal = (np.zeros((count, *shape), at.dtype) for shape in ((), (N_UNKNOWNS,), (N_UNKNOWNS,) * 2))
-    constants = targets.people(), targets.common(), orientation.frame.numpy(), tables
+    constants = *targets, orientation.frame.numpy(), tables
 
     def work(first: int, last: int) -> None:
         _people(first, last, at, float(kernel_scale), *constants, cost, gradient, normal)

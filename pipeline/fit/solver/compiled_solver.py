@@ -255,7 +255,7 @@ def solve(
     count, dtype = len(x), x.dtype
     cost, spent = np.zeros(count, dtype), np.zeros(count, np.int64)
     variance, spin = np.zeros((count, N_Q), dtype), np.zeros((count, 3, 3), dtype)
-    terms = _columns(stages), targets.people(), targets.common()
+    terms = _columns(stages), *targets
     body = orientation.frame.numpy(), bounds.low.numpy(), bounds.high.numpy(), tables
 
     def work(first: int, last: int) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from pipeline.body.skel import Skel
 from pipeline.fit.solver.orientation import PelvisOrientation, spin_jacobian
-from pipeline.fit.solver.targets import Kernel, Targets
+from pipeline.fit.solver.targets import Common, Kernel, People, Targets
 from pipeline.image.camera import project, projection_jacobian
 from pipeline.numerics.levenberg_marquardt import Linearised
 from schemas.keypoints import PELVIS
@@ -45,9 +45,11 @@ class ImageObjective:
 
     def targets(self) -> Targets:
         """For the compiled solver."""
-        values = {f.name: getattr(self, f.name) for f in fields(self)}
-        values |= {name: x.contiguous().numpy() for name, x in values.items() if isinstance(x, Tensor)}
-        return Targets(**values | {"joint_limits": torch.stack(self.joint_limits).numpy()})
+        limits = torch.stack(self.joint_limits).numpy()
+        return Targets(
+            People(*(getattr(self, name).contiguous().numpy() for name in People._fields)),
+            Common(int(self.kernel), float(self.kernel_3d), float(self.range_pull), limits),
+        )
 
 
 def cam_t_of(x: Float[Tensor, "B 59"]) -> Float[Tensor, "B 3"]:

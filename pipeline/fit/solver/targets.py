@@ -1,6 +1,5 @@
 """What people are fitted to, as the compiled solver reads it: of all people, of one, and what holds for everyone."""
 
-from dataclasses import dataclass
 from enum import IntEnum
 from typing import NamedTuple
 
@@ -28,7 +27,10 @@ class Kernel(IntEnum):
 
 
 class People(NamedTuple):
-    """Arrays with a row a person, see `Targets`."""
+    """What differs from person to person. position (B, K, 2) crop units or (B, K, 3) m, weight (B, K), unit (B,) of the
+    kernel scale; focal (B,) crop units, of no account in 3D; points_3d (B, P, 3) m relative to keypoint 39, weight_3d
+    (B, P, 3) with P = 44 or 0; anchor and precision (B, 59) of the unknowns.
+    """
 
     position: Float[np.ndarray, "B K axes"]
     weight: Float[np.ndarray, "B K"]
@@ -55,7 +57,9 @@ class Person(NamedTuple):
 
 
 class Common(NamedTuple):
-    """What holds for everyone, see `Targets`."""
+    """What holds for everyone, as plain numbers. kernel: a `Kernel`; range_pull: weight of
+    exp(2 (low - q)) + exp(2 (q - high)) over joint_limits (2, 46).
+    """
 
     kernel: int
     kernel_3d: float
@@ -63,34 +67,11 @@ class Common(NamedTuple):
     joint_limits: Float[np.ndarray, "2 46"]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Targets:
-    """What B people are drawn to. position (B, K, 2) crop units or (B, K, 3) m, weight (B, K), unit (B,) of the kernel
-    scale; focal (B,) crop units, of no account in 3D; points_3d (B, P, 3) m relative to keypoint 39, weight_3d
-    (B, P, 3) with P = 44 or 0; anchor and precision (B, 59) of the unknowns; range_pull: weight of
-    exp(2 (low - q)) + exp(2 (q - high)) over joint_limits (2, 46).
-    """
+class Targets(NamedTuple):
+    """What B people are drawn to."""
 
-    kernel: Kernel
-    position: Float[np.ndarray, "B K axes"]
-    weight: Float[np.ndarray, "B K"]
-    unit: Float[np.ndarray, "B"]
-    focal: Float[np.ndarray, "B"]
-    points_3d: Float[np.ndarray, "B P 3"]
-    weight_3d: Float[np.ndarray, "B P 3"]
-    kernel_3d: float
-    anchor: Float[np.ndarray, "B 59"]
-    precision: Float[np.ndarray, "B 59"]
-    range_pull: float
-    joint_limits: Float[np.ndarray, "2 46"]
-
-    def people(self) -> People:
-        """What differs from person to person."""
-        return People(*(getattr(self, name) for name in People._fields))
-
-    def common(self) -> Common:
-        """The rest, as plain numbers."""
-        return Common(int(self.kernel), float(self.kernel_3d), float(self.range_pull), self.joint_limits)
+    people: People
+    common: Common
 
 
 @compiled()
