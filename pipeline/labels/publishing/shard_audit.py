@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 import pyarrow as pa
-from jaxtyping import Float64
+from jaxtyping import Float64, Int64
 from numpy.typing import NDArray
 
 from pipeline.labels.files.columns import (
@@ -40,6 +40,9 @@ _SHOWN: Final = {
 }
 """Check -> the columns whose values its examples name."""
 
+Rows = Int64[np.ndarray, "N"]
+"""For each row of the table, that of the same person in the parent's; -1 for who has none there."""
+
 Failures = Mapping[str, tuple[int, tuple[str, ...]]]
 """Check -> how many rows, files or shards failed it, and the first few by name."""
 
@@ -66,14 +69,19 @@ def audit_shard(
     nulls = [field.name for field in LABEL_SCHEMA if not field.nullable and table[field.name].null_count]
     if nulls:
         return ShardAudit(failures={"schema": (1, (f"{staged.data_file}: null in {', '.join(nulls)}",))}, figures={})
-    faults = _row_failures(table, staged)
+    faults, changed = _row_failures(table, staged), 0
     if parent is not None:
-        faults["error_not_above_generation"] = _above_generation(table, parent, config.error_tolerance)
+        row = positions(identities(table), identities(parent))
+        other_camera = _other_camera(table, parent, row)
+        changed = int(other_camera.sum())
+        # Errors under two cameras do not compare.
+        faults["error_not_above_generation"] = ~other_camera & _above_generation(
+            table, parent, row, config.error_tolerance
+        )
     failures = {
         name: (int(rows.sum()), _named(table, staged, name, rows)) for name, rows in faults.items() if rows.any()
     }
     failures |= _file_failures(table, staged, parent)
-    changed = 0 if parent is None else int(_other_camera(table, parent).sum())
     return ShardAudit(failures=failures, figures=_quantile_figures(table), other_camera=changed)
 
 
@@ -119,17 +127,14 @@ def _above_parent(table: pa.Table) -> Mask:
     return (error > parent * (1 + 1e-9)) | (improved & ~(error < parent))
 
 
-def _above_generation(table: pa.Table, parent: pa.Table, tolerance: float) -> Mask:
-    """Among people whose camera is still the same: errors under two cameras do not compare."""
+def _above_generation(table: pa.Table, parent: pa.Table, row: Rows, tolerance: float) -> Mask:
     recorded = np.append(figures(parent["kp2d_error"]), np.nan)  # position -1 is a person the parent did not have
-    row = positions(identities(table), identities(parent))
-    return ~_other_camera(table, parent) & (figures(table["kp2d_error"]) > recorded[row] + tolerance)
+    return figures(table["kp2d_error"]) > recorded[row] + tolerance
 
 
-def _other_camera(table: pa.Table, parent: pa.Table) -> Mask:
+def _other_camera(table: pa.Table, parent: pa.Table, row: Rows) -> Mask:
     """Labelled rows whose parent's label holds for another focal length; false for who had none."""
     before = np.append(np.where(np.isnan(figures(parent["kp2d_error"])), np.nan, _focal(parent)), np.nan)
-    row = positions(identities(table), identities(parent))
     return mask(table["has_label"]) & np.isfinite(before[row]) & (_focal(table) != before[row])
 
 
