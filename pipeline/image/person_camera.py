@@ -17,7 +17,7 @@ from schemas.camera import Lens
 _NEWTON_STEPS: Final = 20
 _UNDISTORTED: Final = 1e-14  # of a ray's slope: the last bits of any photo
 _NO_TURN: Final = 1e-12  # rad
-_MIN_DEPTH: Final = 1e-6  # of a ray of length 1: what lies beside or behind the camera stays finite, and far away
+MIN_RAY_DEPTH: Final = 1e-6  # of a ray of length 1: what lies beside or behind the camera stays finite, and far away
 
 
 class PersonCamera(NamedTuple):
@@ -66,7 +66,7 @@ def shortest_turns(rays: Float[np.ndarray, "N 3"]) -> Float[np.ndarray, "N 3 3"]
 def photo_to_crop(points: Float[np.ndarray, "K 2"], lens: Lens, camera: PersonCamera) -> Float[np.ndarray, "K 2"]:
     """Points in px of the photo to crop units of the person's camera."""
     seen = photo_rays(lens, points) @ camera.rotation
-    return camera.focal * seen[:, :2] / np.maximum(seen[:, 2:], _MIN_DEPTH)
+    return camera.focal * seen[:, :2] / np.maximum(seen[:, 2:], MIN_RAY_DEPTH)
 
 
 def crop_to_photo(points: Float[np.ndarray, "K 2"], lens: Lens, camera: PersonCamera) -> Float[np.ndarray, "K 2"]:
@@ -78,7 +78,7 @@ def crop_to_photo(points: Float[np.ndarray, "K 2"], lens: Lens, camera: PersonCa
 def photo_points(lens: Lens, places: Float[np.ndarray, "K 3"]) -> Float[np.ndarray, "K 2"]:
     """Places in the photo camera's axes (x right, y down, z forward), any unit, to px of the photo."""
     places = np.asarray(places, np.float64)
-    flat = places[:, :2] / np.maximum(places[:, 2:], _MIN_DEPTH)
+    flat = places[:, :2] / np.maximum(places[:, 2:], MIN_RAY_DEPTH)
     return lens.focal_px * _distorted(flat, lens.distortion) + lens.principal_point
 
 

@@ -5,9 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from pipeline.image.person_camera import shortest_turns
-
-_MIN_DEPTH = 1e-6
+from pipeline.image.person_camera import MIN_RAY_DEPTH, shortest_turns
 
 
 class Refocused(NamedTuple):
@@ -34,13 +32,13 @@ def refocused(
     longer = focal * factor
     turned = shortest_turns(_rays(middles, longer[:, None]))
     seen = _rays(places, longer[:, None, None]) @ turned
-    crop = longer[:, None, None] * seen[..., :2] / np.maximum(seen[..., 2:], _MIN_DEPTH)
+    crop = longer[:, None, None] * seen[..., :2] / np.maximum(seen[..., 2:], MIN_RAY_DEPTH)
     return Refocused(np.concatenate([crop, keypoints[..., 2:]], -1), longer, turned)
 
 
 def _on_photo(crop: np.ndarray, focal: np.ndarray, rotation: np.ndarray) -> np.ndarray:
     rays = _rays(crop, focal[:, None, None]) @ rotation.transpose(0, 2, 1)
-    return focal[:, None, None] * rays[..., :2] / np.maximum(rays[..., 2:], _MIN_DEPTH)
+    return focal[:, None, None] * rays[..., :2] / np.maximum(rays[..., 2:], MIN_RAY_DEPTH)
 
 
 def _rays(places: np.ndarray, focal: np.ndarray) -> np.ndarray:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from pipeline.body import Skel
 from pipeline.labelling.acceptance import AcceptConfig, Measured, judge, measure
 from pipeline.labelling.batches import LabelBatch, PersonBatch
-from pipeline.labelling.convert import as_numpy
+from pipeline.labelling.convert import as_model, as_numpy
 from pipeline.labels.exchange.hsmr_fields import MM_PER_M, HsmrLabel
 from schemas.labels import Decision, StartSource
 from schemas.skel import N_BETAS, N_Q
@@ -34,13 +34,13 @@ def import_people(
     )
     pve_max_mm = np.array([np.nan if label is None else label.pve_max * MM_PER_M for label in imported], np.float64)
     with torch.no_grad():
-        keypoints, focal = _own(skel, batch.keypoints), _own(skel, batch.focal)
-        measured = measure(skel, _own(skel, q), _own(skel, betas), keypoints, focal=focal)
+        keypoints, focal = as_model(skel, batch.keypoints), as_model(skel, batch.focal)
+        measured = measure(skel, as_model(skel, q), as_model(skel, betas), keypoints, focal=focal)
         if parent is None:
             taken = known & as_numpy(measured.finite)
             decision = np.where(taken, Decision.IMPORTED, Decision.NO_LABEL).astype(object)
             return _rows(batch, LabelBatch.of(batch.ids), None, measured, (q, betas, pve_max_mm), taken, decision)
-        before = measure(skel, _own(skel, parent.q), _own(skel, parent.betas), keypoints, focal=focal)
+        before = measure(skel, as_model(skel, parent.q), as_model(skel, parent.betas), keypoints, focal=focal)
         has_parent = torch.as_tensor(parent.has_label, device=skel.device)
         decisions = judge(before, measured, has_parent, keypoints, accept)
     kept = np.where(parent.has_label, Decision.KEPT_NOT_BETTER, Decision.NO_LABEL)
@@ -93,7 +93,3 @@ def _stacked(values: Sequence[np.ndarray | None], width: int) -> np.ndarray:
     """(N, width); NaN where there is none, so that it can never be judged better."""
     missing = np.full(width, np.nan, np.float32)
     return np.stack([missing if value is None else value for value in values]) if values else np.empty((0, width))
-
-
-def _own(skel: Skel, values: np.ndarray) -> torch.Tensor:
-    return torch.as_tensor(values).to(device=skel.device, dtype=skel.dtype)

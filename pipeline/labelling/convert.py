@@ -5,6 +5,7 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
+from pipeline.body import Skel
 from pipeline.fit import SmplToSkel
 from pipeline.labelling.acceptance import measure
 from pipeline.labelling.batches import LabelBatch, PersonBatch
@@ -26,8 +27,7 @@ def _convert(batch: PersonBatch, converter: SmplToSkel) -> LabelBatch:
     pose, betas = torch.as_tensor(batch.smpl_pose[rows]), torch.as_tensor(batch.smpl_betas[rows])
     found = converter.fit(pose, betas)
     q, shape = stored(found.q), stored(found.betas)
-    keypoints = torch.as_tensor(batch.keypoints[rows]).to(device=skel.device, dtype=skel.dtype)
-    focal = torch.as_tensor(batch.focal[rows]).to(keypoints)
+    keypoints, focal = as_model(skel, batch.keypoints[rows]), as_model(skel, batch.focal[rows])
     measured = measure(skel, q, shape, keypoints, focal=focal)
     decision = np.where(as_numpy(found.poor_fit), Decision.CONVERTED_POOR_FIT, Decision.CONVERTED)
     converted = LabelBatch.of(
@@ -54,6 +54,11 @@ def _convert(batch: PersonBatch, converter: SmplToSkel) -> LabelBatch:
 def stored(x: Float[Tensor, "*any"]) -> Float[Tensor, "*any"]:
     """x as the table will hold it: rounded to float32, so that what is measured is what is published."""
     return x.to(torch.float32).to(x.dtype)
+
+
+def as_model(skel: Skel, x: Shaped[np.ndarray, "*any"] | Shaped[Tensor, "*any"]) -> Shaped[Tensor, "*any"]:
+    """Numbers as a tensor in the body's dtype and on its device."""
+    return torch.as_tensor(x).to(device=skel.device, dtype=skel.dtype)
 
 
 def as_numpy(x: Shaped[Tensor, "*any"]) -> Shaped[np.ndarray, "*any"]:

@@ -23,7 +23,7 @@ from pipeline.image.camera import solve_camera
 from pipeline.image.keypoint_error import enough_keypoints
 from pipeline.image.refocus import refocused
 from pipeline.labelling.batches import LabelBatch, PersonBatch
-from pipeline.labelling.convert import as_numpy
+from pipeline.labelling.convert import as_model, as_numpy
 from pipeline.labelling.tracks import TrackPart
 from schemas.camera import CameraSource
 from schemas.skel import N_UNLIMITED
@@ -45,13 +45,13 @@ def with_estimated_focal(
     batch: PersonBatch, parent: LabelBatch, skelify: Skelify, tracks: Sequence[TrackPart] = ()
 ) -> PersonBatch:
     """The people whose lens is a mere guess, under what an earlier round estimated, else under an estimate of today."""
-    if skelify.config.objective != "robust":  # the published one states no likelihood
-        return batch
     guessed = batch.camera_source == CameraSource.PRIOR
+    if skelify.config.objective != "robust" or not guessed.any():  # the published one states no likelihood
+        return batch
     earlier = guessed & (parent.camera_source == CameraSource.ESTIMATED) & parent.has_label
     factor = np.where(earlier, parent.known_focal / batch.focal, 1.0)
     found = earlier.copy()
-    asked = _asked(batch, tracks, guessed & ~earlier, skelify)
+    asked = _asked(batch, tracks, guessed & ~earlier)
     if asked:
         chosen = [_spread_over(rows[1]) for rows in asked]
         costs = _costs(batch.take(np.concatenate(chosen)), parent.take(np.concatenate(chosen)), skelify)
@@ -75,7 +75,7 @@ def most_probable(costs: Float[np.ndarray, "3"], people: int) -> float:
 
 
 def _asked(
-    batch: PersonBatch, tracks: Sequence[TrackPart], unknown: Bool[np.ndarray, "N"], skelify: Skelify
+    batch: PersonBatch, tracks: Sequence[TrackPart], unknown: Bool[np.ndarray, "N"]
 ) -> list[tuple[Integer[np.ndarray, "M"], Integer[np.ndarray, "K"]]]:
     """Who was taken with one lens, and those of them who tell something new: photos and videos with at least eight.
 
@@ -103,25 +103,26 @@ def _spread_over(rows: Integer[np.ndarray, "K"]) -> Integer[np.ndarray, "M"]:
 
 def _costs(batch: PersonBatch, parent: LabelBatch, skelify: Skelify) -> Float[np.ndarray, "3 K"]:
     """What the best fit of each person costs under each of the lenses, in squared standard deviations."""
-    q, betas = _starts(batch, parent, skelify)
+    skel, (q, betas) = skelify.model, _starts(batch, parent, skelify)
     held = q.clone()
     held[:, N_UNLIMITED:] = mean_q().to(q)[N_UNLIMITED:]
     anchor = Anchor(held, torch.ones(len(q), dtype=torch.bool, device=q.device), torch.zeros_like(betas))
     costs = []
     for node in _NODES:
         seen = _under(batch, np.arange(len(batch)), np.full(len(batch), np.exp(node)))
-        keypoints, focal = (_own(skelify, x) for x in (seen.keypoints, seen.focal))
-        cam_t = solve_camera(skelify.model.keypoints(q, betas), keypoints, focal)
+        keypoints, focal = (as_model(skel, x) for x in (seen.keypoints, seen.focal))
+        cam_t = solve_camera(skel.keypoints(q, betas), keypoints, focal)
         costs.append(as_numpy(skelify.fit(keypoints, q, betas, cam_t, anchor, focal=focal).cost))
     return np.nan_to_num(np.stack(costs), nan=0.0)
 
 
 def _starts(batch: PersonBatch, parent: LabelBatch, skelify: Skelify) -> tuple[Tensor, Tensor]:
     """Poses to start from: the label, or a fit from the mean pose under the usual lens."""
-    q, betas = _own(skelify, parent.q), _own(skelify, parent.betas)
+    skel = skelify.model
+    q, betas = as_model(skel, parent.q), as_model(skel, parent.betas)
     new = torch.as_tensor(~parent.has_label, device=q.device)
     if bool(new.any()):
-        first = skelify.fit_from_mean_pose(_own(skelify, batch.keypoints)[new], focal=_own(skelify, batch.focal)[new])
+        first = skelify.fit_from_mean_pose(as_model(skel, batch.keypoints)[new], focal=as_model(skel, batch.focal)[new])
         q, betas = q.index_put((new,), first.q), betas.index_put((new,), first.betas)
     return q, betas
 
@@ -135,7 +136,3 @@ def _under(batch: PersonBatch, rows: Integer[np.ndarray, "M"], factor: Float[np.
     keypoints[rows], focal[rows] = seen.keypoints, seen.focal
     turn[rows], source[rows] = Rotation.from_matrix(seen.rotation).as_rotvec(), CameraSource.ESTIMATED
     return replace(batch, keypoints=keypoints, focal=focal, camera_turn=turn, camera_source=source)
-
-
-def _own(skelify: Skelify, x: np.ndarray) -> Tensor:
-    return torch.as_tensor(x).to(device=skelify.model.device, dtype=skelify.model.dtype)

@@ -14,7 +14,7 @@ from pipeline.fit.video.track import TrackFit
 from pipeline.image.camera import at_focal
 from pipeline.labelling.acceptance import AcceptConfig, Measured, judge, measure
 from pipeline.labelling.batches import LabelBatch, PersonBatch
-from pipeline.labelling.convert import as_numpy, stored
+from pipeline.labelling.convert import as_model, as_numpy, stored
 from pipeline.labelling.estimated_focal import with_estimated_focal
 from pipeline.labelling.fused_anchor import fused_anchor
 from pipeline.labelling.predictor import PredictionBatch
@@ -71,7 +71,7 @@ def refine_people(
     """
     with torch.no_grad():
         skel, batch = skelify.model, with_estimated_focal(batch, parent, skelify, tracks)
-        images = _Images(*(_own(skelify, x) for x in (batch.keypoints, batch.keypoints_3d, batch.focal)))
+        images = _Images(*(as_model(skel, x) for x in (batch.keypoints, batch.keypoints_3d, batch.focal)))
         candidate = _measured(*_fit_from_parents(images, parent, skelify), batch, images, skelify, smpl)
         if prediction is not None and prediction.available.any():
             candidate = _with_rivals(candidate, prediction, parent, batch, images, skelify, smpl, accept)
@@ -79,21 +79,18 @@ def refine_people(
             for part in tracks:
                 candidate = _with_track(candidate, part, track_fit, batch, images, skelify, smpl)
         has_parent = torch.as_tensor(parent.has_label, device=skel.device)
-        parent_q, parent_betas = _own(skelify, parent.q), _own(skelify, parent.betas)
+        parent_q, parent_betas = as_model(skel, parent.q), as_model(skel, parent.betas)
         before = measure(skel, parent_q, parent_betas, images.keypoints, focal=images.focal)
         decisions = judge(before, candidate.measured, has_parent, images.keypoints, accept)
     return _rows(batch, parent, candidate, before, decisions)
 
 
-def _own(skelify: Skelify, x: np.ndarray | Tensor) -> Tensor:
-    return torch.as_tensor(x).to(device=skelify.model.device, dtype=skelify.model.dtype)
-
-
 def _fit_from_parents(images: _Images, parent: LabelBatch, skelify: Skelify) -> tuple[SkelifyResult, np.ndarray]:
     """Fit everyone from their own label or the mean pose; the two groups are independent problems of one solver."""
-    q, betas, cam_t = (_own(skelify, x) for x in (parent.q, parent.betas, parent.cam_t))
-    cam_t = at_focal(cam_t, _own(skelify, parent.known_focal), images.focal)
-    held_q, held_betas = _own(skelify, parent.anchor_q), _own(skelify, parent.anchor_betas)
+    skel = skelify.model
+    q, betas, cam_t = (as_model(skel, x) for x in (parent.q, parent.betas, parent.cam_t))
+    cam_t = at_focal(cam_t, as_model(skel, parent.known_focal), images.focal)
+    held_q, held_betas = as_model(skel, parent.anchor_q), as_model(skel, parent.anchor_betas)
     loosely = torch.as_tensor(parent.start_source == StartSource.MEAN_POSE, device=q.device)
     known = torch.as_tensor(parent.has_label, device=q.device)
     kept_source = np.where(parent.start_source == StartSource.MEAN_POSE, StartSource.MEAN_POSE, StartSource.PARENT)
@@ -124,16 +121,20 @@ def _with_rivals(
     That fit is held to what the parent's anchor and the prediction say together, to the prediction for people without a
     label (docs/decisions/0013-predictions.md).
     """
+    skel = skelify.model
     chosen = np.flatnonzero(prediction.available)
     rows = torch.as_tensor(chosen, device=images.keypoints.device)
     seen = images.of(rows)
-    q, betas, cam_t = (_own(skelify, x[chosen]) for x in (prediction.q, prediction.betas, prediction.cam_t))
-    cam_t = at_focal(cam_t, _own(skelify, prediction.focal[chosen]), seen.focal)
+    q, betas, cam_t = (as_model(skel, x[chosen]) for x in (prediction.q, prediction.betas, prediction.cam_t))
+    cam_t = at_focal(cam_t, as_model(skel, prediction.focal[chosen]), seen.focal)
     known = torch.as_tensor(parent.has_label[chosen], device=rows.device)
     together = fused_anchor(
-        _own(skelify, parent.anchor_q[chosen]), q, skelify.anchor_std, _own(skelify, prediction.q_std)
+        as_model(skel, parent.anchor_q[chosen]),
+        q,
+        skelify.anchor_std,
+        as_model(skel, prediction.q_std),
     )
-    shape = torch.where(known[:, None], _own(skelify, parent.anchor_betas[chosen]), betas)
+    shape = torch.where(known[:, None], as_model(skel, parent.anchor_betas[chosen]), betas)
     anchor = Anchor(torch.where(known[:, None], together, q), torch.zeros_like(known), shape)
     fit = skelify.fit(seen.keypoints, q, betas, cam_t, anchor, seen.keypoints_3d, seen.focal)
     source = np.full(len(chosen), StartSource.PREDICTION, dtype=object)
@@ -204,11 +205,12 @@ def _distance_to_smpl(
     batch: PersonBatch, q: Tensor, betas: Tensor, skelify: Skelify, smpl: Smpl
 ) -> tuple[Tensor, Tensor]:
     """PVE mean and max (N,) mm to the SMPL pseudo-label, NaN for people without one."""
+    skel = skelify.model
     mean, worst = (torch.full((len(q),), torch.nan, dtype=q.dtype, device=q.device) for _ in range(2))
     rows = torch.as_tensor(np.flatnonzero(batch.has_smpl), device=q.device)
     if len(rows):
-        pose, shape = _own(skelify, batch.smpl_pose)[rows], _own(skelify, batch.smpl_betas)[rows]
-        distance = pve_mm(skelify.model(q[rows], betas[rows]).skin_vertices, smpl(pose, shape).vertices)
+        pose, shape = as_model(skel, batch.smpl_pose)[rows], as_model(skel, batch.smpl_betas)[rows]
+        distance = pve_mm(skel(q[rows], betas[rows]).skin_vertices, smpl(pose, shape).vertices)
         mean[rows], worst[rows] = distance.mean(1), distance.amax(1)
     return mean, worst
 
