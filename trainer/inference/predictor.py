@@ -45,25 +45,28 @@ class NetworkPredictor:
 
         A photo is decoded once for all its people; crops are not augmented.
         """
+        return self._guesses(photos, [self._camera(person) for photo in photos for person in photo.people])
+
+    def pose(self, photos: Sequence[Photo]) -> list[PosedPerson]:
+        """As `predict`, with the whole camera that each guess holds for."""
+        people = [person for photo in photos for person in photo.people]
+        told = [self._camera(person) for person in people]
+        sources = [source_of(person) if self._told else CameraSource.HSMR for person in people]
+        rows = zip(self._guesses(photos, told), told, sources, strict=True)
+        return [PosedPerson(*guess, camera.turn, source) for guess, camera, source in rows]
+
+    def _guesses(self, photos: Sequence[Photo], told: Sequence[PersonCamera]) -> list[Guess]:
+        """told: a camera for each person of the photos, in order."""
         crops = [plain_patches(photo, photo.people) for photo in photos if photo.people]
         if not crops:
             return []
         patches = torch.from_numpy(np.concatenate(crops))
-        told = [self._camera(person) for photo in photos for person in photo.people]
         cameras = _stacked(told)
         outputs = [
             self._forward(*part) for part in zip(*(x.split(CROPS_AT_ONCE) for x in (patches, *cameras)), strict=True)
         ]
         q, betas, cam_t = (torch.cat(parts).cpu().numpy() for parts in zip(*outputs, strict=True))
         return [Guess(*rows) for rows in zip(q, betas, cam_t, (camera.focal for camera in told), strict=True)]
-
-    def pose(self, photos: Sequence[Photo]) -> list[PosedPerson]:
-        """As `predict`, with the whole camera that each guess holds for."""
-        people = [person for photo in photos for person in photo.people]
-        sources = [source_of(person) if self._told else CameraSource.HSMR for person in people]
-        turns = [self._camera(person).turn for person in people]
-        rows = zip(self.predict(photos), turns, sources, strict=True)
-        return [PosedPerson(*guess, turn, source) for guess, turn, source in rows]
 
     def _camera(self, person: Person) -> PersonCamera:
         """The person's own for a network that is told cameras, HSMR's for one that is not."""
