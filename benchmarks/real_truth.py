@@ -15,7 +15,7 @@ from benchmarks.footage.all_views import fit_all_views
 from benchmarks.footage.blazepose import can_run, landmarks_3d
 from benchmarks.footage.estimated_lenses import estimated_factors
 from benchmarks.footage.measured import POINTS, Footage, read_footage
-from benchmarks.footage.predicted import as_tensors, predicted
+from benchmarks.footage.predicted import predicted
 from benchmarks.footage.sighted_views import SightedViews, Told, sighted_views
 from benchmarks.footage.video_frames import has_video
 from benchmarks.footage.view_errors import ViewErrors, view_errors
@@ -26,6 +26,7 @@ from pipeline.fit import Skelify, SkelifyConfig, SkelifyResult
 from pipeline.fit.video.track import TrackFit
 from pipeline.image.camera import at_focal
 from pipeline.image.crop import CROP_PX
+from pipeline.labelling.convert import as_model
 
 FRAMES: Final = 60
 _ROBUST: Final = {
@@ -113,7 +114,7 @@ def _from_predictions(footage: Footage, folder: Path, checkpoint: str, told: Tol
     """The network alone, and the robust fit that starts from it and is held to it."""
     seen = sighted_views(footage, told)
     guesses = predicted(footage, folder, checkpoint, told, seen)
-    q, betas, cam_t, focal = as_tensors(guesses)
+    q, betas, cam_t, focal = (as_model(skel, x) for x in (guesses.q, guesses.betas, guesses.cam_t, guesses.focal))
     alone = view_errors(skel.keypoints(q, betas)[:, :POINTS].numpy(), seen.points_3d, guesses.q, seen.view, seen.frame)
     found = Skelify(skel).fit(seen.keypoints, q, betas, at_focal(cam_t, focal, seen.focal), focal=seen.focal)
     return [

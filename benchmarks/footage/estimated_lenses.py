@@ -4,11 +4,11 @@ import numpy as np
 
 from benchmarks.footage.filmed_person import filmed_person
 from benchmarks.footage.measured import Footage
+from benchmarks.footage.sighted_views import usable_frames
 from pipeline.fit import Skelify
 from pipeline.labelling.batches import LabelBatch, PersonBatch
 from pipeline.labelling.estimated_focal import with_estimated_focal
 from pipeline.labelling.tracks import TrackPart
-from schemas.keypoints import MIN_CONFIDENCE, MIN_CONFIDENT_BODY_POINTS
 
 
 def estimated_factors(footage: Footage, skelify: Skelify) -> np.ndarray:
@@ -17,13 +17,8 @@ def estimated_factors(footage: Footage, skelify: Skelify) -> np.ndarray:
 
 
 def _factor(footage: Footage, view: int, skelify: Skelify) -> float:
-    frames = _frames(footage, view)
+    frames = usable_frames(footage, view)
     batch, count = PersonBatch.from_people([filmed_person(footage, view, f, "auto") for f in frames]), len(frames)
     track = TrackPart(np.arange(count), footage.seconds[frames].astype(np.float64), np.ones(count, dtype=bool))
     found = with_estimated_focal(batch, LabelBatch.of(batch.ids), skelify, [track])
     return float((found.focal / batch.focal)[0]) if count else 1.0
-
-
-def _frames(footage: Footage, view: int) -> np.ndarray:
-    confident = (footage.points_2d[view, :, :, 2] >= MIN_CONFIDENCE).sum(1)
-    return np.flatnonzero(confident >= MIN_CONFIDENT_BODY_POINTS)

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 import simplejpeg
-import torch
 
 from benchmarks.footage.filmed_person import filmed_person
 from benchmarks.footage.measured import Footage
@@ -33,14 +32,6 @@ def predicted(footage: Footage, folder: Path, checkpoint: str, told: Told, seen:
             guesses += predictor.predict(photos[start : start + _AT_ONCE])
     order = np.argsort(np.concatenate([np.flatnonzero(seen.view == view) for view in np.unique(seen.view)]))
     return PredictionBatch.from_guesses([guesses[row] for row in order], predictor.q_std)
-
-
-def as_tensors(guesses: PredictionBatch) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-    """q, betas, cam_t and focal in float64."""
-    q, betas, cam_t, focal = (
-        torch.as_tensor(x).double() for x in (guesses.q, guesses.betas, guesses.cam_t, guesses.focal)
-    )
-    return q, betas, cam_t, focal
 
 
 def _photo(footage: Footage, view: int, frame: int, told: Told, picture: np.ndarray) -> Photo:

@@ -38,18 +38,23 @@ class SightedViews:
 
 
 def sighted_views(footage: Footage, told: Told, longer: np.ndarray | None = None) -> SightedViews:
-    """Everything that shows at least five confident points. longer (V,): factors on the focal lengths told."""
+    """Everything that shows enough. longer (V,): factors on the focal lengths told."""
     factors = np.ones(footage.views) if longer is None else longer
     rows = [
         _sighted(footage, view, frame, told, float(factors[view]))
         for view in range(footage.views)
-        for frame in range(len(footage.seconds))
-        if (footage.points_2d[view, frame, :, 2] >= MIN_CONFIDENCE).sum() >= MIN_CONFIDENT_BODY_POINTS
+        for frame in usable_frames(footage, view)
     ]
     view, frame, keypoints, focal, rotation, translation, points_3d = (np.stack(x) for x in zip(*rows, strict=True))
     return SightedViews(
         view, frame, torch.as_tensor(keypoints), torch.as_tensor(focal), rotation, translation, points_3d
     )
+
+
+def usable_frames(footage: Footage, view: int) -> list[int]:
+    """Those that show at least five confident points."""
+    confident = (footage.points_2d[view, :, :, 2] >= MIN_CONFIDENCE).sum(1)
+    return np.flatnonzero(confident >= MIN_CONFIDENT_BODY_POINTS).tolist()
 
 
 def person_box(points: np.ndarray) -> tuple[np.ndarray, float]:
