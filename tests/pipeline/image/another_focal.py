@@ -21,7 +21,8 @@ from pipeline.labelling.acceptance import measure  # noqa: E402
 from pipeline.labelling.batches import LabelBatch  # noqa: E402
 from pipeline.labelling.predictor import Guess  # noqa: E402
 from pipeline.render.rasterizer import PinholeCamera  # noqa: E402
-from schemas.person import Person, PersonId  # noqa: E402
+from schemas.person import PersonId  # noqa: E402
+from tests.unseen_person import unseen_person  # noqa: E402
 from trainer.network.camera_head import camera_translation  # noqa: E402
 
 skel = load_skel(dtype=torch.float64)
@@ -47,14 +48,7 @@ for objective in ("robust", "hsmr"):
     place = skel.keypoints(found.q, found.betas) + found.cam_t[:, None]
     again = kp2d_error(NEW * place[..., :2] / place[..., 2:], keypoints)
     torch.testing.assert_close(found.kp2d_error, again)
-person = Person(
-    id=PersonId("a", "0", "k", 0),
-    keypoints_2d=np.zeros((44, 3), np.float32),
-    keypoints_3d=np.zeros((44, 4), np.float32),
-    center=np.zeros(2, np.float32),
-    side=2.0,
-    smpl=None,
-)
+person = unseen_person(PersonId("a", "0", "k", 0), (0, 0), 2.0)
 label = LabelBatch.of([person.id])
 assert person_view(person).focal == NEW
 assert label.known_focal.tolist() == [NEW]

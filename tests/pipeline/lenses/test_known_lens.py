@@ -16,7 +16,8 @@ from pipeline.lenses.exif import FILM_DIAGONAL_MM, focal_from_exif
 from pipeline.lenses.known_lens import KnownLenses
 from pipeline.runtime.config import ConfigError
 from schemas.camera import CameraSource, Lens
-from schemas.person import Person, PersonId, Photo
+from schemas.person import PersonId, Photo
+from tests.unseen_person import unseen_person
 
 WIDTH, HEIGHT = 60, 80
 CALIBRATED = """
@@ -42,15 +43,7 @@ def jpeg(millimetres: object = None, stated: tuple[int, int] | None = None) -> b
 
 
 def photo(dataset: str, key: str, data: bytes, own: Lens | None = None) -> Photo:
-    person = Person(
-        id=PersonId(dataset, "000000", key, 0),
-        keypoints_2d=np.zeros((44, 3), np.float32),
-        keypoints_3d=np.zeros((44, 4), np.float32),
-        center=np.array([30.0, 40.0], np.float32),
-        side=50.0,
-        smpl=None,
-        lens=own,
-    )
+    person = unseen_person(PersonId(dataset, "000000", key, 0), (30, 40), 50.0, own)
     return Photo(key=key, jpeg=data, width=WIDTH, height=HEIGHT, people=(person,))
 
 

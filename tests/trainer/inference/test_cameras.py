@@ -23,9 +23,10 @@ from pipeline.lenses.known_lens import KnownLenses
 from pipeline.shards import write_shard
 from pipeline.storage.opening import open_storage
 from schemas.camera import CameraSource, Lens
-from schemas.person import Person, PersonId, Photo
+from schemas.person import PersonId, Photo
 from tests.pipeline.rounds.made_shards import make_samples
 from tests.trainer.networks import INFO, SMALL
+from tests.unseen_person import unseen_person
 from trainer.checkpoint import save_checkpoint
 from trainer.inference.image_folder import ImageFolder
 from trainer.inference.predicted_people import PredictedPeople, place_bodies
@@ -147,18 +148,7 @@ def test_cameras_can_be_left_out(images: Path) -> None:
 def batch(open_skel: Skel) -> PredictedPeople:
     """Two people of one photo: one in their own camera at its edge, one in HSMR's."""
     lens = Lens(focal_px=90.0, principal_point=np.array([47.0, 33.0]), source=CameraSource.EXIF)
-    people = [
-        Person(
-            id=PersonId("set", "", "a", i),
-            keypoints_2d=np.zeros((44, 3), np.float32),
-            keypoints_3d=np.zeros((44, 4), np.float32),
-            center=np.array([80.0, 20.0], np.float32),
-            side=50.0,
-            smpl=None,
-            lens=lens,
-        )
-        for i in range(2)
-    ]
+    people = [unseen_person(PersonId("set", "", "a", i), (80, 20), 50.0, lens) for i in range(2)]
     camera = camera_of(people[0])
     q = np.zeros((2, 46))
     q[:, :3] = (np.pi, 0.1, 0.4)
