@@ -38,4 +38,4 @@ class SkelifyConfig:
 
     def __post_init__(self) -> None:
         if self.objective == "robust" and self.noise == "measured" and self.keypoint_noise != _NOISE:
-            raise ValueError(f"fit.keypoint_noise={self.keypoint_noise} counts with fit.noise=uniform alone.")
+            raise ValueError(f"skelify.keypoint_noise={self.keypoint_noise} counts with skelify.noise=uniform alone.")

@@ -288,7 +288,7 @@ def test_the_pelvis_is_held_for_people_with_a_label_alone(skelify: Skelify, real
 
 
 def test_a_noise_that_would_not_count_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"counts with fit\.noise=uniform alone"):
+    with pytest.raises(ValueError, match=r"counts with skelify\.noise=uniform alone"):
         SkelifyConfig(keypoint_noise=0.016)
 
 
