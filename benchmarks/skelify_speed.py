@@ -21,6 +21,7 @@ def run(options: Options) -> None:
     rows = [["start", str(people_count), "", "", *_quality(skel, people.start, people.truth)]]
     configs = {
         "Skelify robust": SkelifyConfig(),
+        "Skelify robust, noise=uniform": SkelifyConfig(noise="uniform", kernel_scale=0.025),  # what these points have
         "Skelify hsmr, one start": SkelifyConfig(objective="hsmr", restart_above=torch.inf),
         "Skelify hsmr": SkelifyConfig(objective="hsmr"),
     }
