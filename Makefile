@@ -17,7 +17,7 @@ setup: $(READY) ## create .venv and install the project with exact versions
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(v < (3, 11) and f"Python >= 3.11 needed, {v.major}.{v.minor} found: make PYTHON=python3.11 ...")'
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,footage]'
 	@touch $@
 
 demo: $(READY) ## the closed loop on a made set with known truth; ends with the errors of labels and networks
