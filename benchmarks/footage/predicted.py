@@ -31,7 +31,7 @@ def predicted(footage: Footage, folder: Path, checkpoint: str, told: Told, seen:
         for start in range(0, len(photos), _AT_ONCE):
             guesses += predictor.predict(photos[start : start + _AT_ONCE])
     order = np.argsort(np.concatenate([np.flatnonzero(seen.view == view) for view in np.unique(seen.view)]))
-    return PredictionBatch.from_guesses([guesses[row] for row in order], predictor.q_std)
+    return PredictionBatch.from_guesses([guesses[row] for row in order])
 
 
 def _photo(footage: Footage, view: int, frame: int, told: Told, picture: np.ndarray) -> Photo:

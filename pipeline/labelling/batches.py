@@ -97,11 +97,18 @@ class LabelBatch:
     q_std: Float32[np.ndarray, "N 46"]
     anchor_q: Float32[np.ndarray, "N 46"]
     anchor_betas: Float32[np.ndarray, "N 10"]
+    prediction_q: Float32[np.ndarray, "N 46"]
+    prediction_q_std: Float32[np.ndarray, "N 46"]
+    prediction_betas: Float32[np.ndarray, "N 10"]
+    prediction_betas_std: Float32[np.ndarray, "N 10"]
     decision: Strings
     start_source: Strings
     kp2d_error: Float64[np.ndarray, "N"]
     parent_kp2d_error: Float64[np.ndarray, "N"]
     candidate_kp2d_error: Float64[np.ndarray, "N"]
+    kp2d_heldout_error: Float64[np.ndarray, "N"]
+    energy: Float64[np.ndarray, "N"]
+    parent_energy: Float64[np.ndarray, "N"]
     pve_mean_mm: Float64[np.ndarray, "N"]
     pve_max_mm: Float64[np.ndarray, "N"]
     limit_violation: Float64[np.ndarray, "N"]

@@ -17,11 +17,11 @@ def fused_anchor(
     parent_q: Float[Tensor, "B 46"],
     predicted_q: Float[Tensor, "B 46"],
     parent_std: Float[Tensor, "46"],
-    predicted_std: Float[Tensor, "46"],
+    predicted_std: Float[Tensor, "B 46"],
 ) -> Float[Tensor, "B 46"]:
     """The anchor (B, 46) rad. The standard deviations are rad; of the pelvis the largest of its three counts."""
     share = parent_std.square() / (parent_std.square() + predicted_std.square())
-    turned = _between(parent_q, predicted_q, share[:N_UNLIMITED].amin())
+    turned = _between(parent_q, predicted_q, share[:, :N_UNLIMITED].amin(1, keepdim=True))
     limited = torch.lerp(parent_q, predicted_q, share)[:, N_UNLIMITED:]
     return torch.cat([turned, limited], 1)
 

@@ -132,7 +132,7 @@ def _with_rivals(
         as_model(skel, parent.anchor_q[chosen]),
         q,
         skelify.anchor_std,
-        as_model(skel, prediction.q_std),
+        as_model(skel, prediction.q_std[chosen]),
     )
     shape = torch.where(known[:, None], as_model(skel, parent.anchor_betas[chosen]), betas)
     anchor = Anchor(torch.where(known[:, None], together, q), torch.zeros_like(known), shape)

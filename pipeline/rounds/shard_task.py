@@ -103,7 +103,7 @@ def _refined(
 ) -> LabelBatch:
     prediction = None
     if models.predictor is not None:
-        prediction = PredictionBatch.from_guesses([guess for _, guess in seen.people], models.predictor.q_std)
+        prediction = PredictionBatch.from_guesses([guess for _, guess in seen.people])
     track_fit = TrackFit(models.skelify, config.fit.track) if seen.tracks else None
     return refine_people(
         batch, known, prediction, models.skelify, models.smpl, config.accept, track_fit, seen.tracks

@@ -6,7 +6,6 @@ from typing import Final
 
 import numpy as np
 import torch
-from jaxtyping import Float32
 from torch import Tensor
 
 from pipeline.image.person_camera import PersonCamera
@@ -14,7 +13,7 @@ from pipeline.image.person_view import camera_of, source_of
 from pipeline.labelling.predictor import Guess
 from schemas.camera import CameraSource
 from schemas.person import Person, Photo
-from schemas.skel import N_Q
+from schemas.skel import N_BETAS, N_Q
 from trainer.checkpoint import CheckpointError, load_checkpoint
 from trainer.data import plain_patches
 from trainer.inference.posed_person import PosedPerson
@@ -23,6 +22,7 @@ from trainer.network.crop_input import normalise
 from trainer.network.hsmr import Hsmr
 
 UNMEASURED_STD: Final = 0.3  # rad; for checkpoints of others, which do not say how good they are
+BETAS_STD: Final = 1.0  # what people differ by
 CROPS_AT_ONCE: Final = 256  # a photo's crops go to the network in batches of at most so many
 
 
@@ -34,11 +34,6 @@ class NetworkPredictor:
         self._network, self._device = network.eval().to(device), torch.device(device)
         self._told = network.config.camera == "full"
         self._q_std = np.array(q_std or [UNMEASURED_STD] * N_Q, np.float32)
-
-    @property
-    def q_std(self) -> Float32[np.ndarray, "46"]:
-        """How far q may be off (46,), rad."""
-        return self._q_std
 
     def predict(self, photos: Sequence[Photo]) -> list[Guess]:
         """One guess per person, in order, in the camera that the network knows: the person's own, or HSMR's.
@@ -53,7 +48,7 @@ class NetworkPredictor:
         told = [self._camera(person) for person in people]
         sources = [source_of(person) if self._told else CameraSource.HSMR for person in people]
         rows = zip(self._guesses(photos, told), told, sources, strict=True)
-        return [PosedPerson(*guess, camera.turn, source) for guess, camera, source in rows]
+        return [PosedPerson(g.q, g.betas, g.cam_t, g.focal, camera.turn, source) for g, camera, source in rows]
 
     def _guesses(self, photos: Sequence[Photo], told: Sequence[PersonCamera]) -> list[Guess]:
         """told: a camera for each person of the photos, in order."""
@@ -66,7 +61,9 @@ class NetworkPredictor:
             self._forward(*part) for part in zip(*(x.split(CROPS_AT_ONCE) for x in (patches, *cameras)), strict=True)
         ]
         q, betas, cam_t = (torch.cat(parts).cpu().numpy() for parts in zip(*outputs, strict=True))
-        return [Guess(*rows) for rows in zip(q, betas, cam_t, (camera.focal for camera in told), strict=True)]
+        betas_std = np.full(N_BETAS, BETAS_STD, np.float32)
+        people = zip(q, betas, cam_t, told, strict=True)
+        return [Guess(a, b, place, self._q_std, betas_std, camera.focal) for a, b, place, camera in people]
 
     def _camera(self, person: Person) -> PersonCamera:
         """The person's own for a network that is told cameras, HSMR's for one that is not."""

@@ -53,7 +53,8 @@ label = LabelBatch.of([person.id])
 assert person_view(person).focal == NEW
 assert label.known_focal.tolist() == [NEW]
 assert PersonCamera.of_label(None, np.zeros(3)).focal == NEW
-assert Guess(np.zeros(46, np.float32), np.zeros(10, np.float32), np.zeros(3, np.float32)).focal == NEW
+q, betas, place = (np.zeros(width, np.float32) for width in (46, 10, 3))
+assert Guess(q, betas, place, q, betas).focal == NEW
 assert PinholeCamera.of_crop(np.zeros(2), 2.0, 1, 1).focal == 2 * NEW
 assert photo_camera(10, 20).focal_px == 20 * NEW
 assert abs(float(camera_translation(torch.tensor([[1.0, 0.0, 0.0]]))[0, 2]) - 2 * NEW) < 1e-4

@@ -26,7 +26,7 @@ def std(value: float) -> torch.Tensor:
 @given(seed=st.integers(0, 10_000), ratio=st.floats(0.05, 20))
 def test_the_more_certain_guess_counts_more(seed: int, ratio: float) -> None:
     a, b = poses(seed), poses(seed + 1)
-    together = fused_anchor(a, b, std(ratio), std(1.0))
+    together = fused_anchor(a, b, std(ratio), std(1.0).expand(3, 46))
     share = ratio**2 / (ratio**2 + 1)
     torch.testing.assert_close(together[:, 3:], (a + share * (b - a))[:, 3:])
     torch.testing.assert_close(pelvis_turn(a, together), share * pelvis_turn(a, b), atol=1e-6, rtol=1e-6)
@@ -35,7 +35,7 @@ def test_the_more_certain_guess_counts_more(seed: int, ratio: float) -> None:
 @given(seed=st.integers(0, 10_000))
 def test_equal_guesses_stay(seed: int) -> None:
     a = poses(seed)
-    together = fused_anchor(a, a, std(0.2), std(0.3))
+    together = fused_anchor(a, a, std(0.2), std(0.3).expand(3, 46))
     torch.testing.assert_close(q_to_rotations(together), q_to_rotations(a), atol=1e-7, rtol=0)
 
 

@@ -27,7 +27,7 @@ from tests.pipeline.body.poses import limits, shapes
 PEOPLE = 16
 UNLABELLED, NO_POINTS, FOUR_POINTS, BROKEN_SMPL = 12, 13, 14, 15
 ACCEPT = AcceptConfig()
-CERTAIN = np.full(46, 1e-4, np.float32)
+CERTAIN = np.full(46, 1e-4, np.float32), np.full(10, 1.0, np.float32)
 
 
 def double(values: np.ndarray) -> torch.Tensor:
@@ -168,9 +168,10 @@ def test_a_prediction_is_where_the_fit_starts(
     betas, cam_t = shapes(PEOPLE, 2, size=0.5).float().numpy(), np.array([0.05, 0.1, 45.0], np.float32)
     # every third person has a perfect guess, every third none, every third one that is not finite
     guesses = [
-        None if i % 3 == 1 else Guess(truth[i] * (np.nan if i % 3 == 2 else 1), betas[i], cam_t) for i in range(PEOPLE)
+        None if i % 3 == 1 else Guess(truth[i] * (np.nan if i % 3 == 2 else 1), betas[i], cam_t, *CERTAIN)
+        for i in range(PEOPLE)
     ]
-    prediction = PredictionBatch.from_guesses(guesses, CERTAIN)
+    prediction = PredictionBatch.from_guesses(guesses)
     assert prediction.available.tolist() == [i % 3 == 0 for i in range(PEOPLE)]
     found = refine_people(batch, zero, prediction, Skelify(open_skel), open_smpl, ACCEPT)
     alone = refine_people(batch, zero, None, Skelify(open_skel), open_smpl, ACCEPT)
@@ -189,12 +190,12 @@ def test_a_useless_prediction_changes_nothing(
     batch: PersonBatch, generations: list[LabelBatch], open_skel: Skel, open_smpl: Smpl
 ) -> None:
     """Someone upside down and far off: the fit from the parent label wins, to the last bit."""
-    q = np.zeros(46, np.float32)
-    nonsense = [Guess(q, np.zeros(10, np.float32), np.array([3.0, 3.0, 10.0], np.float32))] * PEOPLE
+    q, betas, place = np.zeros(46, np.float32), np.zeros(10, np.float32), np.array([3.0, 3.0, 10.0], np.float32)
+    nonsense = [Guess(q, betas, place, np.ones_like(q), np.ones_like(betas))] * PEOPLE
     known = np.flatnonzero(generations[0].has_label)
     people, parent = batch.take(known), LabelBatch.from_table(generations[0].to_table(0), [batch.ids[i] for i in known])
     alone = refine_people(people, parent, None, Skelify(open_skel), open_smpl, ACCEPT)
-    guesses = PredictionBatch.from_guesses(nonsense[: len(known)], np.full(46, 1.0, np.float32))
+    guesses = PredictionBatch.from_guesses(nonsense[: len(known)])
     found = refine_people(people, parent, guesses, Skelify(open_skel), open_smpl, ACCEPT)
     same = found.start_source != StartSource.PREDICTION
     assert same.sum() >= 10

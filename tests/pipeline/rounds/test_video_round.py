@@ -171,11 +171,11 @@ class TrueGuesses:
         shape = torch.as_tensor(video.betas).float().repeat(len(video.pose), 1)
         true = models.converter.fit(torch.as_tensor(video.pose).float(), shape)
         rng = np.random.default_rng(4)
-        self.q_std = np.full(46, 0.05, np.float32)
+        std = np.full(46, 0.05, np.float32), np.full(10, 1.0, np.float32)
         q = true.q.numpy() + rng.normal(0, 0.05, true.q.shape)
         camera = np.array([0.0, 0.0, 45.0], np.float32)
         self._guesses = {
-            sample.key: Guess(q[i].astype(np.float32), true.betas[i].float().numpy(), camera)
+            sample.key: Guess(q[i].astype(np.float32), true.betas[i].float().numpy(), camera, *std)
             for i, sample in enumerate(video.samples)
         }
 
