@@ -43,4 +43,4 @@ def test_a_full_turn_apart_is_the_same_pelvis() -> None:
     a = poses(0)
     b = a.clone()
     b[:, 2] += 2 * torch.pi
-    assert pelvis_turn(a, fused_anchor(a, b, std(1.0), std(1.0))).max() < 1e-6
+    assert pelvis_turn(a, fused_anchor(a, b, std(1.0), std(1.0).expand(len(a), 46))).max() < 1e-6
