@@ -14,6 +14,7 @@ from torch import Tensor
 
 from pipeline.body.skel import Skel
 from pipeline.fit.objectives.objective import Held, Objective, Seen
+from pipeline.fit.objectives.opinion import Opinion
 from pipeline.fit.objectives.published_objective import PublishedObjective
 from pipeline.fit.objectives.robust_objective import RobustObjective, labelled_anchor_std
 from pipeline.fit.objectives.skelify_config import ObjectiveName, SkelifyConfig
@@ -47,6 +48,7 @@ class Anchor(NamedTuple):
     q: Float[Tensor, "B 46"]
     mean_pose: Bool[Tensor, "B"]
     betas: Float[Tensor, "B 10"] | None = None
+    prediction: Opinion | None = None
 
 
 class SkelifyResult(NamedTuple):
@@ -136,10 +138,11 @@ class Skelify:
         points_3d = keypoints.new_zeros(len(q), 44, 4) if keypoints_3d is None else self._own(keypoints_3d)
         focal = self._own(focal_of(focal, keypoints))
         self._check(keypoints, q, betas, cam_t, points_3d, focal)
-        held_q, mean_pose, held_betas = anchor or Anchor(q, torch.zeros(len(q), dtype=torch.bool))
+        held_q, mean_pose, held_betas, prediction = anchor or Anchor(q, torch.zeros(len(q), dtype=torch.bool))
         held_q, held_betas = self._own(held_q), betas if held_betas is None else self._own(held_betas)
         start = self._pack(q, betas, cam_t)
-        held = Held(torch.cat([held_q, held_betas], 1), mean_pose.to(q.device))
+        opinion = None if prediction is None else Opinion(*(self._own(x) for x in prediction))
+        held = Held(torch.cat([held_q, held_betas], 1), mean_pose.to(q.device), opinion)
         terms = self._objective.terms(Seen(keypoints, points_3d, focal), start, held)
         return Problem(terms, start, keypoints, held_q, held_betas)
 

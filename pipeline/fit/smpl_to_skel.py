@@ -143,8 +143,9 @@ class SmplToSkel:
             focal=np.ones(len(start), position.dtype),
             points_3d=no_points,
             weight_3d=no_points,
-            anchor=start.numpy(),
-            precision=precision,
+            anchor=start.numpy()[:, None],
+            precision=precision[:, None],
+            softness=np.zeros((len(start), 1), position.dtype),
         )
         targets = Targets(people, Common(int(Kernel.SURFACE), kernel_3d=1.0, range_pull=0.0, joint_limits=no_limits))
         stages = (Stage(self.config.worst_scale, stop),)

@@ -6,6 +6,7 @@ from typing import NamedTuple, Protocol
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from pipeline.fit.objectives.opinion import Opinion
 from pipeline.fit.objectives.skelify_config import SkelifyConfig, Starts
 from pipeline.fit.solver.compiled_solver import Stage
 from pipeline.fit.solver.image_objective import ImageObjective
@@ -26,10 +27,13 @@ class Seen(NamedTuple):
 
 
 class Held(NamedTuple):
-    """q_betas (B, 56): the q and betas that people are held to; mean_pose (B,) where that q is the mean pose."""
+    """q_betas (B, 56): the q and betas that people are held to; mean_pose (B,) where that q is the mean pose;
+    prediction: what else is known of them.
+    """
 
     q_betas: Float[Tensor, "B 56"]
     mean_pose: Bool[Tensor, "B"]
+    prediction: Opinion | None = None
 
 
 class Objective(Protocol):

@@ -83,8 +83,9 @@ class PublishedObjective:
             points_3d=keypoints[:, :0],
             weight_3d=keypoints[:, :0],
             kernel_3d=1.0,
-            anchor=torch.zeros_like(start),
-            precision=precision,
+            anchor=torch.zeros_like(start)[:, None],
+            precision=precision[:, None],
+            softness=torch.zeros_like(start[:, :1]),
             range_pull=ANGLE_WEIGHT / (N_Q - N_UNLIMITED),
             joint_limits=self._limits,
         )

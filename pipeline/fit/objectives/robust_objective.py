@@ -14,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from pipeline.fit.objectives.objective import Held, Seen, Solve, Stages, passes
+from pipeline.fit.objectives.opinion import Opinion
 from pipeline.fit.objectives.skelify_config import SkelifyConfig, Starts
 from pipeline.fit.solver.image_objective import CAM, ImageObjective
 from pipeline.fit.solver.joint_limits import fit_bounds, joint_limits
@@ -62,6 +63,8 @@ class RobustObjective:
         """The sum above, of B people."""
         config = self._config
         places_3d, weight_3d = self._space_targets(seen.keypoints_3d)
+        opinions = self._opinions(held)
+        camera = torch.cat([start[:, CAM:], self._camera_std(start)], 1)
         return ImageObjective(
             kernel=Kernel.IMAGE,
             position=usable_places(seen.keypoints),
@@ -71,23 +74,34 @@ class RobustObjective:
             points_3d=places_3d,
             weight_3d=weight_3d,
             kernel_3d=config.keypoint_3d_kernel,
-            anchor=torch.cat([held.q_betas, start[:, CAM:]], 1),
-            precision=self._std(start, held) ** -2,
+            anchor=torch.stack([torch.cat([known.q_betas, camera[:, :3]], 1) for known in opinions], 1),
+            precision=torch.stack([torch.cat([known.std, camera[:, 3:]], 1) ** -2 for known in opinions], 1),
+            softness=self._softness(held),
             range_pull=0.0,
             joint_limits=self._limits,
         )
 
-    def _std(self, start: Tensor, held: Held) -> Tensor:
-        """Of every unknown around the anchor (B, 59)."""
-        config = self._config
+    def _opinions(self, held: Held) -> list[Opinion]:
+        """All that is known of q and betas besides what is seen."""
+        config, like = self._config, held.q_betas
         hold = torch.where(held.mean_pose, config.unlabelled_anchor_std, config.anchor_std)
-        std = torch.empty_like(start)
+        std = torch.empty_like(like)
         std[:, :N_Q] = hold[:, None] * self._reach
-        free, bound = (start.new_tensor(x) for x in (config.unlabelled_orientation_std, config.orientation_std))
+        free, bound = (like.new_tensor(x) for x in (config.unlabelled_orientation_std, config.orientation_std))
         std[:, :N_UNLIMITED] = torch.where(held.mean_pose, free, bound)[:, None]
-        std[:, N_Q:CAM] = config.betas_std
-        std[:, CAM:] = start.new_tensor([torch.inf, torch.inf, config.depth_std])
-        return std
+        std[:, N_Q:] = config.betas_std
+        anchor = Opinion(held.q_betas, std)
+        return [anchor] if held.prediction is None else [anchor, held.prediction]
+
+    def _softness(self, held: Held) -> Tensor:
+        """Of each opinion (B, O); a pose that nobody said is theirs holds whatever it may."""
+        soft = self._config.opinion_kernel**-2
+        softness = torch.where(held.mean_pose, 0.0, soft).to(held.q_betas)[:, None]
+        return softness if held.prediction is None else torch.cat([softness, torch.full_like(softness, soft)], 1)
+
+    def _camera_std(self, start: Tensor) -> Tensor:
+        """Of tx, ty, log tz around the start (B, 3)."""
+        return start.new_tensor([torch.inf, torch.inf, self._config.depth_std]).expand(len(start), 3)
 
     def _space_targets(self, points_3d: Tensor) -> tuple[Tensor, Tensor]:
         """Places relative to the pelvis (B, 44, 3) m and their weights (B, 44, 3); (B, 0, 3) when nobody has any."""

@@ -29,6 +29,7 @@ class SkelifyConfig:
     unlabelled_orientation_std: float = 3.0  # rad, pelvis to that start: next to nothing, cameras look up and down
     betas_std: float = 1.0
     depth_std: float = 0.2  # of log depth
+    opinion_kernel: float = 3.0  # standard deviations; what pseudo-label or prediction say so far off pulls half
     keypoint_3d_noise: float = 0.08  # m, across the view
     keypoint_3d_depth_noise: float = 0.16  # m, along it
     keypoint_3d_kernel: float = 3.0  # standard deviations; a point this far off has half its pull left

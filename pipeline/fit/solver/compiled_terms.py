@@ -1,6 +1,6 @@
 """The terms of the fits' objectives for one person in compiled form: cost, gradient and normal matrix added up.
 
-An objective is a sum of: the points' term (`Kernel` says which), 3D keypoints, a quadratic hold on every unknown, and
+An objective is a sum of: the points' term (`Kernel` says which), 3D keypoints, what each opinion holds, and
 the published pull into the joints' ranges. A term without data costs nothing. `pipeline.fit.solver.image_objective` and
 `SmplToSkel` hold the torch forms.
 """
@@ -181,14 +181,21 @@ def _add_range_pull(q, pull, limits, gradient, normal):
 
 
 @compiled()
-def _add_hold(x, anchor, precision, frame, anchor_matrix, spin, gradient, normal):
-    cost = 0.0
+def _add_hold(x, anchor, precision, softness, frame, anchor_matrix, spin, gradient, normal):
+    """One opinion: Geman-McClure of the turn of the pelvis and of each angle, plain squares of the rest."""
+    cost, turned = 0.0, 0.0
     spin_between(pelvis_matrix(x, frame), anchor_matrix, spin)
+    for i in range(_SPIN_ROWS):
+        turned += precision[i] * spin[i] * spin[i]
     for i in range(_N):
         away = spin[i] if i < _SPIN_ROWS else x[i] - anchor[i]
-        cost += precision[i] * away * away
-        gradient[i] += precision[i] * away
-        normal[i, i] += precision[i]
+        squared = precision[i] * away * away
+        far = turned if i < _SPIN_ROWS else squared
+        half = 1 / (1 + softness * far) if i < N_Q else 1.0
+        pull = precision[i] * half * half
+        cost += half * squared
+        gradient[i] += pull * away
+        normal[i, i] += pull
     return cost
 
 
@@ -216,7 +223,12 @@ def linearise(x, scale, person, common, frame, tables, scratch, work, gradient, 
         )  # fmt: skip
     if common.range_pull > 0:
         cost += _add_range_pull(x, common.range_pull, common.joint_limits, gradient, normal)
-    return cost + _add_hold(x, person.anchor, person.precision, frame, person.anchor_matrix, w.spin, gradient, normal)
+    for k in range(len(person.anchor)):
+        cost += _add_hold(
+            x, person.anchor[k], person.precision[k], person.softness[k], frame, person.anchor_matrix[k], w.spin,
+            gradient, normal,
+        )  # fmt: skip
+    return cost
 
 
 @compiled()

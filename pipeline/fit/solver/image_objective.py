@@ -33,8 +33,9 @@ class ImageObjective:
     points_3d: Float[Tensor, "B P 3"]
     weight_3d: Float[Tensor, "B P 3"]
     kernel_3d: float
-    anchor: Float[Tensor, "B 59"]
-    precision: Float[Tensor, "B 59"]
+    anchor: Float[Tensor, "B O 59"]
+    precision: Float[Tensor, "B O 59"]
+    softness: Float[Tensor, "B O"]
     range_pull: float
     joint_limits: tuple[Float[Tensor, "46"], Float[Tensor, "46"]]
 
@@ -64,7 +65,8 @@ def linearise(
     q, betas, cam_t = x[:, :N_Q], x[:, N_Q:CAM], cam_t_of(x)
     found = skel.keypoints_and_jacobian(q, betas)
     body = spin_jacobian(skel.rig, found, betas)
-    parts = [_image(found.points, body, cam_t, terms, scale), _hold(x, terms, orientation)]
+    parts = [_image(found.points, body, cam_t, terms, scale)]
+    parts += [_hold(x, terms, opinion, orientation) for opinion in range(terms.anchor.shape[1])]
     if terms.points_3d.shape[1]:
         parts.append(_space(found.points, body, terms))
     if terms.range_pull > 0:
@@ -106,11 +108,16 @@ def _space(points: Tensor, body: Tensor, terms: ImageObjective) -> Linearised:
     return _least_squares((half * squared).sum(1), jacobian, residual, terms.weight_3d * half[..., None] ** 2)
 
 
-def _hold(x: Tensor, terms: ImageObjective, orientation: PelvisOrientation) -> Linearised:
-    turned = orientation.between(x[:, :N_Q], terms.anchor[:, :N_Q])
-    away = torch.cat([turned, (x - terms.anchor)[:, N_UNLIMITED:]], 1)
-    pull = terms.precision * away
-    return Linearised((pull * away).sum(-1), pull, torch.diag_embed(terms.precision))
+def _hold(x: Tensor, terms: ImageObjective, opinion: int, orientation: PelvisOrientation) -> Linearised:
+    anchor, precision = terms.anchor[:, opinion], terms.precision[:, opinion]
+    turned = orientation.between(x[:, :N_Q], anchor[:, :N_Q])
+    away = torch.cat([turned, (x - anchor)[:, N_UNLIMITED:]], 1)
+    squared = precision * away.square()
+    far = squared.clone()
+    far[:, :N_UNLIMITED], far[:, N_Q:] = squared[:, :N_UNLIMITED].sum(1, keepdim=True), 0
+    half = 1 / (1 + terms.softness[:, opinion, None] * far)
+    weight = precision * half.square()
+    return Linearised((half * squared).sum(-1), weight * away, torch.diag_embed(weight))
 
 
 def _range_pull(x: Tensor, terms: ImageObjective) -> Linearised:

@@ -29,7 +29,8 @@ class Kernel(IntEnum):
 class People(NamedTuple):
     """What differs from person to person. position (B, K, 2) crop units or (B, K, 3) m, weight (B, K), unit (B,) of the
     kernel scale; focal (B,) crop units, of no account in 3D; points_3d (B, P, 3) m relative to keypoint 39, weight_3d
-    (B, P, 3) with P = 44 or 0; anchor and precision (B, 59) of the unknowns.
+    (B, P, 3) with P = 44 or 0; anchor and precision (B, O, 59) of the unknowns in each of O opinions, and softness (B, O):
+    an angle's hold has half its pull left at softness^-1/2 standard deviations, 0: always all of it.
     """
 
     position: Float[np.ndarray, "B K axes"]
@@ -38,12 +39,13 @@ class People(NamedTuple):
     focal: Float[np.ndarray, "B"]
     points_3d: Float[np.ndarray, "B P 3"]
     weight_3d: Float[np.ndarray, "B P 3"]
-    anchor: Float[np.ndarray, "B 59"]
-    precision: Float[np.ndarray, "B 59"]
+    anchor: Float[np.ndarray, "B O 59"]
+    precision: Float[np.ndarray, "B O 59"]
+    softness: Float[np.ndarray, "B O"]
 
 
 class Person(NamedTuple):
-    """One row of `People`, and the pelvis of the anchor as a rotation matrix."""
+    """One row of `People`, and the pelvis of each anchor as a rotation matrix."""
 
     position: Float[np.ndarray, "K axes"]
     weight: Float[np.ndarray, "K"]
@@ -51,9 +53,10 @@ class Person(NamedTuple):
     focal: float
     points_3d: Float[np.ndarray, "P 3"]
     weight_3d: Float[np.ndarray, "P 3"]
-    anchor: Float[np.ndarray, "59"]
-    precision: Float[np.ndarray, "59"]
-    anchor_matrix: Float[np.ndarray, "3 3"]
+    anchor: Float[np.ndarray, "O 59"]
+    precision: Float[np.ndarray, "O 59"]
+    softness: Float[np.ndarray, "O"]
+    anchor_matrix: Float[np.ndarray, "O 3 3"]
 
 
 class Common(NamedTuple):
@@ -77,6 +80,10 @@ class Targets(NamedTuple):
 @compiled()
 def one_person(people, i, frame):
     """The i-th `Person`; frame: the constant frame of the pelvis."""
+    anchor = people.anchor[i]
+    matrix = np.empty((len(anchor), 3, 3), anchor.dtype)
+    for k in range(len(anchor)):
+        matrix[k] = pelvis_matrix(anchor[k], frame)
     return Person(
         people.position[i],
         people.weight[i],
@@ -84,7 +91,8 @@ def one_person(people, i, frame):
         people.focal[i],
         people.points_3d[i],
         people.weight_3d[i],
-        people.anchor[i],
+        anchor,
         people.precision[i],
-        pelvis_matrix(people.anchor[i], frame),
+        people.softness[i],
+        matrix,
     )

@@ -187,5 +187,5 @@ def _with_one_shape(problem: Problem, first: SkelifyResult) -> Tensor:
 def _with_shared_hold(problem: Problem) -> Problem:
     """The hold on the betas divided among the frames, so that it counts once for the track: to the mean of theirs."""
     precision = problem.terms.precision.clone()
-    precision[:, _SHARED] /= len(precision)
+    precision[..., _SHARED] /= len(precision)
     return problem._replace(terms=replace(problem.terms, precision=precision))
