@@ -79,8 +79,8 @@ PLAN: dict[str, str] = {
     "benchmarks.baselines": "benchmarks.made body fit fit.solver fit.surface image numerics",
     "benchmarks.footage": "body fit fit.views image labelling render trainer.checkpoint trainer.inference",
     "benchmarks": "benchmarks.baselines benchmarks.footage benchmarks.made body demo_set fit fit.prior fit.video image "
-    "labelling labels labels.files numerics render rounds runtime shards tests "
-    "trainer.data trainer.network trainer.training",
+    "labelling labels labels.files lenses numerics render rounds runtime shards storage tests "
+    "trainer.data trainer.inference trainer.network trainer.training",
     "tools.keypoint_noise": "benchmarks.footage body fit fit.views image",
 }
 MOST_LOOSE_MODULES = 2  # beside packages, for what everybody there needs
