@@ -75,11 +75,20 @@ def run(options: Options) -> None:
         seen = _people(made, labels)
         for config in each_fold(load_config(TrainConfig, _settings(epochs)), _FOLDS):
             rows += _rows(seen, config, _predicted(seen, config, _index(made, config, Path(folder)), folder), skel)
-    names = ["network, people", "count", "angles to label deg", "to truth deg", "PA-MPJPE to label mm", "to truth mm"]
+    names = [
+        "network, people",
+        "count",
+        "angles to label deg",
+        "to truth deg",
+        "PA-MPJPE to label mm",
+        "to truth mm",
+        "repeated",
+    ]
     table(names, rows)
     say(
         f"{people} made-up people, those with a label; {epochs} epochs of the tiny network at 3e-4, not augmented, its "
-        "last weights. Angles: mean absolute difference over the 43 limited ones. `labels`: these themselves."
+        "last weights. Angles: mean absolute difference over the 43 limited ones. Repeated: the share of the "
+        "label's error in these angles that is in the prediction too. `labels`: these themselves."
     )
 
 
@@ -155,10 +164,20 @@ def _rows(people: _People, config: TrainConfig, predicted: _Bodies, skel: Skel) 
 
 
 def _row(name: str, found: _Bodies, people: _People, chosen: np.ndarray, skel: Skel) -> list[str]:
-    bodies, others = found.at(chosen), (people.labels.at(chosen), people.truth.at(chosen))
+    bodies, labels, truth = (each.at(chosen) for each in (found, people.labels, people.truth))
+    others = (labels, truth)
     angles = [f"{np.rad2deg(np.abs(bodies.q - other.q)[:, N_UNLIMITED:]).mean():.2f}" for other in others]
     joints = [f"{_pa_mpjpe_mm(skel, bodies, other):.1f}" for other in others]
-    return [name, str(int(chosen.sum())), *angles, *joints]
+    repeated = _repeated((bodies.q - truth.q)[:, N_UNLIMITED:], (labels.q - truth.q)[:, N_UNLIMITED:])
+    return [name, str(int(chosen.sum())), *angles, *joints, f"{repeated:.2f}"]
+
+
+def _repeated(error: Float32[np.ndarray, "N 43"], of_label: Float32[np.ndarray, "N 43"]) -> float:
+    """The share of the labels' errors that these errors hold: slope of the regression over all angles, each one's mean
+    over the people taken off, since a network may well have learned what is wrong with all labels alike.
+    """
+    error, of_label = (each - each.mean(0) for each in (error, of_label))
+    return float((error * of_label).sum() / (of_label * of_label).sum())
 
 
 def _pa_mpjpe_mm(skel: Skel, a: _Bodies, b: _Bodies) -> float:
