@@ -155,15 +155,12 @@ def _held_out_photos(data: "DemoSet", share: float) -> "list[Photo]":
     from pipeline.lenses.known_lens import KnownLenses
     from pipeline.shards import list_shards, read_shard
     from schemas.person import Photo
-    from trainer.data.held_out import is_held_out
+    from trainer.data.split import groups_of, is_held_out
 
-    photos = [
-        item
-        for info in list_shards(data.shard_pattern)
-        for item in read_shard(info)
-        if isinstance(item, Photo) and is_held_out(info.dataset, info.shard, item.key, share)
-    ]
-    return list(KnownLenses().of(photos))
+    items = [item for info in list_shards(data.shard_pattern) for item in read_shard(info)]
+    photos = [item for item in items if isinstance(item, Photo) and item.people]
+    held_out = is_held_out(groups_of(photos), share)
+    return list(KnownLenses().of([photo for photo, held in zip(photos, held_out, strict=True) if held]))
 
 
 def _predictions(store: "LabelStore", record: "TrainingRecord", photos: "Sequence[Photo]") -> "pa.Table":

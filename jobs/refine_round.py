@@ -127,14 +127,14 @@ def chosen_predictor(round: int, config: "RoundConfig") -> "PredictorSource | No
     """The network whose predictions start the fits, said on stdout. Raises ConfigError, LabelStoreError or OSError."""
     from pipeline.rounds.driver import open_store
     from pipeline.runtime.config import ConfigError
-    from trainer.training.checkpoint_choice import predicting_checkpoint
+    from trainer.training.checkpoint_choice import predictor_of_round
 
     choice = config.predict.checkpoint
     if round == 0:
         if choice not in {"auto", "none"}:
             raise ConfigError("Round 0 converts SMPL labels and predicts nothing: leave predict.checkpoint out.")
         return None
-    source = predicting_checkpoint(choice, open_store(config.storage), round)
+    source = predictor_of_round(config.predict, open_store(config.storage), round)
     if source is None and choice == "auto":
         print(f"predictions: none, no network was trained on generation {round - 1}; fits start from its labels")
     elif source is not None:

@@ -16,11 +16,14 @@ EPILOG = """examples:
   python jobs/train_round.py --round 3 storage.root=s3://bucket/labels network.variant=h run.workers=8
   python jobs/train_round.py --round 0 network.init=/data/hsmr_vit_h.ckpt
   python jobs/train_round.py --round 0 network.backbone=/data/vitpose_huge.pth
+  python jobs/train_round.py --round 0 --cross-fit 2              # a network without each half of the people
+  python jobs/train_round.py --round 0 data.folds=2 data.fold=1   # one of these
   ray job submit -- python jobs/train_round.py --round 3
 
 Killed at any moment, start it again: it goes on from the last saved state. With RAY_ADDRESS set (as `ray job submit`
 does) it runs on that cluster, else on a Ray of its own. `python jobs/train_round.py --keys` lists every override.
-The next round predicts with the best checkpoint by itself (predict.checkpoint=auto).
+The next round predicts with the best checkpoint by itself (predict.checkpoint=auto), with predict.cross_fit=K with the
+best one of each fold.
 
 exit codes: 0 trained; 1 it is not, and the message says why; 2 an option or override is wrong; 130 interrupted.
 """
@@ -42,8 +45,18 @@ def _parser() -> argparse.ArgumentParser:
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--round", type=int, metavar="K", help="the published generation to train on")
     add_keys(what, _settings)
+    parser.add_argument(
+        "--cross-fit", type=_folds, default=1, metavar="K",
+        help="train K networks, one after the other, each without a K-th of the people (default 1: one, on everybody)",
+    )  # fmt: skip
     add_overrides(parser, "network.variant=tiny")
     return parser
+
+
+def _folds(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of folds: 1 or more expected")
+    return int(text)
 
 
 def _settings() -> tuple[type, ...]:
@@ -67,12 +80,16 @@ def _work(options: argparse.Namespace) -> int:
     prepare_ray(os.environ)
 
     from pipeline.runtime.config import load_config
-    from trainer.training.train_config import TrainConfig
+    from trainer.training.train_config import TrainConfig, each_fold
 
-    return _train(options.round, load_config(TrainConfig, options.overrides))
+    for config in each_fold(load_config(TrainConfig, options.overrides), options.cross_fit):
+        _train(options.round, config)
+    folds = f" predict.cross_fit={config.data.folds}" if config.data.folds > 1 else ""
+    print(f"Next: python jobs/refine_round.py --round {options.round + 1} storage.root={config.storage.root}{folds}")
+    return 0
 
 
-def _train(round: int, config: "TrainConfig") -> int:
+def _train(round: int, config: "TrainConfig") -> None:
     from rich.console import Console
 
     from jobs.environment import code_revision, ray_address
@@ -85,8 +102,6 @@ def _train(round: int, config: "TrainConfig") -> int:
     if result.already_trained:
         print(f"This very training ({record.training_id}) was already finished; nothing was changed.")
     print(f"Best checkpoint: {_address(config, record)}")
-    print(f"Next: python jobs/refine_round.py --round {round + 1} storage.root={config.storage.root}")
-    return 0
 
 
 def _address(config: "TrainConfig", record: "TrainingRecord") -> str:

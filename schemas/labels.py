@@ -75,6 +75,7 @@ LABEL_SCHEMA: Final = pa.schema(
         pa.field("camera_source", pa.string()),
         pa.field("camera_turn", _vector(3), nullable=False),
         pa.field("height_m", pa.float64()),
+        pa.field("photo_group", pa.int64()),
     ]
 )
 """Vectors are never null (a null row would shift `flatten()`); `has_label` says whether they are valid.
@@ -87,6 +88,7 @@ parent_energy: of label and parent given this round's evidence, in squared stand
 focal, camera_source (schemas.camera.CameraSource) and camera_turn say which camera q, cam_t and the errors hold for:
 the focal length in crop units, and the rotation vector (rad) from the crop camera's axes to the photo camera's. Null:
 HSMR's camera, as in every generation from before there was another. height_m: of the body that betas make, from soles
-to crown."""
+to crown. photo_group: equal for photos that show the same, by content or as frames of one sequence
+(pipeline.shards.photo_group); null in generations from before there were groups."""
 
 IDENTITY_COLUMNS: Final = ("dataset", "shard", "key", "person")

@@ -42,7 +42,8 @@ class Person:
     keypoints_2d (44, 3) x px, y px, confidence; keypoints_3d (44, 4) m and confidence, camera axes, relative to mid
     hip, or all zero; center (2,) px and side px of the square person crop (docs/camera_and_crop.md).
     track: (track_id, frame) for video, from extra_info, else None; fps: frames a second, where extra_info has it.
-    lens: the pinhole of the photo; None: HSMR's camera, which looks straight at the crop.
+    lens: the pinhole of the photo; None: HSMR's camera, which looks straight at the crop. photo_group: equal for photos
+    that show the same (pipeline.shards.photo_group); None where nobody asked.
     """
 
     id: PersonId
@@ -54,6 +55,7 @@ class Person:
     track: tuple[str, int] | None = None
     fps: float | None = None
     lens: Lens | None = None
+    photo_group: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -65,9 +65,9 @@ PLAN: dict[str, str] = {
     "trainer.data": "body image labels numerics shards trainer.network",
     "trainer.inference": "body export fit fit.solver image labelling labels lenses render runtime shards storage "
     "trainer.checkpoint trainer.data trainer.network",
-    "trainer.training": "body image labels labels.files numerics rounds runtime storage trainer.checkpoint "
+    "trainer.training": "body image labelling labels labels.files numerics rounds runtime storage trainer.checkpoint "
     "trainer.data trainer.inference trainer.network trainer.prior",
-    "trainer": "image labels labels.files rounds trainer.training",
+    "trainer": "image labels labels.files rounds runtime trainer.training",
     # The commands.
     "jobs": "body demo_set image labelling labels labels.exchange labels.inspecting labels.upkeep lenses render rounds "
     "runtime shards trainer trainer.checkpoint trainer.data trainer.inference trainer.training",
@@ -79,8 +79,8 @@ PLAN: dict[str, str] = {
     "benchmarks.baselines": "benchmarks.made body fit fit.solver fit.surface image numerics",
     "benchmarks.footage": "body fit fit.views image labelling render trainer.checkpoint trainer.inference",
     "benchmarks": "benchmarks.baselines benchmarks.footage benchmarks.made body demo_set fit fit.prior fit.video image "
-    "labelling labels labels.files numerics render rounds runtime shards tests "
-    "trainer.data trainer.network trainer.training",
+    "labelling labels labels.files lenses numerics render rounds runtime shards storage tests "
+    "trainer.data trainer.inference trainer.network trainer.training",
     "tools.keypoint_noise": "benchmarks.footage body fit fit.views image",
 }
 MOST_LOOSE_MODULES = 2  # beside packages, for what everybody there needs

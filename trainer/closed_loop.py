@@ -14,9 +14,10 @@ from pipeline.labels import Generation, LabelStore, Storage
 from pipeline.labels.files.lineage import Quantiles
 from pipeline.rounds.driver import open_store, run_round
 from pipeline.rounds.round_config import RoundConfig
-from trainer.training.checkpoint_choice import predicting_checkpoint
+from pipeline.runtime.config import ConfigError
+from trainer.training.checkpoint_choice import predictor_of_round
 from trainer.training.driver import run_training
-from trainer.training.train_config import TrainConfig
+from trainer.training.train_config import TrainConfig, each_fold
 
 STATE_FILE: Final = "loop.json"
 JUDGED: Final = ("mean", "p50", "p95")  # of the kp2d error of a generation
@@ -111,20 +112,24 @@ def run_loop(
     """Bring the store to generation `rounds`, or to the last one that still improved.
 
     min_improvement: a round k >= 1 that lowers none of mean, median and 95 % quantile of the kp2d error by this share
-    ends the loop. Raises what `run_round` and `run_training` raise.
+    ends the loop. refine.predict.cross_fit=K trains K networks on each generation, one fold after the other. Raises
+    what `run_round` and `run_training` raise, and ConfigError for a `train` of one fold alone.
     """
+    if train.data.folds > 1:
+        raise ConfigError("data.folds trains one fold, the loop trains all of them: set predict.cross_fit instead.")
+    trainings = each_fold(train, refine.predict.cross_fit)
     store = open_store(refine.storage)
     log = LoopLog(store.storage, rounds, tell)
     published = [generation.round for generation in store.rounds()]
 
     def refined(k: int) -> Mapping[str, float | int | str]:
-        predictor = predicting_checkpoint(refine.predict.checkpoint, store, k)
+        predictor = predictor_of_round(refine.predict, store, k)
         tell(f"predictions: {'none' if predictor is None else predictor.uri}")
         result = run_round(k, refine, predictor=predictor, ray_address=ray_address, code_revision=code_revision)
         return _round_figures(result.generation)
 
-    def trained(k: int) -> Mapping[str, float | int | str]:
-        record = run_training(k, train, ray_address=ray_address, code_revision=code_revision).record
+    def trained(k: int, config: TrainConfig) -> Mapping[str, float | int | str]:
+        record = run_training(k, config, ray_address=ray_address, code_revision=code_revision).record
         return {"training_id": record.training_id, "steps": record.steps} | dict(record.best)
 
     for k in range(max(published, default=-1) + 1, rounds + 1):
@@ -132,9 +137,14 @@ def run_loop(
             if reason := _no_longer_improves(store, k - 1, min_improvement):
                 log.stop(reason)
                 break
-            log.run(f"train {k - 1}", lambda k=k: trained(k - 1))
+            for config in trainings:
+                log.run(_training_step(k - 1, config), lambda k=k, config=config: trained(k - 1, config))
         log.run(f"refine {k}", lambda k=k: refined(k))
     return log.state
+
+
+def _training_step(round: int, config: TrainConfig) -> str:
+    return f"train {round}" if config.data.folds == 1 else f"train {round} fold {config.data.fold}"
 
 
 def _no_longer_improves(store: LabelStore, round: int, min_improvement: float) -> str | None:

@@ -72,6 +72,7 @@ def labels(shard: str, round: int, rows: int) -> pa.Table:
         "focal": pa.array(np.full(rows, FOCAL), mask=~labelled),
         "height_m": pa.array(rng.uniform(1.5, 2.0, rows), mask=~labelled),
         "camera_source": pa.array([CameraSource.HSMR.value] * rows, mask=~labelled),
+        "photo_group": pa.array(rng.integers(-(2**63), 2**63, rows)),
     }
     for name in VECTORS:
         kind = LABEL_SCHEMA.field(name).type

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 import numpy as np
 import pyarrow as pa
-from jaxtyping import AbstractDtype, Bool, Float32, Float64, Int32, Integer
+from jaxtyping import AbstractDtype, Bool, Float32, Float64, Int32, Int64, Integer
 from numpy.typing import ArrayLike, NDArray
 
 from pipeline.image.camera import FOCAL
@@ -86,7 +86,7 @@ class PersonBatch:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabelBatch:
     """Labels of N people, the columns of LABEL_SCHEMA but `round`. Vectors are zero where not has_label; scalars are
-    NaN and iterations -1 where unknown (null in the table).
+    NaN, iterations -1 and photo_group 0 where unknown (null in the table).
     """
 
     ids: tuple[PersonId, ...]
@@ -117,12 +117,14 @@ class LabelBatch:
     camera_source: Strings
     camera_turn: Float32[np.ndarray, "N 3"]
     height_m: Float64[np.ndarray, "N"]
+    photo_group: Int64[np.ndarray, "N"]
 
     @classmethod
     def of(cls, ids: Sequence[PersonId], **columns: ArrayLike) -> Self:
         """Labels of these people with the columns that are known, one value a person; the others are unknown.
 
-        Unknown is zero in a vector, NaN in a scalar, -1 iterations. Raises AttributeError for a name that is no column.
+        Unknown is zero in a vector, NaN in a scalar, -1 iterations, group 0. Raises AttributeError for a name that is
+        no column.
         """
         count = len(ids)
         vectors: dict[str, Any] = {name: np.zeros((count, width), np.float32) for name, width in VECTORS.items()}
@@ -133,6 +135,7 @@ class LabelBatch:
             start_source=np.full(count, StartSource.NONE, object),
             iterations=np.full(count, -1, np.int32),
             camera_source=np.full(count, None, object),
+            photo_group=np.zeros(count, np.int64),
             **{name: np.full(count, np.nan) for name in SCALARS},
             **vectors,
         )
@@ -189,6 +192,7 @@ class LabelBatch:
             "start_source": pa.array([str(s) for s in self.start_source], pa.string()),
             "iterations": pa.array(self.iterations, mask=self.iterations < 0),
             "camera_source": pa.array([None if s is None else str(s) for s in self.camera_source], pa.string()),
+            "photo_group": pa.array(self.photo_group, mask=self.photo_group == 0),
         }
         for name in VECTORS:
             values = np.where(self.has_label[:, None], getattr(self, name), np.float32(0))
@@ -219,6 +223,7 @@ class LabelBatch:
             start_source=column("start_source", "none", object),
             iterations=column("iterations", -1, np.int32),
             camera_source=column("camera_source", None, object),
+            photo_group=column("photo_group", 0, np.int64),
             **{name: column(name, np.nan, np.float64) for name in SCALARS},
             **vectors,
         )

@@ -17,7 +17,15 @@ from pipeline.rounds.plan import RoundPlan
 from pipeline.rounds.progress import RoundProgress
 from pipeline.rounds.round_config import RoundConfig
 from pipeline.rounds.shard_batches import single_batches
-from pipeline.rounds.shard_task import ShardTask, carried_rows, carry_over, photos_of, with_guesses, with_heights
+from pipeline.rounds.shard_task import (
+    ShardTask,
+    carried_rows,
+    carry_over,
+    photos_of,
+    with_groups,
+    with_guesses,
+    with_heights,
+)
 from pipeline.runtime.config import ConfigError
 from pipeline.shards import read_shard
 from schemas.input_shard import InputShard
@@ -120,7 +128,7 @@ def _stage(
         matched += sum(label is not None for label in found)
         known = None if made.round == 0 else LabelBatch.from_table(parent, batch.ids)
         labels = import_people(batch, found, known, skel, made.config.accept)
-        tables.append(with_heights(labels, skel).to_table(made.round))
+        tables.append(with_groups(with_heights(labels, skel), people).to_table(made.round))
     for rejection in rejections:
         if rejection.reason is RejectionReason.SHARD_UNREADABLE:
             labels = carry_over(task, made.round, parent, rejection.detail)

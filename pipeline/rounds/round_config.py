@@ -40,9 +40,21 @@ class FitConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PredictConfig:
-    """The network whose predictions start the fits: `auto`, `none`, or the URI of a checkpoint."""
+    """The network whose predictions start the fits: `auto`, `none`, or the URI of a checkpoint.
+
+    cross_fit: with K > 1, K networks, each trained without a part of the people, which it predicts.
+    """
 
     checkpoint: str = "auto"
+    cross_fit: int = 1
+
+    def __post_init__(self) -> None:
+        if self.cross_fit < 1:
+            raise ValueError(f"predict.cross_fit={self.cross_fit}: 1 (one network for everyone) or more expected.")
+        if self.cross_fit > 1 and self.checkpoint != "auto":
+            raise ValueError(
+                f"predict.cross_fit={self.cross_fit} takes the networks on record: leave predict.checkpoint out."
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

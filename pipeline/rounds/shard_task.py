@@ -85,7 +85,8 @@ def process_shard(task: ShardTask, round: int, parent: pa.Table, models: Models,
             labels = convert_people(batch, models.converter)
         else:
             labels = _refined(seen, batch, LabelBatch.from_table(parent, batch.ids), models, config)
-        tables.append(with_heights(labels, models.skelify.model).take(seen.wanted).to_table(round))
+        labels = with_groups(with_heights(labels, models.skelify.model), [person for person, _ in seen.people])
+        tables.append(labels.take(seen.wanted).to_table(round))
     for rejection in rejections:
         if rejection.reason is RejectionReason.SHARD_UNREADABLE:
             raise UnreadableShardError(rejection.detail)
@@ -115,6 +116,11 @@ def with_heights(labels: LabelBatch, skel: Skel) -> LabelBatch:
     with torch.no_grad():
         heights = skel.heights(torch.as_tensor(labels.betas).to(device=skel.device, dtype=skel.dtype)).cpu().numpy()
     return labels.with_columns(height_m=np.where(labels.has_label, heights, np.nan))
+
+
+def with_groups(labels: LabelBatch, people: Sequence[Person]) -> LabelBatch:
+    """The labels of these people with the groups of their photos."""
+    return labels.with_columns(photo_group=[person.photo_group or 0 for person in people])
 
 
 def carry_over(task: ShardTask, round: int, parent: pa.Table, reason: str) -> ShardLabels:

@@ -3,11 +3,12 @@
 import hashlib
 from collections.abc import Callable, Container, Iterable, Iterator
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from pipeline.safe_pickle import ForbiddenPickleError, MalformedPickleError, restricted_loads
 from pipeline.shards.jpeg import BadPhotoError, check_jpeg, check_jpeg_header
 from pipeline.shards.person_record import RefusedPersonError, check_person
+from pipeline.shards.photo_group import photo_group
 from pipeline.shards.shard_list import open_shard
 from pipeline.shards.tar_stream import NotATarError, SourceError, TarCutError, TarMember, TarStream
 from schemas.input_shard import InputShard
@@ -179,7 +180,9 @@ class _ShardReader:
             return
         people, rejections = self._people(records, key, (width, height))
         yield from rejections
-        yield Photo(key=key, jpeg=jpeg, width=width, height=height, people=tuple(people))
+        group = photo_group(jpeg, self._info.dataset, key, [p.track for p in people if p.track is not None])
+        grouped = tuple(replace(person, photo_group=group) for person in people)
+        yield Photo(key=key, jpeg=jpeg, width=width, height=height, people=grouped)
 
     def _people(
         self, records: list[object], key: str, photo_size: tuple[int, int]

@@ -30,7 +30,7 @@ def bench(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_the_cheap_ones_print_their_tables() -> None:
-    done = bench("--quick", "store", "keypoints", "network", "data", "gpu", "track", "prior", "camera")
+    done = bench("--quick", "store", "keypoints", "network", "data", "gpu", "track", "prior", "camera", "memorising")
     assert done.returncode == 0, done.stderr
     for expected in (
         "threads",
@@ -47,6 +47,7 @@ def test_the_cheap_ones_print_their_tables() -> None:
         "join (",
         "mostly broad",
         "orientation deg",
+        "own fold",
     ):
         assert expected in done.stdout, done.stdout
 
@@ -69,6 +70,7 @@ def test_the_command_explains_itself(
         "store",
         "network",
         "camera",
+        "memorising",
         "data",
         "gpu",
         "track",

@@ -18,7 +18,7 @@ from tests.jobs.test_refine_round import wait_for
 from tests.pipeline.rounds.made_shards import make_samples, write_shards
 from tests.repository import ROOT
 from trainer.closed_loop import LoopLog, read_state, stop_reason
-from trainer.training.record import read_records
+from trainer.training.record import TrainingRecord, read_records
 
 
 def errors(mean: float, p50: float, p95: float) -> Quantiles:
@@ -117,3 +117,60 @@ def test_a_loop_killed_in_training_ends_as_if_nothing_had_happened(tmp_path: Pat
     again = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
     assert again.returncode == 0, again.stderr
     assert [generation.run_id for generation in store.rounds()] == [store.generation(0).run_id, lineage.run_id]
+
+
+@pytest.mark.slow
+def test_a_cross_fitted_loop_killed_in_its_second_fold_keeps_the_first(tmp_path: Path) -> None:
+    """Rounds 0 and 1 with two networks between, each without a half of the people; then by hand, step by step."""
+    shards, root = write_shards(tmp_path / "made", make_samples(24), 3), tmp_path / "labels"
+    training = [
+        *("network.variant=tiny", "data.global_batch=8", "data.lanes=4", "data.held_out_share=0.2", "run.device=cpu"),
+        *("schedule.max_steps=6", "schedule.validate_every=6", "run.save_every=2", f"storage.root={root}"),
+    ]
+    refining = [f"storage.root={root}", "fit.device=cpu", "run.actors=2", "predict.cross_fit=2"]
+    settings = [f"data.shards={shards}", *dict.fromkeys([*training, *refining])]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    store = LabelStore(str(root))
+
+    def job(name: str, *arguments: str) -> list[str]:
+        return [sys.executable, str(ROOT / "jobs" / f"{name}.py"), *arguments]
+
+    def done(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        command = job(name, *arguments)
+        return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=500, check=False)
+
+    def folds(status: str) -> dict[int, TrainingRecord]:
+        return {r.fold: r for r in read_records(store.storage, 0) if r.status == status and r.folds == 2}
+
+    with (tmp_path / "log").open("w") as log:
+        driver = subprocess.Popen(
+            job("run_loop", "--rounds", "1", *settings), env=environment, stdout=log, stderr=log
+        )  # fmt: skip
+    try:
+        wait_for(lambda: folds("running").keys() == {1}, seconds=400)
+    finally:
+        os.kill(driver.pid, signal.SIGKILL)
+        driver.wait()
+    first = folds("finished")[0]
+    missing = done("refine_round", "--round", "1", *refining)
+    assert missing.returncode == 1
+    assert "without fold 1" in missing.stderr
+    assert "data.folds=2 data.fold=1" in missing.stderr
+
+    again = done("run_loop", "--rounds", "1", *settings)
+    assert again.returncode == 0, again.stdout + again.stderr
+    networks = folds("finished")
+    assert networks[0] == first
+    assert networks.keys() == {0, 1}
+    lineage = store.lineage(1)
+    assert lineage.checkpoint_uri == " ".join(str(root / str(networks[fold].best_checkpoint)) for fold in (0, 1))
+    assert lineage.checkpoint_digest not in {None, *(record.best_digest for record in networks.values())}
+    state = read_state(store.storage)
+    assert state is not None
+    assert [step.step for step in state.steps] == ["refine 0", "train 0 fold 0", "train 0 fold 1", "refine 1"]
+
+    trained = done("train_round", "--round", "0", "--cross-fit", "2", *training)
+    assert trained.stdout.count("was already finished") == 2, trained.stdout + trained.stderr
+    assert "predict.cross_fit=2" in trained.stdout
+    refined = done("refine_round", "--round", "1", *refining)
+    assert "already published by this very run" in refined.stdout, refined.stdout + refined.stderr

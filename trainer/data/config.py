@@ -14,7 +14,8 @@ class TrainDataConfig:
     lanes must be multiples of what comes below them (global_batch of lanes, lanes of ranks).
     shuffle_people: how far a person may move from its place in the shard, within a lane; about half as many patches
     (196 kB each) are in memory per lane. mix: weight per data set, `aic=2,coco=1`; default by size, everybody once.
-    held_out_share of the photos is kept for validation. workers: loader processes a rank, 0 = in the training process.
+    held_out_share of the photos is kept for validation. folds, fold: of cross-fitting; with several folds the people of
+    this one are not trained on. workers: loader processes a rank, 0 = in the training process.
     max_lost_share: more lost people than this (unreadable shards, damaged photos) end the training with an error.
     """
 
@@ -24,6 +25,8 @@ class TrainDataConfig:
     shuffle_people: int = 256
     mix: str | None = None
     held_out_share: float = 0.02
+    folds: int = 1
+    fold: int = 0
     workers: int = 0
     max_lost_share: float = 0.1
     augment: AugmentConfig = field(default_factory=AugmentConfig)
@@ -33,6 +36,8 @@ class TrainDataConfig:
         for name in ("global_batch", "lanes", "shuffle_people"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)}: at least 1 expected.")
+        if self.folds < 1 or not 0 <= self.fold < self.folds:
+            raise ValueError(f"fold={self.fold} with folds={self.folds}: one of 0 to folds - 1 expected.")
         if self.workers < 0:
             raise ValueError(f"workers={self.workers}: 0 (none) or a positive number expected.")
         if self.global_batch % self.lanes:

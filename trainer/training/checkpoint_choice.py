@@ -1,23 +1,47 @@
 """Which checkpoint a round predicts with, and a training starts from: named, or the best on record."""
 
+from collections.abc import Sequence
+
+from pipeline.labelling.predictor import PredictorSource
 from pipeline.labels import LabelStore, Storage
+from pipeline.rounds.round_config import PredictConfig
 from pipeline.storage.opening import storage_of_file
-from trainer.checkpoint import checkpoint_digest
+from trainer.checkpoint import CheckpointError, checkpoint_digest
+from trainer.inference.cross_fit import CrossFitSource
 from trainer.inference.predictor import CheckpointSource
 from trainer.training.record import TrainingRecord, best_record
 
 
-def predicting_checkpoint(choice: str, store: LabelStore, round: int) -> CheckpointSource | None:
-    """The network for round `round`: `auto` = the best one trained on the current snapshot of generation round-1.
+class MissingFoldError(CheckpointError):
+    """Cross-fitting needs a network for each fold; the message names those that are missing and how to train them."""
 
-    `none` = no network; else a path or s3:// URI. Raises NoSuchGenerationError, FileNotFoundError.
+
+def predictor_of_round(config: PredictConfig, store: LabelStore, round: int) -> PredictorSource | None:
+    """The network for round `round`: `auto` = the best one trained on the current snapshot of generation round-1, or
+    with cross_fit the best one of each fold; `none` = no network; else a path or s3:// URI.
+
+    Raises NoSuchGenerationError, FileNotFoundError, MissingFoldError.
     """
+    choice = config.checkpoint
     if choice == "none" or round == 0:
         return None
     if choice != "auto":
         return CheckpointSource(absolute(choice), checkpoint_digest(choice))
-    parent = store.generation(round - 1)
-    return best_source(store.storage, best_record(store.storage, parent.round, parent.snapshot_id))
+    folds, parent = config.cross_fit, store.generation(round - 1)
+    records = [best_record(store.storage, parent.round, parent.snapshot_id, fold, folds) for fold in range(folds)]
+    found = [best_source(store.storage, record) for record in records]
+    return found[0] if folds == 1 else _of_every_fold(found, parent.round, store.storage.root)
+
+
+def _of_every_fold(found: Sequence[CheckpointSource | None], round: int, root: str) -> CrossFitSource:
+    if missing := [fold for fold, source in enumerate(found) if source is None]:
+        one = f"data.folds={len(found)} data.fold={missing[0]} storage.root={root}"
+        raise MissingFoldError(
+            f"predict.cross_fit={len(found)}, but no network was trained on generation {round} without fold "
+            f"{', '.join(map(str, missing))}. Train it: python jobs/train_round.py --round {round} {one} "
+            f"(--cross-fit {len(found)} trains all that are missing)."
+        )
+    return CrossFitSource(tuple(source for source in found if source is not None))
 
 
 def best_source(storage: Storage, record: TrainingRecord | None) -> CheckpointSource | None:

@@ -105,7 +105,10 @@ def _job(plan: _Plan, config: TrainConfig, store: LabelStore, code_revision: str
 
 
 def _initial_checkpoint(config: TrainConfig, store: LabelStore, generation: Generation) -> CheckpointSource | None:
-    """`auto`: the best network trained on the parent generation, if one of the same variant is on record."""
+    """`auto`: the best network trained on the parent generation, if one of the same variant is on record.
+
+    Of a fold, the same fold's alone: every other one has seen the people whom this one must not know.
+    """
     choice = config.network.init
     if choice == "none":
         return None
@@ -113,7 +116,8 @@ def _initial_checkpoint(config: TrainConfig, store: LabelStore, generation: Gene
         return CheckpointSource(absolute(choice), checkpoint_digest(choice))  # workers have folders of their own
     if generation.parent_snapshot_id is None:
         return None
-    record = best_record(store.storage, generation.round - 1, generation.parent_snapshot_id)
+    fold, folds = config.data.fold, config.data.folds
+    record = best_record(store.storage, generation.round - 1, generation.parent_snapshot_id, fold, folds)
     return best_source(store.storage, record) if record and record.variant == config.network.variant else None
 
 
@@ -135,6 +139,8 @@ def _new_record(job: TrainingJob, init: CheckpointSource | None, started: str) -
         init_uri=None if init is None else init.uri,
         init_digest=None if init is None else init.digest,
         started=started,
+        fold=job.config.data.fold,
+        folds=job.config.data.folds,
     )
 
 

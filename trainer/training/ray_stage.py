@@ -87,12 +87,17 @@ def train_on_ray(job: TrainingJob, placement: TrainingPlacement, attempts: int, 
             run_config=run,
             torch_config=TorchConfig(backend="nccl" if cuda else "gloo"),
         )
-        with TrainingProgress(title=f"train on round {job.round}", shown=shown) as bar:
+        with TrainingProgress(title=_title(job), shown=shown) as bar:
             _fit(trainer, board, bar)
     outcome = ray.get(board.outcome.remote())
     if outcome is None:
         raise TrainingFailedError("The workers ended without an outcome. Start it again: the saved state is continued.")
     return outcome
+
+
+def _title(job: TrainingJob) -> str:
+    data = job.config.data
+    return f"train on round {job.round}" + (f" without fold {data.fold} of {data.folds}" if data.folds > 1 else "")
 
 
 def _fit(trainer: Any, board: Any, bar: TrainingProgress) -> None:

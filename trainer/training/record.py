@@ -21,6 +21,7 @@ class TrainingRecord:
 
     best_checkpoint: name below the storage root; best_digest: SHA-256 of the file. best: held-out metrics of that
     checkpoint. history: one row per validation. data_counts: what became of every label row in the last epoch.
+    fold, folds: of cross-fitting, whose people it was trained without; one fold: it was trained on all.
     """
 
     round: int
@@ -46,6 +47,8 @@ class TrainingRecord:
     best: Mapping[str, float] = field(default_factory=dict)
     history: Sequence[Mapping[str, float]] = ()
     data_counts: Mapping[str, int] = field(default_factory=dict)
+    fold: int = 0
+    folds: int = 1
 
     def to_json(self) -> bytes:
         return json.dumps(asdict(self), indent=1, allow_nan=False).encode()
@@ -94,11 +97,14 @@ def read_records(storage: Storage, round: int) -> list[TrainingRecord]:
     return sorted(records, key=lambda record: (record.started, record.training_id))
 
 
-def best_record(storage: Storage, round: int, snapshot_id: int, best_by: str = "mpjpe_mm") -> TrainingRecord | None:
-    """The finished run on this very snapshot with the lowest held-out `best_by`."""
+def best_record(
+    storage: Storage, round: int, snapshot_id: int, fold: int = 0, folds: int = 1, best_by: str = "mpjpe_mm"
+) -> TrainingRecord | None:
+    """The finished run on this very snapshot, without this fold, with the lowest held-out `best_by`."""
     known = [
         record
         for record in read_records(storage, round)
         if record.snapshot_id == snapshot_id and record.status == "finished" and record.best_checkpoint is not None
     ]
-    return min(known, key=lambda record: record.best.get(best_by, float("inf")), default=None)
+    of_fold = [record for record in known if (record.fold, record.folds) == (fold, folds)]
+    return min(of_fold, key=lambda record: record.best.get(best_by, float("inf")), default=None)

@@ -21,8 +21,10 @@ _SHOWN = 12  # validations
 def summary_table(record: TrainingRecord) -> Table:
     """One line per validation (the last few of a long run), the best one marked."""
     people = record.best.get("people", 0)
+    fold = f" without fold {record.fold} of {record.folds}" if record.folds > 1 else ""
     table = Table(
-        title=f"Training {record.training_id} on round {record.round}: {record.steps} steps, {record.stopped_because}",
+        title=f"Training {record.training_id} on round {record.round}{fold}: {record.steps} steps, "
+        f"{record.stopped_because}",
         title_justify="left",
         caption=f"held out: {people:.0f} people never trained on; MPJPE to their labels, px of the 256 px crop\n"
         + ", ".join(f"{name} {count}" for name, count in record.data_counts.items()),

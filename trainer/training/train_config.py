@@ -5,7 +5,7 @@ import json
 from dataclasses import asdict, dataclass, field, replace
 from typing import Literal
 
-from pipeline.runtime.config import BodyConfig, Device, StorageConfig
+from pipeline.runtime.config import BodyConfig, ConfigError, Device, StorageConfig
 from trainer.data import TrainDataConfig
 from trainer.network.variants import NetworkCamera, NetworkConfig, variant
 from trainer.prior import PriorConfig
@@ -116,8 +116,22 @@ RESULT_RELEVANT = ("data", "network", "loss", "prior", "optimizer", "schedule")
 def config_digest(config: TrainConfig) -> str:
     """SHA-256 (hex) of the settings that can change the weights."""
     relevant = {name: asdict(getattr(config, name)) for name in RESULT_RELEVANT}
+    if config.data.folds == 1:  # as before there were folds: what was trained then is found again
+        del relevant["data"]["folds"], relevant["data"]["fold"]
     del relevant["network"]["init"], relevant["network"]["backbone"]
     return hashlib.sha256(json.dumps(relevant, sort_keys=True).encode()).hexdigest()
+
+
+def each_fold(config: TrainConfig, folds: int) -> list[TrainConfig]:
+    """What cross-fitting trains: a network without each of the folds. One fold: what `config` says, be it of one fold.
+
+    Raises ConfigError for several folds of what already says its own.
+    """
+    if folds == 1:
+        return [config]
+    if config.data.folds > 1:
+        raise ConfigError(f"data.folds={config.data.folds} trains one fold: leave it out to train each of {folds}.")
+    return [replace(config, data=replace(config.data, folds=folds, fold=fold)) for fold in range(folds)]
 
 
 def derive_training_id(

@@ -46,6 +46,7 @@ def labels(ids: list[PersonId], seed: int = 0) -> LabelBatch:
         start_source=rng.choice([str(s) for s in StartSource], count).astype(object),
         iterations=np.where(rng.random(count) < 0.3, -1, rng.integers(0, 50, count)).astype(np.int32),
         camera_source=np.array([None, *map(str, CameraSource)], object)[rng.integers(0, 6, count)],
+        photo_group=np.where(rng.random(count) < 0.3, 0, rng.integers(-(2**63), 2**63, count)),
         **scalars,
         **vectors,
     )
@@ -53,7 +54,8 @@ def labels(ids: list[PersonId], seed: int = 0) -> LabelBatch:
 
 def assert_equal(got: LabelBatch, expected: LabelBatch) -> None:
     assert got.ids == expected.ids
-    for name in ("has_label", "decision", "start_source", "iterations", "camera_source", *SCALARS, *VECTORS):
+    others = ("has_label", "decision", "start_source", "iterations", "camera_source", "photo_group")
+    for name in (*others, *SCALARS, *VECTORS):
         np.testing.assert_array_equal(getattr(got, name), getattr(expected, name), err_msg=name)
         assert getattr(got, name).dtype == getattr(expected, name).dtype, name
 
@@ -99,6 +101,7 @@ def test_unknown_is_null_and_vectors_never_are() -> None:
     for name in SCALARS:
         assert table[name].null_count == np.isnan(getattr(batch, name)).sum() > 0
     assert table["iterations"].null_count == (batch.iterations < 0).sum() > 0
+    assert table["photo_group"].null_count == (batch.photo_group == 0).sum() > 0
     for name in VECTORS:
         assert table[name].null_count == 0
         without = np.array(table[name].to_pylist())[~batch.has_label]

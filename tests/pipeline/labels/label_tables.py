@@ -45,6 +45,7 @@ def label_table(dataset: str, shard: str, *, round: int = 0, rows: int = 20, see
         "focal": pa.array(np.full(rows, FOCAL), mask=~labelled),
         "camera_source": pa.array(["hsmr"] * rows, mask=~labelled),
         "height_m": pa.array(rng.uniform(1.5, 2.0, rows), mask=~labelled),
+        "photo_group": pa.array(np.arange(rows) // 2),
         "gain": pa.array(rng.uniform(0, 1, rows), mask=~labelled),  # only `newer_code` has this column
     }
     for name in VECTORS:

@@ -16,17 +16,16 @@ CAM_T = (0.0, 0.0, 45.0)  # m: at f = 5000 px a standing person fills about thre
 
 
 def make_samples(people: int, seed: int = 0) -> list[RawSample]:
-    """One person a photo; every fourth has no SMPL label."""
+    """One person a photo, each of a grey of its own; every fourth has no SMPL label."""
     rng = np.random.default_rng(seed)
     pose = rng.normal(0, 0.15, (people, 24, 3)).astype(np.float32)
     pose[:, 0] += (np.pi, 0, 0)  # y down
     betas = rng.normal(0, 0.5, (people, 10)).astype(np.float32)
     keypoints = _keypoints(pose, betas)
     keypoints[..., :2] += rng.normal(0, 1.5, keypoints[..., :2].shape)
-    jpeg = simplejpeg.encode_jpeg(np.full((PHOTO_PX, PHOTO_PX, 3), 128, np.uint8))
     labels = [None if i % 4 == 3 else SmplLabel(pose=pose[i], betas=betas[i]) for i in range(people)]
     return [
-        RawSample(key=f"made/{i:04d}", jpeg=jpeg, people=[_record(keypoints[i], label)])
+        RawSample(key=f"made/{i:04d}", jpeg=_photo(seed, i), people=[_record(keypoints[i], label)])
         for i, label in enumerate(labels)
     ]
 
@@ -37,6 +36,13 @@ def write_shards(folder: Path, samples: list[RawSample], shards: int) -> str:
     for shard, part in enumerate(np.array_split(np.arange(len(samples)), shards)):
         write_shard(str(folder / f"{shard:06d}.tar"), [samples[i] for i in part])
     return f"{folder}/{{000000..{shards - 1:06d}}}.tar"
+
+
+def _photo(seed: int, number: int) -> bytes:
+    """Grey, with a corner that no other photo has."""
+    picture = np.full((PHOTO_PX, PHOTO_PX, 3), 128, np.uint8)
+    picture[:8, :32] = np.random.default_rng([seed, number]).integers(0, 256, (1, 4, 3)).repeat(8, 1)
+    return simplejpeg.encode_jpeg(picture)
 
 
 def _record(keypoints: np.ndarray, smpl: SmplLabel | None) -> dict[str, object]:

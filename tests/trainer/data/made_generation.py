@@ -11,6 +11,7 @@ from pipeline.image.camera import FOCAL
 from pipeline.labelling.batches import LabelBatch
 from pipeline.labels.files.staging import encode
 from pipeline.shards import RawSample, list_shards, write_shard
+from pipeline.shards.photo_group import photo_group
 from schemas.camera import CameraSource
 from schemas.input_shard import ShardId
 from schemas.labels import Decision
@@ -33,9 +34,14 @@ def samples(dataset: str, shard: int, photos: int) -> list[RawSample]:
 
 
 def label_table(
-    ids: Sequence[PersonId], *, decisions: Sequence[Decision] | None = None, seed: int = 0, round: int = 1
+    ids: Sequence[PersonId],
+    *,
+    decisions: Sequence[Decision] | None = None,
+    seed: int = 0,
+    round: int = 1,
+    groups: Sequence[int] | None = None,
 ) -> pa.Table:
-    """Random small angles, a row per id. NO_LABEL rows have none."""
+    """Random small angles, a row per id. NO_LABEL rows have none. groups: of their photos, as a round finds them."""
     rng, count = np.random.default_rng(seed), len(ids)
     decision = np.array([d.value for d in decisions] if decisions else [Decision.IMPROVED.value] * count, dtype=object)
     error = np.full(count, 0.01)
@@ -68,6 +74,7 @@ def label_table(
         camera_source=np.full(count, CameraSource.HSMR, object),
         camera_turn=np.zeros((count, 3), np.float32),
         height_m=np.full(count, 1.7),
+        photo_group=np.zeros(count, np.int64) if groups is None else np.array(groups, dtype=np.int64),
     ).to_table(round)
 
 
@@ -84,9 +91,16 @@ def ids_of(dataset: str, shard: str, photos: Sequence[RawSample]) -> list[Person
 
 
 def make_generation(
-    folder: Path, *, datasets: Sequence[str] = ("made",), shards: int = 3, photos: int = 12, held_out_share: float = 0.0
+    folder: Path,
+    *,
+    datasets: Sequence[str] = ("made",),
+    shards: int = 3,
+    photos: int = 12,
+    held_out_share: float = 0.0,
+    folds: int = 1,
+    fold: int = 0,
 ) -> LabelIndex:
-    """An index over `shards` shards a data set, of `photos` photos each."""
+    """An index over `shards` shards a data set, of `photos` photos each, the same files in every data set."""
     files: dict[ShardId, str] = {}
     patterns: list[str] = []
     for dataset in datasets:
@@ -95,10 +109,14 @@ def make_generation(
             path = folder / dataset / f"{name}.tar"
             write_shard(str(path), content)
             patterns.append(str(path))
-            files.update(
-                [write_labels(folder, dataset, name, label_table(ids_of(dataset, name, content), seed=number))]
-            )
-    return index_labels(files, list_shards(patterns), held_out_share)
+            ids, groups = ids_of(dataset, name, content), groups_of(dataset, content)
+            files.update([write_labels(folder, dataset, name, label_table(ids, seed=number, groups=groups))])
+    return index_labels(files, list_shards(patterns), held_out_share, folds=folds, fold=fold)
+
+
+def groups_of(dataset: str, photos: Sequence[RawSample]) -> list[int]:
+    """The group of each person's photo."""
+    return [photo_group(photo.jpeg, dataset, photo.key, ()) for photo in photos for _ in photo.people]
 
 
 def assert_same(a: TrainBatch, b: TrainBatch) -> None:

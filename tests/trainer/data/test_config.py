@@ -15,6 +15,8 @@ from trainer.data import AugmentConfig, TrainDataConfig
         ("mix=a=1,b", "DATASET=WEIGHT"),
         ("mix=a=0", "positive"),
         ("held_out_share=1.5", r"\[0, 1\]"),
+        ("fold=1", "fold=1 with folds=1"),
+        ("folds=0", "folds=0"),
         ("augment.flip_p=2", "probability"),
         ("augment.scale=1", "scale"),
         ("augment.shifts=1", "augment.shift"),
