@@ -71,8 +71,10 @@ def hidden_keypoints(ids: Sequence[PersonId], keypoints: Float32[np.ndarray, "N 
     All false for people whose other keypoints would be too few to fit.
     """
     usable = as_numpy(usable_confidence(torch.as_tensor(keypoints))) > 0
-    detected = np.zeros_like(usable)
-    np.logical_or.at(detected, (slice(None), _DETECTION), usable)
+    copies, originals = list(TWINS), list(TWINS.values())
+    detected = usable.copy()
+    detected[:, originals] |= usable[:, copies]
+    detected[:, copies] = False
     order = _drawn("heldout keypoints", ids, N_KEYPOINTS)
     order = np.where(detected, order, _NOT_DRAWN)
     order[:, _NEVER_HIDDEN] = _NOT_DRAWN
