@@ -12,6 +12,7 @@ import pytest
 
 from pipeline.labels import LabelStore
 from pipeline.labels.files.columns import VECTORS, figures, vectors
+from pipeline.labels.inspecting import inspection
 from pipeline.labels.upkeep.relocate import relocate
 from pipeline.labels.upkeep.rollback import rollback
 from pipeline.rounds.driver import run_round
@@ -60,6 +61,9 @@ def test_it_is_read(older: LabelStore) -> None:
     count = "SELECT count(*) FROM labels"
     assert older.query().sql(count).fetchall() == [(12,)]
     assert older.lineage(1).code_revision == "04a4d8e"
+    errors = inspection.show(older, 1)[0]
+    assert "kp2d_error" in {row[1] for row in errors.rows}, "columns that came later are null"
+    assert "height_m" not in {row[1] for row in errors.rows}
 
 
 def test_a_round_that_was_killed_is_run_again_with_cameras(older: LabelStore) -> None:
