@@ -1,4 +1,4 @@
-"""Look at published label generations: python jobs/inspect_labels.py rounds | show | diff | person | sql | lineage.
+"""Look at published label generations: inspect_labels.py rounds | show | diff | churn | person | sql | lineage.
 
 Errors go to stderr with what to do next. Exit code: 0 when something was shown, 1 when not, 2 for bad usage.
 """
@@ -9,7 +9,7 @@ import json
 import math
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
 from jobs.command_line import Command, CommandError, Errors, add_keys, command_parser
@@ -24,6 +24,7 @@ EXAMPLES: Final = """examples:
   python jobs/inspect_labels.py rounds storage.root=./labels
   python jobs/inspect_labels.py show 1 --format json storage.root=s3://bucket/labels
   python jobs/inspect_labels.py diff 0 1 --top 20
+  python jobs/inspect_labels.py churn 2 --against 1
   python jobs/inspect_labels.py person photos 000000 set/a 0
   python jobs/inspect_labels.py sql "SELECT round, decision, count(*) FROM labels GROUP BY ALL ORDER BY ALL"
   python jobs/inspect_labels.py sql "SELECT key, kp2d_error FROM labels ORDER BY kp2d_error DESC LIMIT 20" --round 1
@@ -36,6 +37,8 @@ Errors are in crop units (the person crop is 1 wide) and, as *_px, in pixels of 
 
 _WIDTH = 400  # columns, more than any table needs
 _TABLE_ROWS: Final = 200
+_BAR_WIDTH: Final = 40  # characters, of everybody
+_BAR_DEG: Final = 5
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -89,12 +92,29 @@ def _tables(store: "LabelStore", options: argparse.Namespace) -> list["ResultTab
             return inspection.show(store, options.round)
         case "diff":
             return inspection.diff(store, options.before, options.after, options.top)
+        case "churn":
+            return [_churn(store, options)]
         case "person":
             return [inspection.person(store, options.dataset, options.shard, options.key, options.person)]
         case "lineage":
             return [inspection.lineage_table(item) for item in inspection.lineage(store, options.round)]
         case _:
             return [inspection.sql(store.query(options.round), options.query)]
+
+
+def _churn(store: "LabelStore", options: argparse.Namespace) -> "ResultTable":
+    from pipeline.labels.inspecting.churn import churn, churn_table
+
+    before = options.round - 1 if options.against is None else options.against
+    table = churn_table(churn(store, before, options.round), before, options.round)
+    return _with_bars(table, f"moved_{_BAR_DEG}_deg") if options.format == "table" else table
+
+
+def _with_bars(table: "ResultTable", column: str) -> "ResultTable":
+    """The table with the shares of one of its columns drawn beside it."""
+    at = table.columns.index(column)
+    rows = tuple((*row, "█" * round(_BAR_WIDTH * (row[at] or 0.0))) for row in table.rows)
+    return replace(table, columns=(*table.columns, f"{column} of everybody"), rows=rows)
 
 
 def _format_option() -> argparse.ArgumentParser:
@@ -116,6 +136,13 @@ def _parser() -> argparse.ArgumentParser:
     diff.add_argument("before", type=int)
     diff.add_argument("after", type=int)
     diff.add_argument("--top", type=int, default=5, help="rows shown at either end (default 5)")
+    churn = commands.add_parser(
+        "churn", help="the share of labels whose angles moved, by joint, and of those that came back"
+    )
+    churn.add_argument("round", type=int)
+    churn.add_argument(
+        "--against", type=int, metavar="J", help="the round it is compared with (default: the one before)"
+    )
     person = commands.add_parser("person", help="one person through all rounds")
     person.add_argument("dataset")
     person.add_argument("shard")

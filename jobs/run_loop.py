@@ -20,7 +20,7 @@ EPILOG = """examples:
 Overrides are those of refine_round.py and train_round.py together; one that both know goes to both. `--keys` lists
 them. Killed at any moment, start it again: what is published or trained is kept, what was begun goes on. The state for
 people is storage.root/loop.json. The loop ends early when a round lowers none of mean, median and 95 % quantile of the
-kp2d error by --min-improvement.
+error on held-out keypoints (of the kp2d error, where fewer than 30 people have that) by --min-improvement.
 
 exit codes: 0 generation N is published, or the loop stopped because it no longer improves; 1 a step failed, and the
 message says why; 2 an option or override is wrong; 130 interrupted.
@@ -46,7 +46,7 @@ def _parser() -> argparse.ArgumentParser:
     add_keys(what, _settings)
     parser.add_argument(
         "--min-improvement", type=float, default=0.01, metavar="SHARE",
-        help="smallest fall of the kp2d error that is worth another round (default 0.01; 0 = never stop early)",
+        help="smallest fall of the held-out error that is worth another round (default 0.01; 0 = never stop early)",
     )  # fmt: skip
     add_overrides(parser, "storage.root=DIR")
     return parser

@@ -49,7 +49,7 @@ PLAN: dict[str, str] = {
     "labels.table": "labels.files storage",
     "labels.publishing": "labels.files labels.table storage",
     "labels": "labels.files labels.publishing labels.table storage",
-    "labels.inspecting": "image labels labels.files labels.table",
+    "labels.inspecting": "body image labels labels.files labels.table",
     "labels.upkeep": "labels labels.files labels.publishing labels.table storage",
     "labels.exchange": "image labels labels.files runtime shards storage",
     # What a round does with people, and rounds.

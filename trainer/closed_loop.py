@@ -4,6 +4,7 @@ What is done is read from the label store and the training records, never from t
 """
 
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
@@ -11,7 +12,7 @@ from typing import Final, Literal
 
 from pipeline.image.crop import CROP_PX
 from pipeline.labels import Generation, LabelStore, Storage
-from pipeline.labels.files.lineage import Quantiles
+from pipeline.labels.files.lineage import FEWEST_HELDOUT, Quantiles
 from pipeline.rounds.driver import open_store, run_round
 from pipeline.rounds.round_config import RoundConfig
 from pipeline.runtime.config import ConfigError
@@ -20,7 +21,9 @@ from trainer.training.driver import run_training
 from trainer.training.train_config import TrainConfig, each_fold
 
 STATE_FILE: Final = "loop.json"
-JUDGED: Final = ("mean", "p50", "p95")  # of the kp2d error of a generation
+JUDGED: Final = {"mean": 1.0, "p50": 1.25, "p95": 2.11}
+"""What is judged of an error's distribution, and its standard error in standard deviations / sqrt(people), as of a
+normal one: sqrt(p (1 - p)) / density at the quantile."""
 Status = Literal["running", "done", "failed"]
 
 
@@ -111,9 +114,11 @@ def run_loop(
 ) -> LoopState:
     """Bring the store to generation `rounds`, or to the last one that still improved.
 
-    min_improvement: a round k >= 1 that lowers none of mean, median and 95 % quantile of the kp2d error by this share
-    ends the loop. refine.predict.cross_fit=K trains K networks on each generation, one fold after the other. Raises
-    what `run_round` and `run_training` raise, and ConfigError for a `train` of one fold alone.
+    min_improvement: a round k >= 1 that lowers none of mean, median and 95 % quantile of the held-out error by this
+    share ends the loop (of the kp2d error where too few people have one); 0: none does. refine.predict.cross_fit=K
+    trains K networks on each generation, one fold after the other.
+
+    Raises what `run_round` and `run_training` raise, and ConfigError for a `train` of one fold alone.
     """
     if train.data.folds > 1:
         raise ConfigError("data.folds trains one fold, the loop trains all of them: set predict.cross_fit instead.")
@@ -151,18 +156,43 @@ def _no_longer_improves(store: LabelStore, round: int, min_improvement: float) -
     """Why no further round after `round` is worth its work, None to go on."""
     if round < 1:
         return None
-    before, after = (store.generation(k).metrics.get("kp2d_error") for k in (round - 1, round))
-    reason = None if before is None or after is None else stop_reason(before, after, min_improvement)
+    before, after = (store.generation(k).metrics for k in (round - 1, round))
+    reason = quality_stop(before, after, min_improvement)
     return reason and f"round {round} {reason}"
 
 
-def stop_reason(before: Quantiles, after: Quantiles, min_improvement: float) -> str | None:
-    """Why a generation with errors `after` is no improvement on its parent's `before`, None if it is one."""
+def quality_stop(before: Mapping[str, Quantiles], after: Mapping[str, Quantiles], min_improvement: float) -> str | None:
+    """`stop_reason` of two generations with these metrics: by their held-out errors where both have enough of them,
+    else by their kp2d errors. None also where there is nothing to compare.
+    """
+    for measure, fewest in (("kp2d_heldout_error", FEWEST_HELDOUT), ("kp2d_error", 1)):
+        if all(measure in metrics and metrics[measure].count >= fewest for metrics in (before, after)):
+            return stop_reason(before[measure], after[measure], min_improvement, sampled=fewest > 1)
+    return None
+
+
+def stop_reason(before: Quantiles, after: Quantiles, min_improvement: float, *, sampled: bool = False) -> str | None:
+    """Why a generation with errors `after` is no improvement on its parent's `before`, None if it is one.
+
+    sampled: they are the held-out errors of a few people, and a fall within one standard error is none. Both are of
+    the same people, so that of their difference is smaller as a rule. min_improvement 0: anything is an improvement.
+    """
+    if min_improvement <= 0:
+        return None
     falls = {name: 1 - getattr(after, name) / getattr(before, name) for name in JUDGED if getattr(before, name) > 0}
-    if any(fall >= min_improvement for fall in falls.values()):
+    least = {name: max(min_improvement, sampled * _relative_error(before, name)) for name in falls}
+    if any(fall >= least[name] for name, fall in falls.items()):
         return None
     shown = ", ".join(f"{name} {-fall:+.2%}" for name, fall in falls.items())
-    return f"lowered the kp2d error of its parent by less than {min_improvement:.1%} ({shown})"
+    asked = f"{min_improvement:.1%}" + (f" or one standard error of {before.count} people" if sampled else "")
+    measure = "held-out error" if sampled else "kp2d error"
+    return f"lowered the {measure} of its parent by less than {asked} ({shown})"
+
+
+def _relative_error(errors: Quantiles, name: str) -> float:
+    """Standard error of the mean or of a quantile, as a share of it."""
+    deviation = (errors.p95 - errors.p05) / 3.29
+    return JUDGED[name] * deviation / math.sqrt(errors.count) / getattr(errors, name)
 
 
 def _round_figures(generation: Generation) -> Mapping[str, float | int | str]:

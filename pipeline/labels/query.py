@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.labels.files.training_curves import metrics_files
 from pipeline.storage.storage import Storage
+from schemas.labels import LABEL_SCHEMA
 
 if TYPE_CHECKING:
     import duckdb
@@ -23,6 +24,11 @@ def connect(storage: Storage, plans: Mapping[int, Sequence[str]]) -> "duckdb.Duc
         views["training"] = curves
     storage.create_views(connection, views)
     # By name: a later round may have more columns. The round as a constant lets a filter on it skip whole rounds.
-    parts = (f"SELECT * REPLACE ({k}::INTEGER AS round) FROM labels_of_round_{k}" for k in plans)
+    parts = [f"SELECT * REPLACE ({k}::INTEGER AS round) FROM labels_of_round_{k}" for k in plans]
+    known = {name for k in plans for name in connection.sql(f"FROM labels_of_round_{k} LIMIT 0").columns}
+    if later := [name for name in LABEL_SCHEMA.names if name not in known]:
+        # No rows, but the columns that came after all of these rounds: null there, as in a view with newer rounds.
+        connection.register("later_columns", LABEL_SCHEMA.empty_table().select(later))
+        parts.append("SELECT * FROM later_columns")
     connection.execute(f"CREATE VIEW labels AS {' UNION ALL BY NAME '.join(parts)}")
     return connection

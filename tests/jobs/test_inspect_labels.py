@@ -89,6 +89,18 @@ def test_diff(inspect: Command) -> None:
     assert same[0]["angle_change_deg"] == same[0]["kp2d_change"] == 0
 
 
+def test_churn_for_programs_and_with_bars_for_people(inspect: Command) -> None:
+    rows = {row["angle"]: row for row in json.loads(inspect("churn", "1", "--format", "json"))}
+    assert rows["any"]["moved_10_deg"] == 1, "q of every round are drawn anew"
+    assert 0.5 < rows["knee_angle_r"]["moved_5_deg"] <= rows["knee_angle_r"]["moved_1_deg"] <= 1
+    assert rows["any"]["flip_flop"] is None
+    same = json.loads(inspect("churn", "1", "--against", "1", "--format", "json"))
+    assert all(row["moved_1_deg"] == 0 for row in same)
+    text = inspect("churn", "1")
+    assert "churn from round 0 to 1: 54 people" in text
+    assert "█" * 40 in text
+
+
 def test_sql_over_all_rounds_or_one(inspect: Command) -> None:
     query = "SELECT round, count(*) AS people, max(len(q)) AS dofs FROM labels GROUP BY 1 ORDER BY 1"
     assert json.loads(inspect("sql", query, "--format", "json")) == [
@@ -123,6 +135,7 @@ def test_lineage_prints_the_chain(inspect: Command) -> None:
     [
         (["show", "7"], "Round 7 is not published"),
         (["lineage", "7"], "published: 0, 1"),
+        (["churn", "7"], "Round 7 is not published"),
         (["diff", "0", "7"], "Round 7 is not published"),
         (["sql", "SELECT * FROM labels", "--round", "7"], "Round 7 is not published"),
         (["sql", "SELEC"], "the query failed"),
@@ -133,7 +146,9 @@ def test_what_is_not_there_fails_and_says_so(inspect: Command, words: list[str],
     assert message in inspect(*words, code=1)
 
 
-@pytest.mark.parametrize("words", [["rounds"], ["show"], ["diff", "0", "1"], ["sql", "SELECT 1"], ["lineage", "0"]])
+@pytest.mark.parametrize(
+    "words", [["rounds"], ["show"], ["diff", "0", "1"], ["churn", "1"], ["sql", "SELECT 1"], ["lineage", "0"]]
+)
 def test_an_empty_store_names_the_fix(words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*words, f"storage.root={tmp_path}/none"]) == 1
     captured = capsys.readouterr()

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from pipeline.storage.opening import open_storage
 from tests.jobs.test_refine_round import wait_for
 from tests.pipeline.rounds.made_shards import make_samples, write_shards
 from tests.repository import ROOT
-from trainer.closed_loop import LoopLog, read_state, stop_reason
+from trainer.closed_loop import LoopLog, quality_stop, read_state, stop_reason
 from trainer.training.record import TrainingRecord, read_records
 
 
@@ -34,6 +35,37 @@ def test_a_round_that_lowers_any_of_mean_median_and_tail_goes_on() -> None:
     assert "less than 1.0%" in reason
     assert "mean -0.10%" in reason
     assert stop_reason(before, before, 0.0) is None, "0 never stops"
+    assert stop_reason(before, errors(0.02, 0.02, 0.04), 0.0) is None
+
+
+def test_a_fall_that_another_sample_might_not_show_is_none() -> None:
+    def sampled(mean: float, count: int) -> Quantiles:
+        return Quantiles(count=count, mean=mean, p05=0.004, p50=mean, p95=0.004 + 3.29 * 0.005, max=1.0)
+
+    fall = 0.0095 / 0.0100
+    assert stop_reason(sampled(0.0100, 50), sampled(0.0095, 50), 0.01) is None
+    few = stop_reason(sampled(0.0100, 50), sampled(0.0095, 50), 0.01, sampled=True)
+    assert few is not None, "5 % of the mean, whose standard error is 7 %"
+    assert "lowered the held-out error of its parent by less than 1.0% or one standard error of 50 people" in few
+    assert f"mean {fall - 1:+.2%}" in few
+    assert stop_reason(sampled(0.0100, 200), sampled(0.0095, 200), 0.01, sampled=True) is None, "3.5 %"
+    assert stop_reason(sampled(0.0100, 10**6), sampled(0.00995, 10**6), 0.01, sampled=True) is not None
+
+
+def test_the_heldout_error_decides_where_enough_people_have_one() -> None:
+    better, same = errors(0.008, 0.006, 0.02), errors(0.010, 0.008, 0.030)
+    few = replace(better, count=29)
+
+    def stops(before: dict[str, Quantiles], after: dict[str, Quantiles]) -> bool:
+        return quality_stop(before, after, 0.01) is not None
+
+    assert stops({"kp2d_error": same, "kp2d_heldout_error": same}, {"kp2d_error": better, "kp2d_heldout_error": same})
+    assert not stops(
+        {"kp2d_error": same, "kp2d_heldout_error": same}, {"kp2d_error": same, "kp2d_heldout_error": better}
+    )
+    assert stops({"kp2d_error": same, "kp2d_heldout_error": same}, {"kp2d_error": same, "kp2d_heldout_error": few})
+    assert not stops({"kp2d_error": same}, {"kp2d_error": better, "kp2d_heldout_error": same})
+    assert not stops({}, {})
 
 
 def test_the_log_is_a_file_that_people_can_read(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from schemas.input_shard import InputShard
 
@@ -21,6 +21,10 @@ class Quantiles:
     p50: float
     p95: float
     max: float
+
+
+FEWEST_HELDOUT: Final = 30
+"""People with a held-out error below whom its quantiles say nothing of a generation."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,6 +18,8 @@ from pipeline.labels.table.generation import Generation
 _MEASURES: Final = {
     "kp2d_error": ("kp2d_error", 1),
     "kp2d_error_px": ("kp2d_error", CROP_PX),
+    "kp2d_heldout_error_px": ("kp2d_heldout_error", CROP_PX),
+    "energy": ("energy", 1),
     "pve_mean_mm": ("pve_mean_mm", 1),
     "pve_max_mm": ("pve_max_mm", 1),
     "limit_violation_rad": ("limit_violation", 1),

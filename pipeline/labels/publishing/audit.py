@@ -13,9 +13,15 @@ from pipeline.labels.files.lineage import Quantiles
 from pipeline.labels.files.staging import StagedShard, corruption, decode, read_labels
 from pipeline.labels.publishing.audit_config import AuditConfig
 from pipeline.labels.publishing.audit_report import CHECKS, EXAMPLES, AuditCheck, AuditReport
-from pipeline.labels.publishing.generation_checks import MAX_OTHER_CAMERAS, quantile_check, share_checks, unaccounted
+from pipeline.labels.publishing.generation_checks import (
+    MAX_OTHER_CAMERAS,
+    heldout_check,
+    quantile_check,
+    share_checks,
+    unaccounted,
+)
 from pipeline.labels.publishing.quantile_sketch import QuantileSketch
-from pipeline.labels.publishing.shard_audit import QUANTILE_COLUMNS, ShardAudit, audit_shard
+from pipeline.labels.publishing.shard_audit import PARENT_COLUMNS, QUANTILE_COLUMNS, ShardAudit, audit_shard
 from pipeline.storage.storage import Storage
 from schemas.input_shard import InputShard, ShardId
 from schemas.person import Rejection
@@ -42,12 +48,15 @@ def audit_generation(
 
     failures: dict[str, tuple[int, tuple[str, ...]]] = {}
     sketches, other_camera = {name: QuantileSketch() for name in QUANTILE_COLUMNS}, 0
+    heldout_before, heldout_now = QuantileSketch(), QuantileSketch()
     with ThreadPoolExecutor(min(8, 2 * (os.cpu_count() or 1))) as pool:
         for audit in pool.map(audit_one, staged):
             _gather(failures, audit)
             other_camera += audit.other_camera
             for name, values in audit.figures.items():
                 sketches[name].add(values)
+            heldout_before.add(audit.heldout[0])
+            heldout_now.add(audit.heldout[1])
     missing = [shard for shard in parent_files if shard not in by_shard]
     _add(failures, "parent_rows_present", [f"{shard}: the whole shard" for shard in missing])
     _add(failures, "inputs_accounted", unaccounted(staged, unreadable, inputs, parent_files))
@@ -61,6 +70,7 @@ def audit_generation(
     judged = share_checks(staged, rejections, unreadable, inputs, config)
     before = (parent_metrics or {}) if other_camera <= MAX_OTHER_CAMERAS * rows else {}
     judged["error_quantiles"] = quantile_check(metrics, before, config)
+    judged["heldout_quantiles"] = heldout_check(heldout_now.quantiles(), heldout_before.quantiles(), config)
     checks = [judged.get(name) or _check(name, *failures.get(name, (0, ()))) for name in CHECKS]
     return AuditReport(
         checks=tuple(checks),
@@ -79,11 +89,7 @@ def _audit_file(storage: Storage, item: StagedShard, parent_url: str | None, con
         return ShardAudit(failures={"files_intact": (1, (f"{item.data_file}: missing",))}, figures={})
     if problem := corruption(item, data):
         return ShardAudit(failures={"files_intact": (1, (f"{item.data_file}: {problem}",))}, figures={})
-    parent = (
-        None
-        if parent_url is None
-        else read_labels(parent_url, ["key", "person", "kp2d_error", "focal", "camera_source"])
-    )
+    parent = None if parent_url is None else read_labels(parent_url, PARENT_COLUMNS)
     return audit_shard(decode(data), item, parent, config)
 
 

@@ -24,15 +24,22 @@ CHECKS: Final = {
     "counts_match": "row and decision counts are those of the sidecar",
     "one_row_per_person": "one row per readable person, besides rows carried over from the parent",
     "parent_rows_present": "every row of the parent generation is present",
-    "error_not_above_parent": "kp2d_error is not above parent_kp2d_error, and below it in improved rows",
-    "error_not_above_generation": "kp2d_error is not above the record of the parent generation under the same camera",
+    "energy_not_above_parent": "energy is not above parent_energy, and below it in improved rows",
+    "error_not_above_parent": "in files without energies: kp2d_error is not above parent_kp2d_error, and below it in "
+    "improved rows",
+    "error_not_above_generation": "kp2d_error is not above the record of the parent generation under the same camera; "
+    "in rows improved by energy, not by more than audit.gross_error_tolerance",
     "error_quantiles": "p50 and p95 of kp2d_error are not above the parent's by more than audit.quantile_tolerance",
+    "heldout_quantiles": "mean, p50 and p95 of kp2d_heldout_error are not above the parent's, of the same people, by "
+    "more than audit.heldout_tolerance",
     "rejected_share": "the share of rejected people is within audit.max_rejected_share",
     "unreadable_share": "the share of unreadable shards is within audit.max_unreadable_share",
 }
 """Name and meaning of every check, in the order of the report."""
 
-FORCEABLE: Final = frozenset({"error_not_above_generation", "error_quantiles", "rejected_share", "unreadable_share"})
+FORCEABLE: Final = frozenset(
+    {"error_not_above_generation", "error_quantiles", "heldout_quantiles", "rejected_share", "unreadable_share"}
+)
 """Judgements of quality, which somebody may overrule with a reason. The others say that files, identities, values or
 completeness are broken: readers and later rounds rely on those, so nobody may."""
 

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from pipeline.labels.files.lineage import Quantiles
+from pipeline.labels.files.lineage import FEWEST_HELDOUT, Quantiles
 from pipeline.labels.files.staging import StagedShard
 from pipeline.labels.publishing.audit_config import AuditConfig
 from pipeline.labels.publishing.audit_report import EXAMPLES, AuditCheck
@@ -15,6 +15,7 @@ MAX_OTHER_CAMERAS: Final = 0.05
 """Share of rows that may have got another camera since the parent generation, and their errors still be compared."""
 
 JUDGED_QUANTILES: Final = ("p50", "p95")
+JUDGED_HELDOUT: Final = ("mean", "p50", "p95")
 
 
 def unaccounted(
@@ -64,15 +65,34 @@ def quantile_check(now: Mapping[str, Quantiles], before: Mapping[str, Quantiles]
     measure = "kp2d_error"
     if measure not in now or measure not in before:
         return AuditCheck(name="error_quantiles", failures=0, figures="nothing to compare with, or other cameras")
-    worse, compared = [], []
-    for quantile in JUDGED_QUANTILES:
-        found, parent = getattr(now[measure], quantile), getattr(before[measure], quantile)
-        compared.append(f"{quantile} {found:.4g} (parent {parent:.4g}, at most {config.quantile_tolerance:.0%} more)")
-        if found > parent * (1 + config.quantile_tolerance) + config.error_tolerance:
-            worse.append(f"{quantile} of {measure}: {found:.6g}, in the parent generation {parent:.6g}")
-    return AuditCheck(
-        name="error_quantiles", failures=len(worse), figures=f"{measure} {', '.join(compared)}", examples=tuple(worse)
+    compared, worse = _risen(
+        measure, now[measure], before[measure], JUDGED_QUANTILES, config.quantile_tolerance, config.error_tolerance
     )
+    return AuditCheck(name="error_quantiles", failures=len(worse), figures=compared, examples=worse)
+
+
+def heldout_check(now: Quantiles | None, before: Quantiles | None, config: AuditConfig) -> AuditCheck:
+    """Whether the round foretells hidden keypoints as well as the one before; both of the same people and points."""
+    name, measure = "heldout_quantiles", "kp2d_heldout_error"
+    if now is None or before is None or now.count < FEWEST_HELDOUT:
+        people = 0 if now is None else now.count
+        return AuditCheck(name=name, failures=0, figures=f"{people} people to compare, judged from {FEWEST_HELDOUT} on")
+    compared, worse = _risen(measure, now, before, JUDGED_HELDOUT, config.heldout_tolerance)
+    figures = f"{compared}, {now.count} people"
+    return AuditCheck(name=name, failures=len(worse), figures=figures, examples=worse)
+
+
+def _risen(
+    measure: str, now: Quantiles, before: Quantiles, judged: Sequence[str], share: float, absolute: float = 0.0
+) -> tuple[str, tuple[str, ...]]:
+    """All quantiles compared, in words, and those that rose by more than the share and the absolute tolerance."""
+    worse, compared = [], []
+    for quantile in judged:
+        found, parent = getattr(now, quantile), getattr(before, quantile)
+        compared.append(f"{quantile} {found:.4g} (parent {parent:.4g}, at most {share:.0%} more)")
+        if found > parent * (1 + share) + absolute:
+            worse.append(f"{quantile} of {measure}: {found:.6g}, in the parent generation {parent:.6g}")
+    return f"{measure} {', '.join(compared)}", tuple(worse)
 
 
 def _share(name: str, refused: Sequence[str], total: int, limit: float) -> AuditCheck:

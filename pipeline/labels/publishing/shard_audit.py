@@ -28,13 +28,25 @@ from pipeline.labels.publishing.audit_report import EXAMPLES
 from schemas.camera import CameraSource
 from schemas.labels import LABEL_SCHEMA, Decision, StartSource
 
-QUANTILE_COLUMNS: Final = ("kp2d_error", "parent_kp2d_error", "pve_mean_mm", "pve_max_mm", "limit_violation")
+QUANTILE_COLUMNS: Final = (
+    "kp2d_error",
+    "parent_kp2d_error",
+    "kp2d_heldout_error",
+    "energy",
+    "parent_energy",
+    "pve_mean_mm",
+    "pve_max_mm",
+    "limit_violation",
+)
+PARENT_COLUMNS: Final = ("key", "person", "kp2d_error", "kp2d_heldout_error", "focal", "camera_source")
+"""What the audit reads of the parent generation."""
 
 _SHOWN: Final = {
     "own_shard": ("round", "dataset", "shard"),
     "decisions_known": ("decision", "start_source", "has_label"),
     "cameras_known": ("focal", "camera_source"),
     "null_not_nan": QUANTILE_COLUMNS,
+    "energy_not_above_parent": ("decision", "energy", "parent_energy"),
     "error_not_above_parent": ("decision", "kp2d_error", "parent_kp2d_error"),
     "error_not_above_generation": ("decision", "kp2d_error"),
 }
@@ -49,40 +61,40 @@ Failures = Mapping[str, tuple[int, tuple[str, ...]]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShardAudit:
-    """What the audit of one file found: failures per check with examples, the figures for the quantiles, and how many
-    labels hold for another camera than the parent generation's.
+    """What the audit of one file found: failures per check with examples, the figures for the quantiles, how many
+    labels hold for another camera than the parent generation's, and the held-out errors in the parent generation and
+    now of who has both under one camera.
     """
 
     failures: Failures
     figures: Mapping[str, Float64[np.ndarray, "_"]]
     other_camera: int = 0
+    heldout: tuple[Float64[np.ndarray, "M"], Float64[np.ndarray, "M"]] = (np.empty(0), np.empty(0))
 
 
 def audit_shard(
     table: pa.Table, staged: StagedShard, parent: pa.Table | None = None, config: AuditConfig | None = None
 ) -> ShardAudit:
-    """Judge the labels of one shard; `parent` holds key, person, kp2d_error and camera of the parent's
-    rows of the shard."""
+    """Judge the labels of one shard; `parent` holds PARENT_COLUMNS of the parent's rows of the shard."""
     config = config or AuditConfig()
     if not table.schema.equals(LABEL_SCHEMA):
         return ShardAudit(failures={"schema": (1, (f"{staged.data_file}: columns {table.schema.names}",))}, figures={})
     nulls = [field.name for field in LABEL_SCHEMA if not field.nullable and table[field.name].null_count]
     if nulls:
         return ShardAudit(failures={"schema": (1, (f"{staged.data_file}: null in {', '.join(nulls)}",))}, figures={})
-    faults, changed = _row_failures(table, staged), 0
+    faults, changed, heldout = _row_failures(table, staged), 0, (np.empty(0), np.empty(0))
     if parent is not None:
         row = positions(identities(table), identities(parent))
         other_camera = _other_camera(table, parent, row)
         changed = int(other_camera.sum())
         # Errors under two cameras do not compare.
-        faults["error_not_above_generation"] = ~other_camera & _above_generation(
-            table, parent, row, config.error_tolerance
-        )
+        faults["error_not_above_generation"] = ~other_camera & _above_generation(table, parent, row, config)
+        heldout = _heldout_pairs(table, parent, row, ~other_camera)
     failures = {
         name: (int(rows.sum()), _named(table, staged, name, rows)) for name, rows in faults.items() if rows.any()
     }
     failures |= _file_failures(table, staged, parent)
-    return ShardAudit(failures=failures, figures=_quantile_figures(table), other_camera=changed)
+    return ShardAudit(failures=failures, figures=_quantile_figures(table), other_camera=changed, heldout=heldout)
 
 
 def _row_failures(table: pa.Table, staged: StagedShard) -> dict[str, Mask]:
@@ -102,7 +114,8 @@ def _row_failures(table: pa.Table, staged: StagedShard) -> dict[str, Mask]:
         "decisions_known": ~_known_decisions(table, labelled),
         "cameras_known": labelled & ~_known_cameras(table),
         "null_not_nan": np.logical_or.reduce([_not_finite(table[name]) for name in FIGURES]),
-        "error_not_above_parent": _above_parent(table),
+        "energy_not_above_parent": _less_probable(table),
+        "error_not_above_parent": _without_energies(table) & _above_parent(table),
     }
 
 
@@ -120,6 +133,21 @@ def _known_cameras(table: pa.Table) -> Mask:
     return stated | silent
 
 
+def _without_energies(table: pa.Table) -> bool:
+    """Whether labels were judged by their errors: in a round 0, or by code from before there were energies."""
+    return table["energy"].null_count == len(table)
+
+
+def _less_probable(table: pa.Table) -> Mask:
+    """Float noise aside, no row is less probable than its parent given the same evidence, and improved ones are more.
+
+    Rows that lack either energy, as those of new people, are not judged.
+    """
+    energy, parent = figures(table["energy"]), figures(table["parent_energy"])
+    improved = equals(table["decision"], Decision.IMPROVED)
+    return (energy > parent + 1e-6 * np.abs(parent) + 1e-9) | (improved & (energy >= parent))
+
+
 def _above_parent(table: pa.Table) -> Mask:
     """Float noise aside, no row is worse than its parent under the same measure, and improved ones are better."""
     error, parent = figures(table["kp2d_error"]), figures(table["parent_kp2d_error"])
@@ -127,9 +155,22 @@ def _above_parent(table: pa.Table) -> Mask:
     return (error > parent * (1 + 1e-9)) | (improved & ~(error < parent))
 
 
-def _above_generation(table: pa.Table, parent: pa.Table, row: Rows, tolerance: float) -> Mask:
+def _above_generation(table: pa.Table, parent: pa.Table, row: Rows, config: AuditConfig) -> Mask:
+    """What was kept has the error on record; what replaced it by energy may follow the keypoints' noise less."""
     recorded = np.append(figures(parent["kp2d_error"]), np.nan)  # position -1 is a person the parent did not have
+    replaced = equals(table["decision"], Decision.IMPROVED) & mask(table["energy"].is_valid())
+    tolerance = np.where(replaced, config.gross_error_tolerance, config.error_tolerance)
     return figures(table["kp2d_error"]) > recorded[row] + tolerance
+
+
+def _heldout_pairs(
+    table: pa.Table, parent: pa.Table, row: Rows, comparable: Mask
+) -> tuple[Float64[np.ndarray, "M"], Float64[np.ndarray, "M"]]:
+    """Held-out errors in the parent generation and now, of the people who have both."""
+    before = np.append(figures(parent["kp2d_heldout_error"]), np.nan)[row]
+    now = figures(table["kp2d_heldout_error"])
+    both = comparable & np.isfinite(before) & np.isfinite(now)
+    return before[both], now[both]
 
 
 def _other_camera(table: pa.Table, parent: pa.Table, row: Rows) -> Mask:

@@ -12,7 +12,7 @@ import pytest
 
 from pipeline.labels import LabelStore
 from pipeline.labels.files.columns import VECTORS, figures, vectors
-from pipeline.labels.publishing.shard_audit import QUANTILE_COLUMNS
+from pipeline.labels.inspecting import inspection
 from pipeline.labels.upkeep.relocate import relocate
 from pipeline.labels.upkeep.rollback import rollback
 from pipeline.rounds.driver import run_round
@@ -30,6 +30,7 @@ SETTINGS_OF_BEFORE = [
     "fit.skelify.unlabelled_orientation_std=0.2",
     "fit.skelify.starts=mean_pose",
 ]
+FIGURES_OF_BEFORE = ("kp2d_error", "parent_kp2d_error", "pve_mean_mm", "pve_max_mm", "limit_violation")
 WRITTEN_AT = Path("/tmp/skel-label-rounds-store-before-the-move")  # Iceberg's metadata holds absolute paths
 
 
@@ -60,6 +61,9 @@ def test_it_is_read(older: LabelStore) -> None:
     count = "SELECT count(*) FROM labels"
     assert older.query().sql(count).fetchall() == [(12,)]
     assert older.lineage(1).code_revision == "04a4d8e"
+    errors = inspection.show(older, 1)[0]
+    assert "kp2d_error" in {row[1] for row in errors.rows}, "columns that came later are null"
+    assert "height_m" not in {row[1] for row in errors.rows}
 
 
 def test_a_round_that_was_killed_is_run_again_with_cameras(older: LabelStore) -> None:
@@ -93,7 +97,7 @@ def test_the_camera_of_hsmr_gives_the_labels_of_before(older: LabelStore, tmp_pa
             assert now[name].to_pylist() == before[name].to_pylist(), name
         for name in VECTORS:
             np.testing.assert_allclose(vectors(now[name]), vectors(before[name]), atol=1e-4, err_msg=name)
-        for name in QUANTILE_COLUMNS:
+        for name in FIGURES_OF_BEFORE:
             np.testing.assert_allclose(figures(now[name]), figures(before[name]), rtol=1e-4, atol=1e-6, err_msg=name)
         labelled = now.filter(now["has_label"])
         assert set(labelled["camera_source"].to_pylist()) == {CameraSource.HSMR}
