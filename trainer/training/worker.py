@@ -109,8 +109,8 @@ class TrainingWorker:
         set_learning_rate(self.optimizer, config, self.step)
         self.network.train()
         self.optimizer.zero_grad(set_to_none=True)
-        loss, predicted = self._loss(batch.to(self.place.device))
-        loss.backward()
+        loss, beside, predicted = self._loss(batch.to(self.place.device))
+        (loss + beside).backward()
         on_gradients(self.step, self.network)
         if config.gradient_clip:
             for part in self.network.apart():  # or the spread's gradients would shrink those of the pose
@@ -126,10 +126,10 @@ class TrainingWorker:
             self._read_losses()
             self._tell()
 
-    def _loss(self, batch: TrainBatch) -> tuple[Tensor, HsmrOutput]:
+    def _loss(self, batch: TrainBatch) -> tuple[Tensor, Tensor | float, HsmrOutput]:
         """Mean over this worker's people: as every worker has as many, the mean of the workers' is the global one.
 
-        The spread's loss has no weight: it reaches the head alone, and AdamW does not know the scale of a loss.
+        Beside it the spread's, which has no weight: it reaches the head alone, and AdamW divides by its scale.
         """
         mixed = self.job.config.optimizer.precision == "bfloat16"
         with torch.autocast(self.place.device.type, dtype=torch.bfloat16, enabled=mixed):
@@ -137,9 +137,7 @@ class TrainingWorker:
         loss, predicted = training_loss(self.skel, layers, batch, self.job.config.loss), layers[-1]
         if self.prior is not None:
             loss = loss + self.prior.config.weight * self.prior.implausibility(predicted)
-        if spread is not None:
-            loss = loss + spread_loss(predicted, spread, batch)
-        return loss, predicted
+        return loss, 0.0 if spread is None else spread_loss(predicted, spread, batch), predicted
 
     def _made_parallel(self) -> nn.Module:
         """The network as it is called in training: compiled and shared between ranks, as the settings say."""
