@@ -28,8 +28,8 @@ class CheckpointInfo:
 
     generation_snapshot_id: the label generation trained on, None for weights that were not trained on one; round: its
     number; step: optimiser steps taken; config: the whole training configuration, YAML. How far predictions were off on
-    held-out people, one standard deviation for everyone: q_std (46,) rad, betas_std (10,); spread_factors (56,): what
-    the stds of the spread head, of q and betas, are multiplied by. Each is empty where it was not measured.
+    held-out people, one standard deviation for everyone: q_std (46,) rad, betas_std (10,); spread_factors (46,): what
+    the standard deviations of the spread head are multiplied by. Each is empty where it was not measured.
     """
 
     variant: str

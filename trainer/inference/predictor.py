@@ -13,7 +13,6 @@ from pipeline.image.person_view import camera_of, source_of
 from pipeline.labelling.predictor import Guess
 from schemas.camera import CameraSource
 from schemas.person import Person, Photo
-from schemas.skel import N_Q
 from trainer.checkpoint import CheckpointError, load_checkpoint
 from trainer.data import plain_patches
 from trainer.inference.known_spread import KnownSpread
@@ -21,7 +20,7 @@ from trainer.inference.posed_person import PosedPerson
 from trainer.network.camera_token import CropCameras
 from trainer.network.crop_input import normalise
 from trainer.network.hsmr import EveryLayer, Hsmr, HsmrOutput
-from trainer.network.spread_head import Spread
+from trainer.network.spread_head import QStd
 
 CROPS_AT_ONCE: Final = 256  # a photo's crops go to the network in batches of at most so many
 
@@ -68,19 +67,19 @@ class NetworkPredictor:
             torch.cat([getattr(found, name).float() for found, _ in outputs]).cpu().numpy()
             for name in ("q", "betas", "cam_t")
         )
-        std = np.concatenate([self._std(spread, len(found.q)) for found, spread in outputs])
-        people = zip(q, betas, cam_t, std[:, :N_Q], std[:, N_Q:], told, strict=True)
-        return [Guess(a, b, place, of_a, of_b, camera.focal) for a, b, place, of_a, of_b, camera in people]
+        q_std = np.concatenate([self._std(spread, len(found.q)) for found, spread in outputs])
+        people = zip(q, betas, cam_t, q_std, told, strict=True)
+        return [Guess(a, b, place, std, self._spread.betas_std, camera.focal) for a, b, place, std, camera in people]
 
-    def _std(self, spread: Spread | None, count: int) -> np.ndarray:
-        return self._spread.of_people(None if spread is None else torch.cat(spread, 1).cpu().numpy(), count)
+    def _std(self, spread: QStd | None, count: int) -> np.ndarray:
+        return self._spread.of_people(None if spread is None else spread.cpu().numpy(), count)
 
     def _camera(self, person: Person) -> PersonCamera:
         """The person's own for a network that is told cameras, HSMR's for one that is not."""
         return camera_of(person) if self._told else camera_of(replace(person, lens=None))
 
     @torch.inference_mode()
-    def _forward(self, patches: Tensor, focal: Tensor, ray: Tensor) -> tuple[HsmrOutput, Spread | None]:
+    def _forward(self, patches: Tensor, focal: Tensor, ray: Tensor) -> tuple[HsmrOutput, QStd | None]:
         cameras = CropCameras(focal.to(self._device), ray.to(self._device))
         with torch.autocast(self._device.type, dtype=torch.bfloat16, enabled=self._device.type == "cuda"):
             found = self._network(normalise(patches.to(self._device)), cameras)

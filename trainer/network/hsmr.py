@@ -12,7 +12,7 @@ from schemas.skel import N_BETAS, N_JOINTS
 from trainer.network.camera_head import camera_translation
 from trainer.network.camera_token import CameraToken, CropCameras
 from trainer.network.decoder import Query, TokenDecoder
-from trainer.network.spread_head import Spread, SpreadHead
+from trainer.network.spread_head import QStd, SpreadHead
 from trainer.network.variants import NetworkConfig
 from trainer.network.vit import Patches, Tokens, Vit
 
@@ -34,12 +34,12 @@ class HsmrOutput(NamedTuple):
 
 
 class Estimates(NamedTuple):
-    """The estimate after each decoder layer that makes one, the prediction last; spread: how far that one may be off,
+    """The estimate after each decoder layer that makes one, the prediction last; spread: how far its q may be off,
     None in a network without uncertainty=head.
     """
 
     layers: tuple[HsmrOutput, ...]
-    spread: Spread | None
+    spread: QStd | None
 
 
 class Hsmr(nn.Module):

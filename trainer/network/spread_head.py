@@ -5,36 +5,35 @@ estimate is trained as if there were no such head (docs/decisions/0024-uncertain
 """
 
 import math
-from typing import Final, NamedTuple
+from typing import Final
 
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from schemas.skel import N_BETAS, N_Q
+from schemas.skel import N_Q
 
 MIN_STD: Final = 0.01
-MAX_STD: Final = 5.0  # rad, or units of betas
+MAX_STD: Final = 5.0  # rad
 
-
-class Spread(NamedTuple):
-    """One standard deviation of estimate minus truth: q_std (B, 46) rad, betas_std (B, 10), before calibration."""
-
-    q_std: Float[Tensor, "B 46"]
-    betas_std: Float[Tensor, "B 10"]
+QStd = Float[Tensor, "B 46"]
 
 
 class SpreadHead(nn.Module):
-    """The token (B, dim) to a spread between MIN_STD and MAX_STD. A new head says the same, 0.22, of everything."""
+    """The token (B, dim) to the standard deviation of estimate minus truth of each q, (B, 46) rad between MIN_STD and
+    MAX_STD, before calibration. A new head says the same, 0.22 rad, of everything.
+
+    Betas have none: what a head said of them told nothing of their error (docs/decisions/0024-uncertainty.md).
+    """
 
     def __init__(self, dim: int):
         super().__init__()
         self.norm = nn.LayerNorm(dim)
-        self.out = nn.Linear(dim, N_Q + N_BETAS)
+        self.hidden = nn.Linear(dim, dim)
+        self.out = nn.Linear(dim, N_Q)
         nn.init.zeros_(self.out.weight)
         nn.init.zeros_(self.out.bias)
 
-    def forward(self, token: Float[Tensor, "B dim"]) -> Spread:
+    def forward(self, token: Float[Tensor, "B dim"]) -> QStd:
         """No gradient reaches the token."""
-        share = self.out(self.norm(token.detach())).sigmoid()
-        std = (math.log(MIN_STD) + math.log(MAX_STD / MIN_STD) * share).exp()
-        return Spread(std[:, :N_Q], std[:, N_Q:])
+        share = self.out(nn.functional.gelu(self.hidden(self.norm(token.detach())))).sigmoid()
+        return (math.log(MIN_STD) + math.log(MAX_STD / MIN_STD) * share).exp()

@@ -232,7 +232,7 @@ class TrainingWorker:
 
     def _save_checkpoint(self, network: Hsmr, held_out: HeldOut) -> None:
         """A file of its own per validation: a better one never replaces what a record or a round already names."""
-        job, (q_std, betas_std) = self.job, held_out.spread.one_for_all()
+        job, spread = self.job, held_out.spread
         info = CheckpointInfo(
             variant=job.config.network.variant,
             generation_snapshot_id=job.snapshot_id,
@@ -241,9 +241,9 @@ class TrainingWorker:
             body_digest=job.body_digest,
             config=to_yaml(job.config),
             code_revision=job.code_revision,
-            q_std=q_std,
-            betas_std=betas_std,
-            spread_factors=held_out.spread.factors(),
+            q_std=spread.q_std(),
+            betas_std=spread.betas_std(),
+            spread_factors=spread.factors(),
         )
         save_checkpoint(job.storage, _checkpoint_name(job, self.history[-1]), network, info)
 

@@ -154,7 +154,7 @@ def test_files_from_before_predictions_had_a_spread(storage: Storage) -> None:
 
 def test_the_spread_head_and_its_calibration_are_saved(storage: Storage) -> None:
     network = Hsmr(replace(SMALL, uncertainty="head"))
-    info = replace(INFO, q_std=(0.1,) * 46, betas_std=(0.9,) * 10, spread_factors=(1.5,) * 56)
+    info = replace(INFO, q_std=(0.1,) * 46, betas_std=(0.9,) * 10, spread_factors=(1.5,) * 46)
     save_checkpoint(storage, "a.safetensors", network, info)
     found = load_checkpoint(storage.url("a.safetensors"))
     assert found.network.config == network.config

@@ -9,14 +9,14 @@ import pytest
 import torch
 
 from tests.shape_checks import shapes_unchecked
-from trainer.network.spread_head import Spread
+from trainer.network.spread_head import QStd
 from trainer.training.held_out_spread import OWN_SHARE, HeldOutSpread
 from trainer.training.spread_loss import spread_loss
 
 CPU, PEOPLE = torch.device("cpu"), 20_000
 
 
-def made(label_std: float, seed: int = 0) -> tuple[Any, Spread, Any]:
+def made(label_std: float, seed: int = 0) -> tuple[Any, QStd, Any]:
     """Predictions whose error is three times what their spread says, and labels that are off as they say; the last
     people have no label.
     """
@@ -26,8 +26,8 @@ def made(label_std: float, seed: int = 0) -> tuple[Any, Spread, Any]:
         return torch.randn(PEOPLE, columns, generator=generator)
 
     truth = 3 * normal(46)  # angles wrap
-    spread = Spread(0.1 * (0.5 * normal(46)).exp(), (0.5 * normal(10)).exp())
-    predicted = SimpleNamespace(q=truth + 3 * spread.q_std * normal(46), betas=3 * spread.betas_std * normal(10))
+    spread = 0.1 * (0.5 * normal(46)).exp()
+    predicted = SimpleNamespace(q=truth + 3 * spread * normal(46), betas=3 * normal(10))
     batch = SimpleNamespace(
         q=truth + label_std * normal(46) + 2 * torch.pi,
         q_std=torch.full((PEOPLE, 46), label_std),
@@ -52,9 +52,8 @@ def test_factors_make_z_one(label_std: float) -> None:
     found = HeldOutSpread.empty(CPU)
     found.take_in(predicted, spread, batch)
     np.testing.assert_allclose(found.factors(), 3, rtol=0.05)
-    q_std, betas_std = found.one_for_all()
-    np.testing.assert_allclose(q_std, 3 * 0.1 * np.exp(0.25), rtol=0.1)
-    np.testing.assert_allclose(betas_std, 3 * np.exp(0.25), rtol=0.1)
+    np.testing.assert_allclose(found.q_std(), 3 * 0.1 * np.exp(0.25), rtol=0.1)
+    np.testing.assert_allclose(found.betas_std(), 3, rtol=0.05)
 
 
 def test_labels_that_overstate_their_error_do_not_make_predictions_perfect() -> None:
@@ -64,8 +63,7 @@ def test_labels_that_overstate_their_error_do_not_make_predictions_perfect() -> 
     batch.q_std = torch.ones(PEOPLE, 46)
     overstated.take_in(predicted, spread, batch)
     ratio = np.array(overstated.factors()) / np.array(plain.factors())
-    np.testing.assert_allclose(ratio[:46], OWN_SHARE**0.5)
-    np.testing.assert_allclose(ratio[46:], 1)
+    np.testing.assert_allclose(ratio, OWN_SHARE**0.5)
 
 
 def test_nobody_labelled_and_no_head() -> None:
@@ -73,11 +71,11 @@ def test_nobody_labelled_and_no_head() -> None:
     found = HeldOutSpread.empty(CPU)
     found.take_in(predicted, None, batch)
     assert found.factors() == ()
-    assert len(found.one_for_all()[0]) == 46
+    assert len(found.q_std()) == 46
     batch.has_label = torch.zeros(PEOPLE, dtype=torch.bool)
     found = HeldOutSpread.empty(CPU)
     found.take_in(predicted, spread, batch)
-    assert (found.factors(), found.one_for_all()) == ((), ((), ()))
+    assert (found.factors(), found.q_std(), found.betas_std()) == ((), (), ())
     assert spread_loss(predicted, spread, batch) == 0
 
 
@@ -88,19 +86,18 @@ def test_ranks_add_up() -> None:
     two.take_in(predicted, spread, batch)
     two.add_up(lambda part: part.mul_(2))
     np.testing.assert_allclose(one.factors(), two.factors())
-    np.testing.assert_allclose(one.one_for_all()[0], two.one_for_all()[0])
+    np.testing.assert_allclose(one.q_std(), two.q_std())
 
 
 def test_the_true_spread_is_the_least_loss() -> None:
     """Beside labels that are off themselves."""
     predicted, spread, batch = made(0.2)
-    true = Spread(3 * spread.q_std, 3 * spread.betas_std)
-    best = spread_loss(predicted, true, batch)
+    best = spread_loss(predicted, 3 * spread, batch)
     for factor in (0.7, 1.4):
-        assert spread_loss(predicted, Spread(*(factor * std for std in true)), batch) > best + 0.01
+        assert spread_loss(predicted, factor * 3 * spread, batch) > best + 0.01
     predicted.q.requires_grad_()
-    std = true.q_std.clone().requires_grad_()
-    spread_loss(predicted, Spread(std, true.betas_std), batch).backward()
+    std = (3 * spread).requires_grad_()
+    spread_loss(predicted, std, batch).backward()
     assert predicted.q.grad is None
     assert std.grad is not None
     assert (std.grad[-100:] == 0).all()

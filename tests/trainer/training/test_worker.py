@@ -172,5 +172,5 @@ def test_the_spread_is_trained_beside_the_pose(index: LabelIndex, tmp_path: Path
     assert head.out.weight.abs().max() > 0
     told = load_checkpoint(str(tmp_path / "head" / found["head"][0].best_checkpoint)).info
     assert told is not None
-    assert (len(told.q_std), len(told.betas_std), len(told.spread_factors)) == (46, 10, 56)
+    assert (len(told.q_std), len(told.betas_std), len(told.spread_factors)) == (46, 10, 46)
     assert min(told.spread_factors) > 0
