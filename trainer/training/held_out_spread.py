@@ -35,7 +35,7 @@ class HeldOutSpread:
     @classmethod
     def empty(cls, device: torch.device) -> "HeldOutSpread":
         def zeros(*shape: int) -> Tensor:
-            return torch.zeros(*shape, dtype=torch.float64, device=device)
+            return torch.zeros(shape, dtype=torch.float64, device=device)
 
         return cls(zeros(), zeros(N_Q), zeros(N_Q), zeros(N_Q), zeros(N_Q), zeros(N_BETAS))
 
