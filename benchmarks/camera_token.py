@@ -95,6 +95,7 @@ def _people(skel: Skel, rng: np.random.Generator, count: int) -> _People:
         keypoints_2d=_seen(project(points, cam_t, lengths)),
         keypoints_3d=_seen(points),
         q=q,
+        q_std=torch.zeros_like(q),
         betas=betas,
         has_label=torch.ones(count, dtype=torch.bool),
         joint_weight=torch.ones(count, 24),
@@ -137,7 +138,7 @@ def _trained(skel: Skel, config: NetworkConfig, people: _People, size: int, step
     layers = EveryLayer(network.train())
     for _ in range(steps):
         batch = _rows(told, order.integers(0, len(told), size))
-        loss = training_loss(skel, layers(normalise(batch.patches), batch.cameras), batch, LossConfig())
+        loss = training_loss(skel, layers(normalise(batch.patches), batch.cameras).layers, batch, LossConfig())
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)

@@ -27,8 +27,9 @@ class CheckpointInfo:
     """How weights came to be. Nothing in it changes when the same training is run again.
 
     generation_snapshot_id: the label generation trained on, None for weights that were not trained on one; round: its
-    number; step: optimiser steps taken; config: the whole training configuration, YAML. q_std (46,): root mean square
-    difference of predicted q and labels on held-out people, rad; empty where it was not measured.
+    number; step: optimiser steps taken; config: the whole training configuration, YAML. How far predictions were off on
+    held-out people, one standard deviation for everyone: q_std (46,) rad, betas_std (10,); spread_factors (46,): what
+    the standard deviations of the spread head are multiplied by. Each is empty where it was not measured.
     """
 
     variant: str
@@ -39,6 +40,8 @@ class CheckpointInfo:
     config: str
     code_revision: str
     q_std: tuple[float, ...] = ()
+    betas_std: tuple[float, ...] = ()
+    spread_factors: tuple[float, ...] = ()
 
 
 def save_checkpoint(storage: Storage, name: str, network: Network, info: CheckpointInfo) -> str:
@@ -69,7 +72,7 @@ def read_own(file: BinaryIO, address: str) -> tuple[Network, CheckpointInfo]:
         header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])["__metadata__"]
         content = json.loads(header[_HEADER_KEY])
         kind, config = content["kind"], _network_config(content["network"])
-        info = CheckpointInfo(**(content["info"] | {"q_std": tuple(content["info"]["q_std"])}))
+        info = CheckpointInfo(**{name: _frozen(value) for name, value in content["info"].items()})
     except SafetensorError as error:
         raise CheckpointError(f"{address} is damaged: {error}. Copy it again or use another checkpoint.") from error
     except (KeyError, TypeError, ValueError) as error:
@@ -80,6 +83,11 @@ def read_own(file: BinaryIO, address: str) -> tuple[Network, CheckpointInfo]:
     if kind not in KINDS:
         raise CheckpointError(f"{address} holds a network of kind {kind!r}; known are {', '.join(KINDS)}")
     return build(kind, config, weights, address), info
+
+
+def _frozen(value: Any) -> Any:
+    """JSON knows no tuples."""
+    return tuple(value) if isinstance(value, list) else value
 
 
 def _network_config(stored: Mapping[str, Any]) -> NetworkConfig:

@@ -18,8 +18,9 @@ class TrainBatch:
     patches: RGB of the crop, 256 x 256, channels first, not yet normalised: that is done on the device, after
     `color_scale` (B, 3), the factor per channel (clipped to 255).
     keypoints_2d: crop units and confidence; keypoints_3d: m and confidence; confidence 0 where absent.
-    q, betas: the label, turned and mirrored with the crop; zero where not has_label. joint_weight (B, 24) and
-    betas_weight (B,): weight of the label's joints and shape in the parameter losses, from its uncertainty; 1 = full.
+    q, betas: the label, turned and mirrored with the crop, and q_std rad, how far its q may be off by its own account;
+    zero where not has_label. joint_weight (B, 24) and betas_weight (B,): weight of the label's joints and shape in the
+    parameter losses, from its uncertainty; 1 = full.
     focal (B,), ray (B, 2): the crop's camera, see `trainer.network.camera_token.CropCameras`; HSMR's for everyone in a
     batch for a network of camera=crop, whose keypoints_2d are in units of the affine crop.
     """
@@ -30,6 +31,7 @@ class TrainBatch:
     keypoints_2d: Float[Tensor, "B 44 3"]
     keypoints_3d: Float[Tensor, "B 44 4"]
     q: Float[Tensor, "B 46"]
+    q_std: Float[Tensor, "B 46"]
     betas: Float[Tensor, "B 10"]
     has_label: Bool[Tensor, "B"]
     joint_weight: Float[Tensor, "B 24"]

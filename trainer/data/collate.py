@@ -69,6 +69,7 @@ def collate(people: Sequence[JoinedPerson], weights: LabelWeightConfig, camera: 
         "keypoints_2d": keypoints_2d,
         "keypoints_3d": keypoints_3d,
         "q": q,
+        "q_std": np.where(has_label[:, None], q_std, 0).astype(np.float32),
         "betas": np.stack([p.label.betas for p in people]) * has_label[:, None],
         "has_label": has_label,
         "joint_weight": joint_weights(weights, q_std, decision) * teaches,

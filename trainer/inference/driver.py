@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from pipeline.body import Skel, load_skel
@@ -18,9 +17,9 @@ from pipeline.runtime.config import ConfigError
 from pipeline.runtime.progress_bar import ConsoleBar
 from pipeline.storage.opening import open_storage
 from schemas.person import Photo, Rejection
-from schemas.skel import N_Q
 from trainer.checkpoint import CheckpointError, load_checkpoint
 from trainer.inference.inference_config import DEFAULT_FPS, InferenceConfig, InferenceRequest
+from trainer.inference.known_spread import KnownSpread
 from trainer.inference.label_poses import LabelPoses
 from trainer.inference.motions import MotionsWriter
 from trainer.inference.photo_source import InputError, open_source
@@ -69,10 +68,10 @@ def run_inference(
     source = open_source(request)
     device = _device(config)
     skel = load_skel(config.body.source, gender=config.body.gender, device=device, dtype=torch.float64)
-    poses, q_std, origin = _poses(request, config, skel, device, tell)
+    poses, origin = _poses(request, config, skel, device, tell)
     tell(f"input: {source.what}")
     with _own_folder(request.output):
-        run = PredictionRun(_with_lenses(source.items, config.camera), poses, q_std, config.batch_size)
+        run = PredictionRun(_with_lenses(source.items, config.camera), poses, config.batch_size)
         files = _ResultWriters(request, skel)
         refine = _refiner(request, config, skel)
         metadata = {**origin, "body_digest": skel.digest, "code_revision": code_revision}
@@ -144,15 +143,15 @@ class _ResultWriters:
 
 def _poses(
     request: InferenceRequest, config: InferenceConfig, skel: Skel, device: str, tell: Callable[[str], None]
-) -> tuple[PosesOfPhotos, np.ndarray, dict[str, str]]:
-    """Where poses come from, how far their q (46,) may be off, and what the table's metadata say of both."""
+) -> tuple[PosesOfPhotos, dict[str, str]]:
+    """Where poses come from, and what the table's metadata say of it."""
     if request.labels is not None:
         store = LabelStore(config.storage.root, config.storage.catalog)
         generation = store.generation(request.labels)
         _compare_bodies(store.lineage(request.labels).body_digest, skel, tell)
         tell(f"poses: labels of round {request.labels} under {store.storage.root}")
         origin = {"labels_round": str(request.labels), "labels_snapshot_id": str(generation.snapshot_id)}
-        return LabelPoses(store, request.labels), np.zeros(N_Q), origin
+        return LabelPoses(store, request.labels), origin
     if request.checkpoint is None:
         raise InputError("Say where poses come from: --checkpoint FILE or --labels ROUND.")
     checkpoint = load_checkpoint(request.checkpoint)
@@ -161,9 +160,8 @@ def _poses(
     if checkpoint.info is not None:
         _compare_bodies(checkpoint.info.body_digest, skel, tell)
     tell(f"poses: {request.checkpoint} (sha256 {checkpoint.digest[:12]}) on {device}")
-    measured = checkpoint.info.q_std if checkpoint.info is not None else ()
     origin = {"checkpoint": request.checkpoint, "checkpoint_sha256": checkpoint.digest}
-    return NetworkPredictor(checkpoint.network, device), np.array(measured or [0.0] * N_Q), origin
+    return NetworkPredictor(checkpoint.network, device, KnownSpread.of(checkpoint.info)), origin
 
 
 def _compare_bodies(digest: str, skel: Skel, tell: Callable[[str], None]) -> None:

@@ -11,8 +11,10 @@ from schemas.camera import CameraSource
 from schemas.input_shard import ShardId
 from schemas.labels import IDENTITY_COLUMNS
 from schemas.person import PersonId, Photo
+from schemas.skel import N_Q
 from trainer.inference.posed_person import PosedPerson
 
+_NOTHING_TELLS: Final = np.zeros(N_Q, np.float32)
 _VECTORS: Final = ("q", "betas", "cam_t", "camera_turn")
 
 
@@ -51,4 +53,4 @@ def _posed(
 ) -> PosedPerson:
     """Null is HSMR's camera."""
     known = FOCAL if focal is None else focal
-    return PosedPerson(q, betas, cam_t, known, turn, CameraSource(source or CameraSource.HSMR))
+    return PosedPerson(q, betas, cam_t, known, turn, CameraSource(source or CameraSource.HSMR), _NOTHING_TELLS)

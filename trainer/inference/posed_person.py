@@ -12,7 +12,8 @@ from schemas.person import Photo
 
 class PosedPerson(NamedTuple):
     """q (46,) rad, betas (10,), cam_t (3,) m in the camera of the person's crop: its focal length, crop units, the
-    rotation vector (3,) rad from its axes to the photo camera's, and where both are known from.
+    rotation vector (3,) rad from its axes to the photo camera's, and where both are known from. q_std (46,) rad: how
+    far q may be off, 0 where nothing tells.
     """
 
     q: Float32[np.ndarray, "46"]
@@ -21,6 +22,7 @@ class PosedPerson(NamedTuple):
     focal: float
     turn: Float32[np.ndarray, "3"]
     source: CameraSource
+    q_std: Float32[np.ndarray, "46"]
 
 
 class PosesOfPhotos(Protocol):

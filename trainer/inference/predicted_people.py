@@ -79,14 +79,10 @@ class PlacedBodies:
 
 @dataclass(slots=True)
 class PredictionRun:
-    """One pass over photos. `rejections` and the counts grow as `batches` is read.
-
-    q_std (46,) rad: how far any q of `poses` may be off, 0 where nothing tells.
-    """
+    """One pass over photos. `rejections` and the counts grow as `batches` is read."""
 
     source: Iterable[Photo | Rejection]
     poses: PosesOfPhotos
-    q_std: Float[np.ndarray, "46"]
     people_at_once: int = 64
     photos: int = 0
     rejections: list[Rejection] = field(default_factory=list)
@@ -124,7 +120,7 @@ class PredictionRun:
                 q=_stacked([g.q for g in guesses], N_Q),
                 betas=_stacked([g.betas for g in guesses], N_BETAS),
                 cam_t=_stacked([g.cam_t for g in guesses], 3),
-                q_std=np.tile(self.q_std.astype(np.float32), (len(kept), 1)),
+                q_std=_stacked([g.q_std for g in guesses], N_Q),
                 focal=np.array([g.focal for g in guesses]),
                 camera_source=[g.source for g in guesses],
                 camera_turn=_stacked([g.turn for g in guesses], 3),

@@ -13,27 +13,26 @@ from pipeline.image.person_view import camera_of, source_of
 from pipeline.labelling.predictor import Guess
 from schemas.camera import CameraSource
 from schemas.person import Person, Photo
-from schemas.skel import N_BETAS, N_Q
 from trainer.checkpoint import CheckpointError, load_checkpoint
 from trainer.data import plain_patches
+from trainer.inference.known_spread import KnownSpread
 from trainer.inference.posed_person import PosedPerson
 from trainer.network.camera_token import CropCameras
 from trainer.network.crop_input import normalise
-from trainer.network.hsmr import Hsmr
+from trainer.network.hsmr import EveryLayer, Hsmr, HsmrOutput
+from trainer.network.spread_head import QStd
 
-UNMEASURED_STD: Final = 0.3  # rad; for checkpoints of others, which do not say how good they are
-BETAS_STD: Final = 1.0  # what people differ by
 CROPS_AT_ONCE: Final = 256  # a photo's crops go to the network in batches of at most so many
 
 
 class NetworkPredictor:
     """`pipeline.labelling.predictor.Predictor` by an HSMR network; in bf16 on a GPU, in float32 on a CPU."""
 
-    def __init__(self, network: Hsmr, device: torch.device | str, q_std: Sequence[float] = ()) -> None:
-        """q_std: what the checkpoint says of itself; without it UNMEASURED_STD for every q."""
-        self._network, self._device = network.eval().to(device), torch.device(device)
+    def __init__(self, network: Hsmr, device: torch.device | str, spread: KnownSpread | None = None) -> None:
+        """spread: what the checkpoint says of its predictions, by default what is assumed of one that says nothing."""
+        self._network, self._device = EveryLayer(network.eval().to(device)), torch.device(device)
         self._told = network.config.camera == "full"
-        self._q_std = np.array(q_std or [UNMEASURED_STD] * N_Q, np.float32)
+        self._spread = KnownSpread.of(None) if spread is None else spread
 
     def predict(self, photos: Sequence[Photo]) -> list[Guess]:
         """One guess per person, in order, in the camera that the network knows: the person's own, or HSMR's.
@@ -43,12 +42,16 @@ class NetworkPredictor:
         return self._guesses(photos, [self._camera(person) for photo in photos for person in photo.people])
 
     def pose(self, photos: Sequence[Photo]) -> list[PosedPerson]:
-        """As `predict`, with the whole camera that each guess holds for."""
+        """As `predict`, with the whole camera that each guess holds for; q_std is 0 where only assumed."""
         people = [person for photo in photos for person in photo.people]
         told = [self._camera(person) for person in people]
         sources = [source_of(person) if self._told else CameraSource.HSMR for person in people]
+        known = np.float32(self._spread.told)
         rows = zip(self._guesses(photos, told), told, sources, strict=True)
-        return [PosedPerson(g.q, g.betas, g.cam_t, g.focal, camera.turn, source) for g, camera, source in rows]
+        return [
+            PosedPerson(g.q, g.betas, g.cam_t, g.focal, camera.turn, source, g.q_std * known)
+            for g, camera, source in rows
+        ]
 
     def _guesses(self, photos: Sequence[Photo], told: Sequence[PersonCamera]) -> list[Guess]:
         """told: a camera for each person of the photos, in order."""
@@ -60,21 +63,27 @@ class NetworkPredictor:
         outputs = [
             self._forward(*part) for part in zip(*(x.split(CROPS_AT_ONCE) for x in (patches, *cameras)), strict=True)
         ]
-        q, betas, cam_t = (torch.cat(parts).cpu().numpy() for parts in zip(*outputs, strict=True))
-        betas_std = np.full(N_BETAS, BETAS_STD, np.float32)
-        people = zip(q, betas, cam_t, told, strict=True)
-        return [Guess(a, b, place, self._q_std, betas_std, camera.focal) for a, b, place, camera in people]
+        q, betas, cam_t = (
+            torch.cat([getattr(found, name).float() for found, _ in outputs]).cpu().numpy()
+            for name in ("q", "betas", "cam_t")
+        )
+        q_std = np.concatenate([self._std(spread, len(found.q)) for found, spread in outputs])
+        people = zip(q, betas, cam_t, q_std, told, strict=True)
+        return [Guess(a, b, place, std, self._spread.betas_std, camera.focal) for a, b, place, std, camera in people]
+
+    def _std(self, spread: QStd | None, count: int) -> np.ndarray:
+        return self._spread.of_people(None if spread is None else spread.cpu().numpy(), count)
 
     def _camera(self, person: Person) -> PersonCamera:
         """The person's own for a network that is told cameras, HSMR's for one that is not."""
         return camera_of(person) if self._told else camera_of(replace(person, lens=None))
 
     @torch.inference_mode()
-    def _forward(self, patches: Tensor, focal: Tensor, ray: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _forward(self, patches: Tensor, focal: Tensor, ray: Tensor) -> tuple[HsmrOutput, QStd | None]:
         cameras = CropCameras(focal.to(self._device), ray.to(self._device))
         with torch.autocast(self._device.type, dtype=torch.bfloat16, enabled=self._device.type == "cuda"):
             found = self._network(normalise(patches.to(self._device)), cameras)
-        return found.q.float(), found.betas.float(), found.cam_t.float()
+        return found.layers[-1], found.spread
 
 
 def _stacked(cameras: Sequence[PersonCamera]) -> CropCameras:
@@ -99,4 +108,4 @@ class CheckpointSource:
             )
         if not isinstance(checkpoint.network, Hsmr):
             raise CheckpointError(f"{self.uri} holds an HMR2.0 network, which predicts SMPL: HSMR is needed.")
-        return NetworkPredictor(checkpoint.network, device, () if checkpoint.info is None else checkpoint.info.q_std)
+        return NetworkPredictor(checkpoint.network, device, KnownSpread.of(checkpoint.info))

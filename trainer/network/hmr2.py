@@ -35,7 +35,7 @@ class Hmr2(nn.Module):
     def __init__(self, config: NetworkConfig, *, recompute: bool = False):
         """Raises ValueError for a configuration with HSMR's options."""
         super().__init__()
-        if config.camera != "crop" or config.refine_layers:
+        if config.camera != "crop" or config.refine_layers or config.uncertainty != "none":
             raise ValueError(f"HMR2.0 has no such options: {config.options}")
         self.config = config
         self.backbone = Vit(config.vit, recompute=recompute)

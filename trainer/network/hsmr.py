@@ -12,6 +12,7 @@ from schemas.skel import N_BETAS, N_JOINTS
 from trainer.network.camera_head import camera_translation
 from trainer.network.camera_token import CameraToken, CropCameras
 from trainer.network.decoder import Query, TokenDecoder
+from trainer.network.spread_head import QStd, SpreadHead
 from trainer.network.variants import NetworkConfig
 from trainer.network.vit import Patches, Tokens, Vit
 
@@ -30,6 +31,15 @@ class HsmrOutput(NamedTuple):
     cam_t: Float[Tensor, "B 3"]
     representation: Float[Tensor, "B 24 6"]
     rotations: Float[Tensor, "B 24 3 3"]
+
+
+class Estimates(NamedTuple):
+    """The estimate after each decoder layer that makes one, the prediction last; spread: how far its q may be off,
+    None in a network without uncertainty=head.
+    """
+
+    layers: tuple[HsmrOutput, ...]
+    spread: QStd | None
 
 
 class Hsmr(nn.Module):
@@ -51,6 +61,12 @@ class Hsmr(nn.Module):
         """
         return self.head(self.backbone(patches), cameras)
 
+    def apart(self) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
+        """The weights that make the estimate, and those of the spread head, which are trained beside them."""
+        spread = [] if self.head.spread is None else list(self.head.spread.parameters())
+        own = {id(weight) for weight in spread}
+        return [weight for weight in self.parameters() if id(weight) not in own], spread
+
 
 class EveryLayer(nn.Module):
     """The network as it is trained: the estimates of all decoder layers with refine_layers, else the one there is."""
@@ -59,7 +75,7 @@ class EveryLayer(nn.Module):
         super().__init__()
         self.network = network
 
-    def forward(self, patches: Patches, cameras: CropCameras | None = None) -> tuple[HsmrOutput, ...]:
+    def forward(self, patches: Patches, cameras: CropCameras | None = None) -> Estimates:
         """As `Hsmr.forward`, from the first layer's to the last's, which is what the network predicts."""
         return self.network.head.every_layer(self.network.backbone(patches), cameras)
 
@@ -89,15 +105,16 @@ class SkelHead(nn.Module):
         self.camera_token = CameraToken(dim) if config.camera == "full" else None
         early = config.decoder.depth - 1 if config.refine_layers else 0
         self.early_decoders = nn.ModuleList(_zero_linear(dim, sum(_PARTS)) for _ in range(early))
+        self.spread = SpreadHead(dim) if config.uncertainty == "head" else None
 
     def forward(self, tokens: Tokens, cameras: CropCameras | None = None) -> HsmrOutput:
-        return self._estimates(tokens, cameras, last_alone=True)[-1]
+        return self._estimates(tokens, cameras, last_alone=True).layers[-1]
 
-    def every_layer(self, tokens: Tokens, cameras: CropCameras | None = None) -> tuple[HsmrOutput, ...]:
-        """The estimate after each layer that makes one; the last is that of `forward`."""
+    def every_layer(self, tokens: Tokens, cameras: CropCameras | None = None) -> Estimates:
+        """The last estimate is that of `forward`."""
         return self._estimates(tokens, cameras, last_alone=False)
 
-    def _estimates(self, tokens: Tokens, cameras: CropCameras | None, *, last_alone: bool) -> tuple[HsmrOutput, ...]:
+    def _estimates(self, tokens: Tokens, cameras: CropCameras | None, *, last_alone: bool) -> Estimates:
         told, focal = self._told(cameras)
         states = self.transformer.every_layer(tokens, told)
         with torch.autocast(tokens.device.type, enabled=False):
@@ -109,7 +126,8 @@ class SkelHead(nn.Module):
             last = states[-1]
             decoders = self.poses_decoder, self.betas_decoder, self.cam_decoder
             found.append(found[-1].plus(*(decode(last) for decode in decoders)))
-            return tuple(_output(one, focal) for one in (found[-1:] if last_alone else found[1:]))
+            layers = tuple(_output(one, focal) for one in (found[-1:] if last_alone else found[1:]))
+            return Estimates(layers, None if self.spread is None else self.spread(last))
 
     def _told(self, cameras: CropCameras | None) -> tuple[Query | None, Float[Tensor, "B"] | None]:
         """What is added to the query, and the focal lengths; None for both in a network that knows HSMR's camera."""

@@ -10,6 +10,7 @@ from trainer.network.decoder import DecoderConfig
 from trainer.network.vit import VitConfig
 
 NetworkCamera = Literal["crop", "full"]
+NetworkUncertainty = Literal["none", "head"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,21 +19,25 @@ class NetworkConfig:
 
     camera: `crop` knows HSMR's constant camera, as released; `full` is told each crop's focal length and direction.
     refine_layers: every layer of the decoder corrects the estimate of the one before, and is trained to.
+    uncertainty: `head` says how far each prediction may be off (`trainer.network.spread_head`); it changes none.
     """
 
     vit: VitConfig
     decoder: DecoderConfig
     camera: NetworkCamera = "crop"
     refine_layers: bool = False
+    uncertainty: NetworkUncertainty = "none"
 
     def __post_init__(self) -> None:
-        if self.camera not in get_args(NetworkCamera):
-            raise ValueError(f"network.camera={self.camera!r}: one of {', '.join(get_args(NetworkCamera))} expected.")
+        for name, known in (("camera", get_args(NetworkCamera)), ("uncertainty", get_args(NetworkUncertainty))):
+            if (value := getattr(self, name)) not in known:
+                raise ValueError(f"network.{name}={value!r}: one of {', '.join(known)} expected.")
 
     @property
     def options(self) -> str:
         """As a user sets them."""
-        return f"network.camera={self.camera} network.refine_layers={str(self.refine_layers).lower()}"
+        told = f"network.camera={self.camera} network.refine_layers={str(self.refine_layers).lower()}"
+        return told if self.uncertainty == "none" else f"{told} network.uncertainty={self.uncertainty}"
 
 
 _HSMR_DECODER = DecoderConfig(dim=1024, depth=6, heads=8, dim_head=64, mlp_dim=1024)

@@ -1,5 +1,7 @@
 """The network that a training run starts from: a checkpoint, a pretrained backbone, or fresh weights from the seed."""
 
+from dataclasses import replace
+
 import torch
 
 from trainer.checkpoint import Checkpoint, CheckpointError, load_checkpoint, load_vitpose
@@ -11,7 +13,8 @@ from trainer.training.train_config import StartConfig
 def initial_network(config: StartConfig, init_uri: str | None, seed: int) -> Hsmr:
     """On the CPU; the same on every rank. Raises CheckpointError when a file is damaged or of another network.
 
-    A released file has no layers for the network's options: they start at zero, and the network as the file's.
+    A released file has no layers for the network's options: they start at zero, and the network as the file's. So does
+    one of ours that was trained without the spread head; a head that is not asked for stays behind.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -19,7 +22,8 @@ def initial_network(config: StartConfig, init_uri: str | None, seed: int) -> Hsm
     if init_uri is not None:
         found = load_checkpoint(init_uri, config=variant(config.variant))
         _check(found, config, init_uri)
-        network.load_state_dict(network.state_dict() | found.network.state_dict())
+        own = network.state_dict()
+        network.load_state_dict(own | {name: x for name, x in found.network.state_dict().items() if name in own})
     elif config.backbone is not None:
         load_vitpose(network.backbone, config.backbone)
     return network
@@ -31,7 +35,7 @@ def _check(found: Checkpoint, config: StartConfig, uri: str) -> None:
         raise CheckpointError(
             f"{uri} is not of variant {config.variant!r}: set network.variant to its own, or network.init=none."
         )
-    if found.info is not None and there != wanted:
+    if found.info is not None and replace(there, uncertainty=wanted.uncertainty) != wanted:
         raise CheckpointError(
             f"{uri} is a network of {there.options}, but {wanted.options} is asked for: set its options, or "
             "network.init=none."

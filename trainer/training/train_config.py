@@ -7,7 +7,7 @@ from typing import Literal
 
 from pipeline.runtime.config import BodyConfig, ConfigError, Device, StorageConfig
 from trainer.data import TrainDataConfig
-from trainer.network.variants import NetworkCamera, NetworkConfig, variant
+from trainer.network.variants import NetworkCamera, NetworkConfig, NetworkUncertainty, variant
 from trainer.prior import PriorConfig
 from trainer.training.losses import LossConfig
 
@@ -18,7 +18,7 @@ BestBy = Literal["mpjpe_mm", "kp2d_error_px", "pa_mpjpe_mm"]
 class StartConfig:
     """Which network, and where its weights start.
 
-    camera, refine_layers: options of the network, see `trainer.network.variants.NetworkConfig`.
+    camera, refine_layers, uncertainty: options of the network, see `trainer.network.variants.NetworkConfig`.
     init: `auto` = the best checkpoint trained on the previous generation, else none; `none`; or the URI of a checkpoint
     (ours, or a released HSMR .ckpt). backbone: URI of a ViTPose file for the backbone alone, used without an init.
     """
@@ -26,6 +26,7 @@ class StartConfig:
     variant: str = "h"
     camera: NetworkCamera = "crop"
     refine_layers: bool = False
+    uncertainty: NetworkUncertainty = "none"
     init: str = "auto"
     backbone: str | None = None
     activation_checkpointing: bool = False
@@ -33,7 +34,9 @@ class StartConfig:
 
     def network(self) -> NetworkConfig:
         """Raises ValueError, listing the variants, for an unknown one."""
-        return replace(variant(self.variant), camera=self.camera, refine_layers=self.refine_layers)
+        return replace(
+            variant(self.variant), camera=self.camera, refine_layers=self.refine_layers, uncertainty=self.uncertainty
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

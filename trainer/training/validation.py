@@ -13,10 +13,10 @@ from pipeline.image.crop import CROP_PX
 from pipeline.image.keypoint_error import kp2d_error, usable_confidence
 from pipeline.numerics.error_metrics import mpjpe_mm, pa_mpjpe_mm, pck, right_keypoints
 from schemas.keypoints import N_KEYPOINTS
-from schemas.skel import N_Q
 from trainer.data import TrainBatch
 from trainer.network.crop_input import normalise
-from trainer.network.hsmr import Hsmr
+from trainer.network.hsmr import EveryLayer, Hsmr
+from trainer.training.held_out_spread import HeldOutSpread
 
 PCK_THRESHOLDS = (0.05, 0.1)  # of the crop's side
 
@@ -28,19 +28,20 @@ class HeldOut:
     sums: Float64[Tensor, "5"]
     right: Float64[Tensor, "thresholds 44"]
     valid: Float64[Tensor, "44"]
-    q_squares: Float64[Tensor, "46"]  # squared differences to the labels, rad^2
+    spread: HeldOutSpread
 
     @classmethod
     def empty(cls, device: torch.device) -> "HeldOut":
         def zeros(*shape: int) -> Tensor:
             return torch.zeros(*shape, dtype=torch.float64, device=device)
 
-        return cls(zeros(5), zeros(len(PCK_THRESHOLDS), N_KEYPOINTS), zeros(N_KEYPOINTS), zeros(N_Q))
+        return cls(zeros(5), zeros(len(PCK_THRESHOLDS), N_KEYPOINTS), zeros(N_KEYPOINTS), HeldOutSpread.empty(device))
 
     def add_up(self, all_reduce: Callable[[Float64[Tensor, "..."]], object]) -> None:
         """Replace the sums by those over all ranks."""
-        for part in (self.sums, self.right, self.valid, self.q_squares):
+        for part in (self.sums, self.right, self.valid):
             all_reduce(part)
+        self.spread.add_up(all_reduce)
 
     def metrics(self) -> dict[str, float]:
         """kp2d_error_px (px of the 256 crop), mpjpe_mm and pa_mpjpe_mm to the labels, pck_05 and pck_10 (of the crop's
@@ -56,11 +57,6 @@ class HeldOut:
             found |= {f"pck_{round(100 * t):02d}": rate for t, rate in zip(PCK_THRESHOLDS, rates, strict=True)}
         return found
 
-    def q_std(self) -> tuple[float, ...]:
-        """Root mean square difference of predicted and label q (46,), rad; empty without labelled people."""
-        labelled = self.sums[2]
-        return tuple(torch.sqrt(self.q_squares / labelled).tolist()) if labelled > 0 else ()
-
 
 @torch.no_grad()
 def validate(network: Hsmr, batches: Iterable[TrainBatch], skel: Skel) -> HeldOut:
@@ -74,7 +70,8 @@ def validate(network: Hsmr, batches: Iterable[TrainBatch], skel: Skel) -> HeldOu
 
 def _take_in(found: HeldOut, network: Hsmr, batch: TrainBatch, skel: Skel) -> None:
     batch = batch.to(skel.device)
-    predicted = network(normalise(batch.patches), batch.cameras)
+    layers, spread = EveryLayer(network)(normalise(batch.patches), batch.cameras)
+    predicted = layers[-1]
     keypoints, has_label = batch.keypoints_2d, batch.has_label
     projected = project(skel.keypoints(predicted.q, predicted.betas), predicted.cam_t, batch.focal)
     error, confidence = kp2d_error(projected, keypoints), usable_confidence(keypoints)
@@ -88,5 +85,4 @@ def _take_in(found: HeldOut, network: Hsmr, batch: TrainBatch, skel: Skel) -> No
     found.sums += torch.stack(
         [seen.sum().double(), error[seen].double().sum(), has_label.sum().double(), mpjpe.sum(), pa.sum()]
     )
-    difference = torch.remainder(predicted.q - batch.q + torch.pi, 2 * torch.pi) - torch.pi
-    found.q_squares += difference[has_label].double().square().sum(0)
+    found.spread.take_in(predicted, spread, batch)

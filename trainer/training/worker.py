@@ -25,6 +25,7 @@ from trainer.training.losses import training_loss
 from trainer.training.metrics_files import write_metrics
 from trainer.training.optimisation import WeightAverage, make_optimizer, set_learning_rate
 from trainer.training.record import row_counts
+from trainer.training.spread_loss import spread_loss
 from trainer.training.state import TrainingState
 from trainer.training.validation import HeldOut, validate
 
@@ -108,11 +109,12 @@ class TrainingWorker:
         set_learning_rate(self.optimizer, config, self.step)
         self.network.train()
         self.optimizer.zero_grad(set_to_none=True)
-        loss, predicted = self._loss(batch.to(self.place.device))
-        loss.backward()
+        loss, beside, predicted = self._loss(batch.to(self.place.device))
+        (loss + beside).backward()
         on_gradients(self.step, self.network)
         if config.gradient_clip:
-            nn.utils.clip_grad_norm_(self.network.parameters(), config.gradient_clip)
+            for part in self.network.apart():  # or the spread's gradients would shrink those of the pose
+                nn.utils.clip_grad_norm_(part, config.gradient_clip)
         self.optimizer.step()
         if self.average is not None:
             self.average.update(self.network)
@@ -124,15 +126,18 @@ class TrainingWorker:
             self._read_losses()
             self._tell()
 
-    def _loss(self, batch: TrainBatch) -> tuple[Tensor, HsmrOutput]:
-        """Mean over this worker's people: as every worker has as many, the mean of the workers' is the global one."""
+    def _loss(self, batch: TrainBatch) -> tuple[Tensor, Tensor | float, HsmrOutput]:
+        """Mean over this worker's people: as every worker has as many, the mean of the workers' is the global one.
+
+        Beside it the spread's, which has no weight: it reaches the head alone, and AdamW divides by its scale.
+        """
         mixed = self.job.config.optimizer.precision == "bfloat16"
         with torch.autocast(self.place.device.type, dtype=torch.bfloat16, enabled=mixed):
-            layers = self._parallel(normalise(batch.patches, batch.color_scale), batch.cameras)
+            layers, spread = self._parallel(normalise(batch.patches, batch.color_scale), batch.cameras)
         loss, predicted = training_loss(self.skel, layers, batch, self.job.config.loss), layers[-1]
         if self.prior is not None:
             loss = loss + self.prior.config.weight * self.prior.implausibility(predicted)
-        return loss, predicted
+        return loss, 0.0 if spread is None else spread_loss(predicted, spread, batch), predicted
 
     def _made_parallel(self) -> nn.Module:
         """The network as it is called in training: compiled and shared between ranks, as the settings say."""
@@ -227,7 +232,7 @@ class TrainingWorker:
 
     def _save_checkpoint(self, network: Hsmr, held_out: HeldOut) -> None:
         """A file of its own per validation: a better one never replaces what a record or a round already names."""
-        job = self.job
+        job, spread = self.job, held_out.spread
         info = CheckpointInfo(
             variant=job.config.network.variant,
             generation_snapshot_id=job.snapshot_id,
@@ -236,7 +241,9 @@ class TrainingWorker:
             body_digest=job.body_digest,
             config=to_yaml(job.config),
             code_revision=job.code_revision,
-            q_std=held_out.q_std(),
+            q_std=spread.q_std(),
+            betas_std=spread.betas_std(),
+            spread_factors=spread.factors(),
         )
         save_checkpoint(job.storage, _checkpoint_name(job, self.history[-1]), network, info)
 

@@ -118,14 +118,17 @@ def test_a_header_that_does_not_fit_its_weights(storage: Storage) -> None:
         load_checkpoint(address)
 
 
-def rewritten(storage: Storage, change: Callable[[dict], object]) -> str:
-    """A checkpoint with a changed description of its network."""
+def rewritten(
+    storage: Storage, change: Callable[[dict], object], change_info: Callable[[dict], object] = lambda info: None
+) -> str:
+    """A checkpoint with a changed description of its network, and of how its weights came to be."""
     save_checkpoint(storage, "a.safetensors", Hsmr(SMALL), INFO)
     data = storage.read("a.safetensors")
     size = int.from_bytes(data[:8], "little")
     header = json.loads(data[8 : 8 + size])
     content = json.loads(header["__metadata__"]["checkpoint"])
     change(content["network"])
+    change_info(content["info"])
     header["__metadata__"]["checkpoint"] = json.dumps(content)
     text = json.dumps(header).encode()
     storage.write("b.safetensors", len(text).to_bytes(8, "little") + text + data[8 + size :])
@@ -135,6 +138,28 @@ def rewritten(storage: Storage, change: Callable[[dict], object]) -> str:
 def test_files_from_before_there_were_options(storage: Storage) -> None:
     address = rewritten(storage, lambda network: [network.pop(name) for name in ("camera", "refine_layers")])
     assert load_checkpoint(address).network.config == SMALL
+
+
+def test_files_from_before_predictions_had_a_spread(storage: Storage) -> None:
+    """Neither the option nor what was measured of it is in them."""
+    address = rewritten(
+        storage,
+        lambda network: network.pop("uncertainty"),
+        lambda info: [info.pop(name) for name in ("betas_std", "spread_factors")],
+    )
+    found = load_checkpoint(address)
+    assert found.network.config == SMALL
+    assert found.info == INFO
+
+
+def test_the_spread_head_and_its_calibration_are_saved(storage: Storage) -> None:
+    network = Hsmr(replace(SMALL, uncertainty="head"))
+    info = replace(INFO, q_std=(0.1,) * 46, betas_std=(0.9,) * 10, spread_factors=(1.5,) * 46)
+    save_checkpoint(storage, "a.safetensors", network, info)
+    found = load_checkpoint(storage.url("a.safetensors"))
+    assert found.network.config == network.config
+    assert found.info == info
+    assert same(found.network, network)
 
 
 def test_unknown_or_wrong_options(storage: Storage) -> None:

@@ -1,6 +1,7 @@
 """python jobs/predict.py from end to end, with a small random network."""
 
 import fcntl
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from tests.pipeline.shards.samples import photo_bytes
 from tests.trainer.networks import SMALL
 from trainer.checkpoint import CheckpointInfo, load_checkpoint, save_checkpoint
 from trainer.inference.image_folder import ImageFolder
+from trainer.inference.known_spread import KnownSpread
 from trainer.inference.label_poses import LabelPoses
 from trainer.inference.predictor import NetworkPredictor
 from trainer.network.hmr2 import Hmr2
@@ -121,6 +123,37 @@ def test_predictions_are_the_networks(checkpoint: str, images: Path, tmp_path: P
         np.testing.assert_allclose(row["q_std"], np.linspace(0.1, 0.5, 46), atol=1e-6)
         for name in ("q", "betas", "cam_t"):
             np.testing.assert_allclose(row[name], getattr(guess, name), atol=1e-5)
+
+
+def test_each_person_has_a_spread_of_its_own(images: Path, tmp_path: Path) -> None:
+    """What the head says, by the factors of the checkpoint; in guesses and in the table."""
+    network = Hsmr(replace(SMALL, uncertainty="head"))
+    torch.nn.init.normal_(network.head.get_parameter("spread.out.weight"))
+    info = CheckpointInfo(
+        variant="small",
+        generation_snapshot_id=None,
+        round=None,
+        step=0,
+        body_digest=load_skel().digest,
+        config="",
+        code_revision="test",
+        q_std=(0.3,) * 46,
+        betas_std=(0.8,) * 10,
+        spread_factors=(2.0,) * 46,
+    )
+    save_checkpoint(open_storage(str(tmp_path)), "telling.safetensors", network, info)
+    file = str(tmp_path / "telling.safetensors")
+    assert main(["--images", str(images), "--checkpoint", file, "--output", str(tmp_path / "out")]) == 0
+    photos = [photo for photo in ImageFolder(images) if isinstance(photo, Photo)]
+    plain, calibrated = (
+        NetworkPredictor(network, "cpu", KnownSpread.of(known)).predict(photos)
+        for known in (replace(info, spread_factors=(1.0,) * 46), info)
+    )
+    assert np.ptp([guess.q_std[0] for guess in plain]) > 0
+    for row, one, other in zip(rows(tmp_path / "out"), plain, calibrated, strict=True):
+        np.testing.assert_allclose(other.q_std, 2 * one.q_std, rtol=1e-5)
+        np.testing.assert_allclose(row["q_std"], other.q_std, rtol=1e-4)
+        np.testing.assert_allclose(other.betas_std, 0.8, rtol=1e-6)
 
 
 def test_images_as_one_video(checkpoint: str, images: Path, tmp_path: Path) -> None:

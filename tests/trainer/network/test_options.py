@@ -17,7 +17,7 @@ from trainer.network.camera_token import CropCameras
 from trainer.network.crop_input import normalise
 from trainer.network.flops import forward_flops
 from trainer.network.hmr2 import Hmr2
-from trainer.network.hsmr import EveryLayer, Hsmr, HsmrOutput
+from trainer.network.hsmr import Estimates, EveryLayer, Hsmr, HsmrOutput
 from trainer.network.variants import NetworkConfig, variant
 from trainer.training.losses import pose_keypoints
 
@@ -107,7 +107,7 @@ def test_every_layer_estimates_and_the_last_predicts(config: NetworkConfig) -> N
     for decoder in network.head.early_decoders:
         nn.init.normal_(decoder.get_parameter("weight"), std=0.02)
     with torch.inference_mode():
-        layers = EveryLayer(network)(patches, told)
+        layers = EveryLayer(network)(patches, told).layers
         assert len(layers) == (config.decoder.depth if config.refine_layers else 1)
         for a, b in zip(layers[-1], network(patches, told), strict=True):
             assert torch.equal(a, b)
@@ -118,7 +118,7 @@ def test_every_layer_estimates_and_the_last_predicts(config: NetworkConfig) -> N
 @pytest.mark.parametrize("config", OPTIONS, ids=IDS)
 def test_every_parameter_gets_a_finite_gradient(config: NetworkConfig) -> None:
     network = Hsmr(config)
-    total(EveryLayer(network)(normalise(crops(2, seed=0)), cameras(0.8, 30.0))).backward()
+    total(EveryLayer(network)(normalise(crops(2, seed=0)), cameras(0.8, 30.0)).layers).backward()
     gradients = [p.grad for p in network.parameters()]
     assert all(g is not None and torch.isfinite(g).all() for g in gradients)
 
@@ -168,8 +168,8 @@ def test_one_graph_without_breaks(config: NetworkConfig) -> None:
     network, patches, told = EveryLayer(Hsmr(config)).eval(), normalise(crops(2, seed=8)), cameras(1.0, 5.0)
     with torch.inference_mode():
         found = compiles(network, "eager")(patches, told)
-        assert isinstance(found, tuple)
-        for layer, expected in zip(found, network(patches, told), strict=True):
+        assert isinstance(found, Estimates)
+        for layer, expected in zip(found.layers, network(patches, told).layers, strict=True):
             for a, b in zip(layer, expected, strict=True):
                 assert torch.equal(a, b)
 
@@ -178,10 +178,10 @@ def test_one_graph_without_breaks(config: NetworkConfig) -> None:
 @pytest.mark.parametrize("config", OPTIONS, ids=IDS)
 def test_one_graph_of_the_whole_training_step(config: NetworkConfig) -> None:
     network, patches, told = EveryLayer(Hsmr(config)), normalise(crops(2, seed=9)), cameras(1.0, 5.0)
-    total(network(patches, told)).backward()
+    total(network(patches, told).layers).backward()
     expected = [p.grad.clone() for p in network.parameters() if p.grad is not None]
     network.zero_grad()
-    total(compiles(network, "aot_eager")(patches, told)).backward()  # type: ignore[arg-type]
+    total(compiles(network, "aot_eager")(patches, told).layers).backward()  # type: ignore[arg-type]
     for p, b in zip(network.parameters(), expected, strict=True):
         assert p.grad is not None
         torch.testing.assert_close(p.grad, b, rtol=1e-4, atol=1e-5 * float(b.abs().max()) + 1e-7)

@@ -54,3 +54,15 @@ def test_options_leave_the_other_random_weights_alone() -> None:
     plain = initial_network(PLAIN, None, seed=0).state_dict()
     told = initial_network(BOTH, None, seed=0).state_dict()
     assert all(torch.equal(told[name], plain[name]) for name in plain)
+
+
+def test_the_spread_head_starts_beside_any_weights(storage: Storage) -> None:
+    """A file of ours from before there was one goes on with it, and one with it without."""
+    telling = replace(PLAIN, uncertainty="head")
+    for name, there, wanted in (("plain", PLAIN, telling), ("telling", telling, PLAIN)):
+        network = initial_network(there, None, seed=0)
+        save_checkpoint(storage, f"{name}.safetensors", network, replace(INFO, variant="tiny"))
+        found = initial_network(wanted, storage.url(f"{name}.safetensors"), seed=1)
+        assert found.config == wanted.network()
+        theirs = network.state_dict()
+        assert all(torch.equal(value, theirs[key]) for key, value in found.state_dict().items() if key in theirs)

@@ -153,3 +153,24 @@ def test_the_options_train_and_resume_to_the_same_weights(index: LabelIndex, tmp
         assert torch.equal(again.network.state_dict()[name], value), name
     found = load_checkpoint(str(tmp_path / "whole" / outcome.best_checkpoint)).network.config
     assert (found.camera, found.refine_layers) == ("full", True)
+
+
+def test_the_spread_is_trained_beside_the_pose(index: LabelIndex, tmp_path: Path) -> None:
+    """Bit for bit the same estimate with the head and without, clipped gradients or not."""
+    short = ("schedule.max_steps=3", "schedule.validate_every=3", "run.save_every=3", "optimizer.gradient_clip=0.1")
+    found = {}
+    for kind in ("none", "head"):
+        worker = TrainingWorker(
+            small_job(tmp_path / kind, index, settings(f"network.uncertainty={kind}", *short)), ALONE
+        )
+        found[kind] = worker.run(), worker.network
+    weights = found["head"][1].state_dict()
+    for name, value in found["none"][1].state_dict().items():
+        assert torch.equal(weights[name], value), name
+    head = found["head"][1].head.spread
+    assert head is not None
+    assert head.out.weight.abs().max() > 0
+    told = load_checkpoint(str(tmp_path / "head" / found["head"][0].best_checkpoint)).info
+    assert told is not None
+    assert (len(told.q_std), len(told.betas_std), len(told.spread_factors)) == (46, 10, 46)
+    assert min(told.spread_factors) > 0
