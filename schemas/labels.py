@@ -20,7 +20,8 @@ class Decision(StrEnum):
     KEPT_LIMITS = "kept_limits"
     KEPT_NOT_FINITE = "kept_not_finite"
     KEPT_TOO_FEW_KEYPOINTS = "kept_too_few_keypoints"
-    KEPT_FAR_FROM_SMPL = "kept_far_from_smpl"
+    KEPT_GROSS_MISFIT = "kept_gross_misfit"  # further from the keypoints than their noise explains
+    KEPT_FAR_FROM_SMPL = "kept_far_from_smpl"  # in generations from before energies decided
     KEPT_UNREADABLE = "kept_unreadable"
     NO_LABEL = "no_label"
     IMPORTED = "imported"  # taken from the labels of somebody else, in a round 0

@@ -42,13 +42,15 @@ _PURSUED: Final = 6
 
 class Anchor(NamedTuple):
     """What people are held to: q (B, 46) rad; mean_pose (B,) bool where that is the mean pose or another that nobody
-    said is theirs, which holds less; betas (B, 10), those of the guess when not given.
+    said is theirs, which holds less; betas (B, 10), those of the guess when not given; prediction: what a network says
+    of them besides; depth (B,) m, that of the guess when not given.
     """
 
     q: Float[Tensor, "B 46"]
     mean_pose: Bool[Tensor, "B"]
     betas: Float[Tensor, "B 10"] | None = None
     prediction: Opinion | None = None
+    depth: Float[Tensor, "B"] | None = None
 
 
 class SkelifyResult(NamedTuple):
@@ -138,11 +140,12 @@ class Skelify:
         points_3d = keypoints.new_zeros(len(q), 44, 4) if keypoints_3d is None else self._own(keypoints_3d)
         focal = self._own(focal_of(focal, keypoints))
         self._check(keypoints, q, betas, cam_t, points_3d, focal)
-        held_q, mean_pose, held_betas, prediction = anchor or Anchor(q, torch.zeros(len(q), dtype=torch.bool))
+        held_q, mean_pose, held_betas, prediction, depth = anchor or Anchor(q, torch.zeros(len(q), dtype=torch.bool))
         held_q, held_betas = self._own(held_q), betas if held_betas is None else self._own(held_betas)
         start = self._pack(q, betas, cam_t)
         opinion = None if prediction is None else Opinion(*(self._own(x) for x in prediction))
-        held = Held(torch.cat([held_q, held_betas], 1), mean_pose.to(q.device), opinion)
+        depth = cam_t[:, 2] if depth is None else self._own(depth)
+        held = Held(torch.cat([held_q, held_betas], 1), mean_pose.to(q.device), torch.log(depth), opinion)
         terms = self._objective.terms(Seen(keypoints, points_3d, focal), start, held)
         return Problem(terms, start, keypoints, held_q, held_betas)
 
@@ -163,7 +166,7 @@ class Skelify:
         betas = q.new_zeros(len(q), N_BETAS)
         q = rolled_like(self.orientation, repeated, q, self._solver.keypoints(q, betas))
         start = self._pack(q, betas, rough_camera(self._solver.keypoints(q, betas), repeated, focal))
-        held = Held(torch.cat([q, betas], 1), torch.ones(len(q), dtype=torch.bool, device=q.device))
+        held = Held(torch.cat([q, betas], 1), torch.ones(len(q), dtype=torch.bool, device=q.device), start[:, -1])
         terms = self._objective.terms(Seen(repeated, points_3d.repeat_interleave(tries, 0), focal), start, held)
         best, found = self._lowest_of(terms, start, tries)
         return self._report(found, Problem(terms.of(best), start[best], keypoints, q[best], betas[best]))

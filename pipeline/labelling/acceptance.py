@@ -1,6 +1,7 @@
-"""Which label is better: one pure rule that measures parent and candidate alike (docs/objectives.md).
+"""Which label is better: one pure rule that measures parent and candidate alike (docs/evidence.md).
 
-Both are judged by the same keypoints in crop units, each under the camera that `solve_camera` finds for it.
+The more probable one is, given the same evidence. The keypoint error, each under the camera that `solve_camera` finds,
+is a record, and a guard against what no noise explains.
 """
 
 from dataclasses import dataclass
@@ -20,18 +21,18 @@ from schemas.skel import BETAS_LIMIT, N_UNLIMITED, q_limits
 class AcceptConfig:
     """Gates of the acceptance rule. Errors in crop units, angles in rad."""
 
-    margin_relative: float = 0.01  # of the parent's kp2d error, by which a candidate must be lower
-    margin_absolute: float = 1e-4  # and at least this much
+    margin_relative: float = 1e-3  # of the parent's energy, by which a candidate's must be lower
+    margin_absolute: float = 0.01  # and at least this much, squared standard deviations
+    gross_error: float = 0.05  # crop units, by which a candidate's kp2d error may not exceed its parent's
     betas_limit: float = BETAS_LIMIT  # largest |beta|, standard deviations
     limit_tolerance: float = 0.01  # rad, how much further past a joint limit than the parent
     first_label_max_error: float = 0.05  # kp2d error above which a first label is refused
-    max_pve_mean_mm: float = 200.0  # to the SMPL pseudo-label; loose, since the loop exists to correct those
 
 
 @dataclass(frozen=True)
 class Measured:
     """What the rule looks at, one value per person: cam_t (B, 3) m, kp2d_error (B,) crop units (NaN without usable
-    keypoints), limit_violation (B,) rad, betas_size (B,) = max |beta|, finite (B,), pve_mean_mm (B,) (NaN: unknown).
+    keypoints), limit_violation (B,) rad, betas_size (B,) = max |beta|, finite (B,), energy (B,) (NaN: unknown).
     """
 
     cam_t: Float[Tensor, "B 3"]
@@ -39,7 +40,7 @@ class Measured:
     limit_violation: Float[Tensor, "B"]
     betas_size: Float[Tensor, "B"]
     finite: Bool[Tensor, "B"]
-    pve_mean_mm: Float[Tensor, "B"]
+    energy: Float[Tensor, "B"]
 
 
 def limit_violation(q: Float[Tensor, "B 46"]) -> Float[Tensor, "B"]:
@@ -56,10 +57,12 @@ def measure(
     q: Float[Tensor, "B 46"],
     betas: Float[Tensor, "B 10"],
     keypoints: Float[Tensor, "B 44 3"],
-    pve_mean_mm: Float[Tensor, "B"] | None = None,
     focal: Float[Tensor, "B"] | None = None,
+    energy: Float[Tensor, "B"] | None = None,
 ) -> Measured:
-    """Measure labels; focal: crop units. A label that is not finite is measured as zeros and marked."""
+    """Measure labels; focal: crop units; energy: as `evidence.energy` has it. A label that is not finite is measured as
+    zeros and marked.
+    """
     finite = torch.isfinite(q).all(1) & torch.isfinite(betas).all(1)
     q, betas = (torch.where(finite[:, None], x, torch.zeros_like(x)) for x in (q, betas))
     points = skel.keypoints(q, betas)
@@ -68,7 +71,7 @@ def measure(
     error = kp2d_error(project(points, cam_t, focal), keypoints)
     unknown = torch.full_like(error, torch.nan)
     return Measured(
-        cam_t, error, limit_violation(q), betas.abs().amax(1), finite, unknown if pve_mean_mm is None else pve_mean_mm
+        cam_t, error, limit_violation(q), betas.abs().amax(1), finite, unknown if energy is None else energy
     )
 
 
@@ -83,16 +86,16 @@ def judge(
 
     Without a parent label the candidate is judged by the absolute gates alone, and NO_LABEL means that it failed one.
     """
-    margin = torch.clamp_min(config.margin_relative * parent.kp2d_error, config.margin_absolute)
+    margin = torch.clamp_min(config.margin_relative * parent.energy, config.margin_absolute)
     allowed = torch.where(has_parent, parent.limit_violation, torch.zeros_like(parent.limit_violation))
     failed = [
         (Decision.KEPT_NOT_FINITE, ~candidate.finite),
         (Decision.KEPT_TOO_FEW_KEYPOINTS, ~enough_keypoints(keypoints)),
         (Decision.KEPT_BETAS_OUT_OF_RANGE, ~(candidate.betas_size <= config.betas_limit)),
         (Decision.KEPT_LIMITS, ~(candidate.limit_violation <= allowed + config.limit_tolerance)),
-        (Decision.KEPT_FAR_FROM_SMPL, candidate.pve_mean_mm > config.max_pve_mean_mm),
+        (Decision.KEPT_GROSS_MISFIT, has_parent & (candidate.kp2d_error > parent.kp2d_error + config.gross_error)),
     ]
-    better = candidate.kp2d_error <= parent.kp2d_error - margin
+    better = candidate.energy <= parent.energy - margin
     good_enough = candidate.kp2d_error <= config.first_label_max_error
     failed.append((Decision.KEPT_NOT_BETTER, ~torch.where(has_parent, better, good_enough)))
     return [_decision(person, bool(has_parent[person]), failed) for person in range(len(has_parent))]

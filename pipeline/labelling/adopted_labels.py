@@ -1,15 +1,17 @@
 """Labels that somebody else made become labels of a generation: measured like ours, and judged where we have one."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pipeline.body import Skel
+from pipeline.fit import Skelify
 from pipeline.labelling.acceptance import AcceptConfig, Measured, judge, measure
 from pipeline.labelling.batches import LabelBatch, PersonBatch
 from pipeline.labelling.convert import as_model, as_numpy
+from pipeline.labelling.evidence import energy, recorded_evidence
 from pipeline.labels.exchange.hsmr_fields import MM_PER_M, HsmrLabel
 from schemas.labels import Decision, StartSource
 from schemas.skel import N_BETAS, N_Q
@@ -19,13 +21,14 @@ def import_people(
     batch: PersonBatch,
     imported: Sequence[HsmrLabel | None],
     parent: LabelBatch | None,
-    skel: Skel,
+    skelify: Skelify,
     accept: AcceptConfig,
 ) -> LabelBatch:
     """One row per person of the batch. Without a parent generation every imported label is taken as it is.
 
-    With one, the imported label is a candidate, which replaces the parent's by the acceptance rule alone. The camera
-    is solved and the error measured by us, whatever the file says; `pve_max` is the file's.
+    With one, the imported label is a candidate, which replaces the parent's by the acceptance rule alone: where all
+    else that is known of the person makes it more probable. The camera is solved and the error measured by us, whatever
+    the file says; `pve_max` is the file's.
     """
     known = np.array([label is not None for label in imported], dtype=bool)
     q, betas = (
@@ -33,14 +36,18 @@ def import_people(
         _stacked([None if label is None else label.betas for label in imported], N_BETAS),
     )
     pve_max_mm = np.array([np.nan if label is None else label.pve_max * MM_PER_M for label in imported], np.float64)
+    skel = skelify.model
     with torch.no_grad():
         keypoints, focal = as_model(skel, batch.keypoints), as_model(skel, batch.focal)
-        measured = measure(skel, as_model(skel, q), as_model(skel, betas), keypoints, focal=focal)
+        new = as_model(skel, q), as_model(skel, betas)
+        measured = measure(skel, *new, keypoints, focal)
         if parent is None:
             taken = known & as_numpy(measured.finite)
             decision = np.where(taken, Decision.IMPORTED, Decision.NO_LABEL).astype(object)
             return _rows(batch, LabelBatch.of(batch.ids), None, measured, (q, betas, pve_max_mm), taken, decision)
-        before = measure(skel, as_model(skel, parent.q), as_model(skel, parent.betas), keypoints, focal=focal)
+        old, evidence = (as_model(skel, parent.q), as_model(skel, parent.betas)), recorded_evidence(batch, parent, skel)
+        before = measure(skel, *old, keypoints, focal, energy(skelify, evidence, *old))
+        measured = replace(measured, energy=energy(skelify, evidence, *new))
         has_parent = torch.as_tensor(parent.has_label, device=skel.device)
         decisions = judge(before, measured, has_parent, keypoints, accept)
     kept = np.where(parent.has_label, Decision.KEPT_NOT_BETTER, Decision.NO_LABEL)
@@ -73,17 +80,20 @@ def _rows(
         kp2d_error=error,
         pve_max_mm=pve_max_mm,
         limit_violation=as_numpy(after.limit_violation),
+        energy=as_numpy(after.energy),
     )
     unknown = np.full(len(batch), np.nan)
-    kept = parent.with_columns(kp2d_error=unknown)
+    kept = parent.with_columns(kp2d_error=unknown, energy=unknown)
     if before is not None:
         old_error = np.where(parent.has_label, as_numpy(before.kp2d_error), np.nan)
-        kept = parent.with_columns(cam_t=as_numpy(before.cam_t), kp2d_error=old_error)
+        old_energy = np.where(parent.has_label, as_numpy(before.energy), np.nan)
+        kept = parent.with_columns(cam_t=as_numpy(before.cam_t), kp2d_error=old_error, energy=old_energy)
     rows = np.flatnonzero(taken)
     labels = kept.put(rows, found.take(rows)).with_columns(
         decision=decision,
         parent_kp2d_error=kept.kp2d_error,
         candidate_kp2d_error=unknown if before is None else error,
+        parent_energy=kept.energy,
         iterations=np.full(len(batch), -1),
     )
     return labels.under_cameras_of(batch)

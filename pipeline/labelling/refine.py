@@ -1,51 +1,48 @@
-"""Round k >= 1: SKELify each person from the parent label and from the network's prediction, keep the best of all."""
+"""Round k >= 1: everybody's most probable body given all that is known of them, kept where it beats the parent label.
+
+docs/evidence.md states the model; `Evidence` holds it, `judge` decides by it.
+"""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, replace
+from typing import Final
 
 import numpy as np
 import torch
+from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
 from pipeline.body import Smpl
-from pipeline.fit import Anchor, Skelify
+from pipeline.fit import Skelify
 from pipeline.fit.skelify import SkelifyResult
 from pipeline.fit.video.track import TrackFit
 from pipeline.image.camera import at_focal
 from pipeline.labelling.acceptance import AcceptConfig, Measured, judge, measure
 from pipeline.labelling.batches import LabelBatch, PersonBatch
-from pipeline.labelling.convert import as_model, as_numpy, stored
+from pipeline.labelling.candidate import Candidates, from_one_source
+from pipeline.labelling.convert import as_model, as_numpy
+from pipeline.labelling.credibility import independence, widening
 from pipeline.labelling.estimated_focal import with_estimated_focal
-from pipeline.labelling.fused_anchor import fused_anchor
+from pipeline.labelling.evidence import Evidence, energy, recorded_evidence
+from pipeline.labelling.heldout_keypoints import heldout_errors
 from pipeline.labelling.predictor import PredictionBatch
 from pipeline.labelling.tracks import TrackPart
 from pipeline.numerics.error_metrics import pve_mm
 from schemas.labels import Decision, StartSource
+from schemas.skel import N_Q, N_UNLIMITED
+
+Q_FLOOR: Final = 0.01  # rad; no network knows an angle better, whatever it says
+BETAS_FLOOR: Final = 0.05
 
 
 @dataclass(frozen=True)
-class _Images:
-    """What the fits see of N people: keypoints (N, 44, 3) crop units, keypoints_3d (N, 44, 4) m, by cameras of these
-    focal lengths (N,), crop units.
-    """
+class _Round:
+    """What stays the same while people are fitted."""
 
-    keypoints: Tensor
-    keypoints_3d: Tensor
-    focal: Tensor
-
-    def of(self, rows: Tensor) -> "_Images":
-        """What they see of some people."""
-        return _Images(self.keypoints[rows], self.keypoints_3d[rows], self.focal[rows])
-
-
-@dataclass(frozen=True)
-class _Candidate:
-    """Labels that might replace the parents': as they would be stored, where each started, and how good they are."""
-
-    fit: SkelifyResult
-    source: np.ndarray
-    measured: Measured
-    pve_max_mm: Tensor
+    batch: PersonBatch
+    parent: LabelBatch
+    prediction: PredictionBatch | None
+    skelify: Skelify
 
 
 def refine_people(
@@ -60,152 +57,165 @@ def refine_people(
 ) -> LabelBatch:
     """Labels of the next generation, one row per person of the batch, in its order.
 
-    Everyone is fitted from the parent label, or from the mean pose where there is none, and once more from the
-    prediction where there is one. The second fit replaces the first, and the better of them the parent label, only by
-    the acceptance rule; errors are those of the float32 numbers that are stored.
-    Parent and candidate are measured under the camera that the person has today, whatever the parent's row says.
+    Everyone is fitted to what was known before, from the parent label, or from the mean pose where there is none. Where
+    the prediction tells something new, it takes the place of an earlier one, and the person is fitted once more, from
+    the first fit and from the prediction. The lower of them replaces the parent label by the acceptance rule; energies
+    and errors are those of the float32 numbers that are stored. Parent and candidate are measured under the camera that
+    the person has today, whatever the parent's row says.
 
     tracks: rows of the batch that are one person's video. Their candidates are fitted once more, together; then each
     frame is judged alone, as everyone is, so a track may end with frames that keep their parent's shape
     (docs/decisions/0019-tracks.md).
     """
     with torch.no_grad():
-        skel, batch = skelify.model, with_estimated_focal(batch, parent, skelify, tracks)
-        images = _Images(*(as_model(skel, x) for x in (batch.keypoints, batch.keypoints_3d, batch.focal)))
-        candidate = _measured(*_fit_from_parents(images, parent, skelify), batch, images, skelify, smpl)
-        if prediction is not None and prediction.available.any():
-            candidate = _with_rivals(candidate, prediction, parent, batch, images, skelify, smpl, accept)
+        batch = with_estimated_focal(batch, parent, skelify, tracks)
+        known = _Round(batch, parent, prediction, skelify)
+        evidence, candidates = _fit_to_what_was_known(known)
+        evidence = _with_new_predictions(known, evidence, candidates)
+        candidates = _fit_to_predictions(known, evidence, candidates).as_stored()
+        parent_q, parent_betas = as_model(skelify.model, parent.q), as_model(skelify.model, parent.betas)
+        before_energy = energy(skelify, evidence, parent_q, parent_betas, candidates.fit.cam_t)
+        after_energy = energy(skelify, evidence, candidates.fit.q, candidates.fit.betas, candidates.fit.cam_t)
         if track_fit is not None:
             for part in tracks:
-                candidate = _with_track(candidate, part, track_fit, batch, images, skelify, smpl)
+                whole = _fit_track(part, track_fit, evidence, candidates, known)
+                if whole is not None:
+                    rows, together, energies = whole
+                    candidates = candidates.replaced(rows, together)
+                    after_energy, before_energy = (
+                        old.index_copy(0, rows, new.to(old))
+                        for old, new in zip((after_energy, before_energy), energies, strict=True)
+                    )
+        pve_mean, pve_max = _distance_to_smpl(batch, candidates, skelify, smpl)
+        skel, seen = skelify.model, (evidence.keypoints, evidence.focal)
+        before = measure(skel, parent_q, parent_betas, *seen, before_energy)
+        after = measure(skel, candidates.fit.q, candidates.fit.betas, *seen, after_energy)
         has_parent = torch.as_tensor(parent.has_label, device=skel.device)
-        parent_q, parent_betas = as_model(skel, parent.q), as_model(skel, parent.betas)
-        before = measure(skel, parent_q, parent_betas, images.keypoints, focal=images.focal)
-        decisions = judge(before, candidate.measured, has_parent, images.keypoints, accept)
-    return _rows(batch, parent, candidate, before, decisions)
+        decisions = judge(before, after, has_parent, evidence.keypoints, accept)
+        heldout = heldout_errors(skel, batch, lambda people, rows: _refit(people, evidence, rows, skelify))
+    found = _rows_of(batch, candidates, evidence, after).with_columns(
+        pve_mean_mm=as_numpy(pve_mean), pve_max_mm=as_numpy(pve_max)
+    )
+    return _merged(batch, parent, found, before, after, decisions, heldout)
 
 
-def _fit_from_parents(images: _Images, parent: LabelBatch, skelify: Skelify) -> tuple[SkelifyResult, np.ndarray]:
-    """Fit everyone from their own label or the mean pose; the two groups are independent problems of one solver."""
+def _fit_to_what_was_known(known: _Round) -> tuple[Evidence, Candidates]:
+    """Everyone from their own label, or from the mean pose; held to what their row says they were held to."""
+    skelify, parent = known.skelify, known.parent
     skel = skelify.model
-    q, betas, cam_t = (as_model(skel, x) for x in (parent.q, parent.betas, parent.cam_t))
-    cam_t = at_focal(cam_t, as_model(skel, parent.known_focal), images.focal)
-    held_q, held_betas = as_model(skel, parent.anchor_q), as_model(skel, parent.anchor_betas)
-    loosely = torch.as_tensor(parent.start_source == StartSource.MEAN_POSE, device=q.device)
-    known = torch.as_tensor(parent.has_label, device=q.device)
+    q, betas, cam_t = (as_model(skel, x).clone() for x in (parent.q, parent.betas, parent.cam_t))
+    evidence = recorded_evidence(known.batch, parent, skel)
+    cam_t = at_focal(cam_t, as_model(skel, parent.known_focal), evidence.focal)
+    new = torch.as_tensor(~parent.has_label, device=q.device)
     kept_source = np.where(parent.start_source == StartSource.MEAN_POSE, StartSource.MEAN_POSE, StartSource.PARENT)
     source = np.where(parent.has_label, kept_source, StartSource.MEAN_POSE).astype(object)
-    anchor, new = Anchor(held_q[known], loosely[known], held_betas[known]), ~known
-    old, seen = images.of(known), images.of(new)
-    results = (
-        skelify.fit(old.keypoints, q[known], betas[known], cam_t[known], anchor, old.keypoints_3d, old.focal),
-        skelify.fit_from_mean_pose(seen.keypoints, seen.keypoints_3d, seen.focal),
-    )
-    order = torch.cat([torch.nonzero(mask).squeeze(1) for mask in (known, new)])
+    seen, old = evidence.of(new), torch.nonzero(~new).squeeze(1)
+    first = skelify.fit_from_mean_pose(seen.keypoints, seen.keypoints_3d, seen.focal)
+    anchor_q, anchor_betas = evidence.anchor_q.clone(), evidence.anchor_betas.clone()
+    anchor_q[new], anchor_betas[new] = first.anchor_q, first.anchor_betas
+    evidence = replace(evidence, anchor_q=anchor_q, anchor_betas=anchor_betas)
+    again = _fit(evidence.of(old), q[old], betas[old], cam_t[old], skelify)
+    order = torch.cat([old, torch.nonzero(new).squeeze(1)])
     back = torch.argsort(order)
-    return SkelifyResult(*(torch.cat(pair)[back] for pair in zip(*results, strict=True))), source
+    whole = SkelifyResult(*(torch.cat(pair)[back] for pair in zip(again, first, strict=True)))
+    return evidence, Candidates(whole, source)
 
 
-def _with_rivals(
-    candidate: _Candidate,
-    prediction: PredictionBatch,
-    parent: LabelBatch,
-    batch: PersonBatch,
-    images: _Images,
-    skelify: Skelify,
-    smpl: Smpl,
-    accept: AcceptConfig,
-) -> _Candidate:
-    """The candidates, each replaced by the fit from the person's prediction where the acceptance rule prefers that.
+def _fit(evidence: Evidence, q: Tensor, betas: Tensor, cam_t: Tensor, skelify: Skelify) -> SkelifyResult:
+    anchor = evidence.anchor(skelify.model)
+    return skelify.fit(evidence.keypoints, q, betas, cam_t, anchor, evidence.keypoints_3d, evidence.focal)
 
-    That fit is held to what the parent's anchor and the prediction say together, to the prediction for people without a
-    label (docs/decisions/0013-predictions.md).
+
+def _with_new_predictions(known: _Round, evidence: Evidence, candidates: Candidates) -> Evidence:
+    """Today's prediction in the place of an earlier one, for the people whom it tells something: as far as it is to be
+    believed (`credibility`).
+    """
+    skel, parent, predicted = known.skelify.model, known.parent, known.prediction
+    if predicted is None:
+        return evidence
+    q, std = as_model(skel, predicted.q), as_model(skel, predicted.q_std).clamp_min(Q_FLOOR)
+    std[:, :N_UNLIMITED] = std[:, :N_UNLIMITED].amax(1, keepdim=True)
+    label, label_std = as_model(skel, parent.q), as_model(skel, parent.q_std)
+    only_pseudo = torch.as_tensor((parent.start_source == StartSource.SMPL).astype(bool), device=q.device)
+    label_std = torch.where(only_pseudo[:, None], known.skelify.anchor_std, label_std)
+    share = torch.where(
+        torch.as_tensor(parent.has_label, device=q.device),
+        independence(q, std, label, label_std),
+        torch.ones_like(std[:, 0]),
+    )
+    factor = widening(q, std, candidates.fit.q, candidates.fit.q_std) / share.sqrt()
+    betas_std = as_model(skel, predicted.betas_std).clamp_min(BETAS_FLOOR)
+    believed = torch.cat([std, betas_std], 1) * factor[:, None]
+    news = torch.as_tensor(predicted.available, device=q.device) & (share > 0)
+    said = torch.cat([q, as_model(skel, predicted.betas)], 1)
+    return replace(
+        evidence,
+        prediction=torch.where(news[:, None], said, evidence.prediction),
+        prediction_std=torch.where(news[:, None], believed, evidence.prediction_std),
+    )
+
+
+def _fit_to_predictions(known: _Round, evidence: Evidence, candidates: Candidates) -> Candidates:
+    """The people of whom a network says something new, fitted once more from where they are and from what it says."""
+    predicted, skelify = known.prediction, known.skelify
+    if predicted is None:
+        return candidates
+    said = as_model(skelify.model, np.concatenate([predicted.q, predicted.betas], 1))
+    is_new = (evidence.prediction == said).all(1) & torch.as_tensor(predicted.available, device=said.device)
+    rows = torch.nonzero(is_new & evidence.predicted).squeeze(1)
+    if not len(rows):
+        return candidates
+    seen, here = evidence.of(rows), candidates.of(rows)
+    again = here._replace(fit=_fit(seen, here.fit.q, here.fit.betas, here.fit.cam_t, skelify))
+    cam_t = as_model(skelify.model, predicted.cam_t)[rows]
+    cam_t = at_focal(cam_t, as_model(skelify.model, predicted.focal)[rows], seen.focal)
+    rival = from_one_source(_fit(seen, said[rows, :N_Q], said[rows, N_Q:], cam_t, skelify), StartSource.PREDICTION)
+    better = torch.nonzero(rival.fit.cost < again.fit.cost).squeeze(1)
+    return candidates.replaced(rows, again.replaced(better, rival.of(better)))
+
+
+def _fit_track(
+    part: TrackPart, track_fit: TrackFit, evidence: Evidence, candidates: Candidates, known: _Round
+) -> tuple[Tensor, Candidates, tuple[Tensor, Tensor]] | None:
+    """Rows of one track, their common fit, and the energies of that and of the parents' labels as a motion. None for a
+    track of less than two finite frames: others take no part.
+    """
+    finite = torch.isfinite(candidates.fit.q).all(1) & torch.isfinite(candidates.fit.cam_t).all(1)
+    usable = as_numpy(finite)[part.rows]
+    if usable.sum() < 2:
+        return None
+    rows = torch.as_tensor(part.rows[usable], device=evidence.focal.device)
+    seen, first, times = evidence.of(rows), candidates.of(rows), torch.as_tensor(part.times[usable])
+    skel = known.skelify.model
+    track = track_fit.whole(seen.keypoints, times, first.fit, seen.anchor(skel), seen.keypoints_3d, seen.focal)
+    together = first._replace(fit=track.result).as_stored()
+    good = torch.nonzero(torch.isfinite(together.fit.q).all(1)).squeeze(1)
+    parent_q, parent_betas = (as_model(skel, x)[rows] for x in (known.parent.q, known.parent.betas))
+    before = track_fit.energy(track, parent_q, parent_betas, together.fit.cam_t)
+    after = track_fit.energy(track, together.fit.q, together.fit.betas, together.fit.cam_t)
+    return rows[good], together.of(good), (after[good], before[good])
+
+
+def _refit(people: PersonBatch, evidence: Evidence, rows: Int64[np.ndarray, "M"], skelify: Skelify) -> SkelifyResult:
+    """People of whom some keypoints are hidden, from what else is known of them: neither start nor hold has seen the
+    hidden ones.
     """
     skel = skelify.model
-    chosen = np.flatnonzero(prediction.available)
-    rows = torch.as_tensor(chosen, device=images.keypoints.device)
-    seen = images.of(rows)
-    q, betas, cam_t = (as_model(skel, x[chosen]) for x in (prediction.q, prediction.betas, prediction.cam_t))
-    cam_t = at_focal(cam_t, as_model(skel, prediction.focal[chosen]), seen.focal)
-    known = torch.as_tensor(parent.has_label[chosen], device=rows.device)
-    together = fused_anchor(
-        as_model(skel, parent.anchor_q[chosen]),
-        q,
-        skelify.anchor_std,
-        as_model(skel, prediction.q_std[chosen]),
-    )
-    shape = torch.where(known[:, None], as_model(skel, parent.anchor_betas[chosen]), betas)
-    anchor = Anchor(torch.where(known[:, None], together, q), torch.zeros_like(known), shape)
-    fit = skelify.fit(seen.keypoints, q, betas, cam_t, anchor, seen.keypoints_3d, seen.focal)
-    source = np.full(len(chosen), StartSource.PREDICTION, dtype=object)
-    rival = _measured(fit, source, batch.take(chosen), seen, skelify, smpl)
-    incumbent = _taken(candidate, rows)
-    everyone = torch.ones(len(rows), dtype=torch.bool, device=rows.device)
-    decisions = judge(incumbent.measured, rival.measured, everyone, seen.keypoints, accept)
-    better = torch.tensor([decision == Decision.IMPROVED for decision in decisions], device=rows.device)
-    return _replaced(candidate, rows[better], _taken(rival, torch.nonzero(better).squeeze(1)))
-
-
-def _with_track(
-    candidate: _Candidate,
-    part: TrackPart,
-    track_fit: TrackFit,
-    batch: PersonBatch,
-    images: _Images,
-    skelify: Skelify,
-    smpl: Smpl,
-) -> _Candidate:
-    """The candidates with those of one track replaced by its common fit. Frames that are not finite take no part."""
-    usable = as_numpy(candidate.measured.finite)[part.rows]
-    chosen = part.rows[usable]
-    if len(chosen) < 2:
-        return candidate
-    rows = torch.as_tensor(chosen, device=images.keypoints.device)
-    seen, first = images.of(rows), _taken(candidate, rows)
-    mean_pose = torch.as_tensor(first.source == StartSource.MEAN_POSE)
-    times = torch.as_tensor(part.times[usable])
-    fit = track_fit.fit(seen.keypoints, times, first.fit, mean_pose, seen.keypoints_3d, seen.focal)
-    together = _measured(fit, first.source, batch.take(chosen), seen, skelify, smpl)
-    finite = torch.nonzero(together.measured.finite).squeeze(1)
-    return _replaced(candidate, rows[finite], _taken(together, finite))
-
-
-def _measured(
-    fit: SkelifyResult, source: np.ndarray, batch: PersonBatch, images: _Images, skelify: Skelify, smpl: Smpl
-) -> _Candidate:
-    """The fit rounded to what the table holds, and measured as such."""
-    q, betas = stored(fit.q), stored(fit.betas)
-    pve_mean, pve_max = _distance_to_smpl(batch, q, betas, skelify, smpl)
-    measured = measure(skelify.model, q, betas, images.keypoints, pve_mean, images.focal)
-    return _Candidate(fit._replace(q=q, betas=betas, cam_t=measured.cam_t), source, measured, pve_max)
-
-
-def _taken(candidate: _Candidate, rows: Tensor) -> _Candidate:
-    """The candidates of some people."""
-    measured = Measured(*(getattr(candidate.measured, field.name)[rows] for field in fields(Measured)))
-    fit = SkelifyResult(*(value[rows] for value in candidate.fit))
-    return _Candidate(fit, candidate.source[as_numpy(rows)], measured, candidate.pve_max_mm[rows])
-
-
-def _replaced(candidate: _Candidate, rows: Tensor, by: _Candidate) -> _Candidate:
-    """The candidates with those of the people `rows` replaced."""
-
-    def put(old: Tensor, new: Tensor) -> Tensor:
-        return old.index_copy(0, rows, new)
-
-    source = candidate.source.copy()
-    source[as_numpy(rows)] = by.source
-    names = [field.name for field in fields(Measured)]
-    measured = Measured(*(put(getattr(candidate.measured, n), getattr(by.measured, n)) for n in names))
-    fit = SkelifyResult(*map(put, candidate.fit, by.fit))
-    return _Candidate(fit, source, measured, put(candidate.pve_max_mm, by.pve_max_mm))
+    seen = evidence.of(torch.as_tensor(rows, device=evidence.focal.device))
+    hidden = as_model(skel, people.keypoints), as_model(skel, people.keypoints_3d)
+    seen = replace(seen, keypoints=hidden[0], keypoints_3d=hidden[1])
+    start = torch.cat([seen.anchor_q, seen.anchor_betas], 1)
+    start = torch.where(torch.isfinite(seen.prediction_std), seen.prediction, start)
+    q, betas = start[:, :N_Q], start[:, N_Q:]
+    cam_t = measure(skel, q, betas, seen.keypoints, seen.focal).cam_t
+    return _fit(seen, q, betas, cam_t, skelify)
 
 
 def _distance_to_smpl(
-    batch: PersonBatch, q: Tensor, betas: Tensor, skelify: Skelify, smpl: Smpl
-) -> tuple[Tensor, Tensor]:
+    batch: PersonBatch, candidates: Candidates, skelify: Skelify, smpl: Smpl
+) -> tuple[Float[Tensor, "N"], Float[Tensor, "N"]]:
     """PVE mean and max (N,) mm to the SMPL pseudo-label, NaN for people without one."""
-    skel = skelify.model
+    skel, q, betas = skelify.model, candidates.fit.q, candidates.fit.betas
     mean, worst = (torch.full((len(q),), torch.nan, dtype=q.dtype, device=q.device) for _ in range(2))
     rows = torch.as_tensor(np.flatnonzero(batch.has_smpl), device=q.device)
     if len(rows):
@@ -215,38 +225,61 @@ def _distance_to_smpl(
     return mean, worst
 
 
-def _rows(
-    batch: PersonBatch,
-    parent: LabelBatch,
-    candidate: _Candidate,
-    before: Measured,
-    decisions: list[Decision],
-) -> LabelBatch:
-    """The parents' labels as measured today, replaced by the candidates' where those were taken."""
-    fit, after = candidate.fit, candidate.measured
-    candidate_error = as_numpy(after.kp2d_error)
-    found = LabelBatch.of(
+def _rows_of(batch: PersonBatch, candidates: Candidates, evidence: Evidence, after: Measured) -> LabelBatch:
+    """The candidates as rows, with all that they were held to."""
+    fit = candidates.fit
+    return LabelBatch.of(
         batch.ids,
         has_label=np.ones(len(batch), bool),
         q=as_numpy(fit.q),
         betas=as_numpy(fit.betas),
-        cam_t=as_numpy(fit.cam_t),
+        cam_t=as_numpy(after.cam_t),
         q_std=as_numpy(fit.q_std),
-        anchor_q=as_numpy(fit.anchor_q),
-        anchor_betas=as_numpy(fit.anchor_betas),
-        start_source=candidate.source,
-        kp2d_error=candidate_error,
-        pve_mean_mm=as_numpy(after.pve_mean_mm),
-        pve_max_mm=as_numpy(candidate.pve_max_mm),
+        anchor_q=as_numpy(evidence.anchor_q),
+        anchor_betas=as_numpy(evidence.anchor_betas),
+        start_source=candidates.source,
+        kp2d_error=as_numpy(after.kp2d_error),
         limit_violation=as_numpy(after.limit_violation),
+        iterations=as_numpy(fit.iterations),
+        energy=as_numpy(after.energy),
+        **_prediction_columns(evidence),
     )
-    parent_error = np.where(parent.has_label, as_numpy(before.kp2d_error), np.nan)
-    kept = parent.with_columns(cam_t=as_numpy(before.cam_t), kp2d_error=parent_error)
-    taken = np.flatnonzero([d in (Decision.IMPROVED, Decision.FIRST_LABEL) for d in decisions])
-    labels = kept.put(taken, found.take(taken)).with_columns(
+
+
+def _prediction_columns(evidence: Evidence) -> dict[str, np.ndarray]:
+    """What the fit was held to besides the anchor; zeros where there is nothing."""
+    said = torch.isfinite(evidence.prediction_std)
+    prediction, std = (as_numpy(torch.where(said, x, 0)) for x in (evidence.prediction, evidence.prediction_std))
+    return {
+        "prediction_q": prediction[:, :N_Q],
+        "prediction_betas": prediction[:, N_Q:],
+        "prediction_q_std": std[:, :N_Q],
+        "prediction_betas_std": std[:, N_Q:],
+    }
+
+
+def _merged(
+    batch: PersonBatch,
+    parent: LabelBatch,
+    found: LabelBatch,
+    before: Measured,
+    after: Measured,
+    decisions: list[Decision],
+    heldout: Float64[np.ndarray, "N"],
+) -> LabelBatch:
+    """The parents' labels as measured today, replaced by the candidates' where those were taken."""
+    parent_error, parent_energy = (
+        np.where(parent.has_label, as_numpy(x), np.nan) for x in (before.kp2d_error, before.energy)
+    )
+    kept = parent.with_columns(cam_t=as_numpy(before.cam_t), kp2d_error=parent_error, energy=parent_energy)
+    taken = np.isin(decisions, [Decision.IMPROVED, Decision.FIRST_LABEL])
+    rows = np.flatnonzero(taken)
+    labels = kept.put(rows, found.take(rows))
+    return labels.with_columns(
         decision=decisions,
         parent_kp2d_error=parent_error,
-        candidate_kp2d_error=np.where(as_numpy(after.finite), candidate_error, np.nan),
-        iterations=as_numpy(fit.iterations),
-    )
-    return labels.under_cameras_of(batch)
+        candidate_kp2d_error=np.where(as_numpy(after.finite), found.kp2d_error, np.nan),
+        parent_energy=parent_energy,
+        iterations=found.iterations,
+        kp2d_heldout_error=np.where(labels.has_label, heldout, np.nan),
+    ).under_cameras_of(batch)

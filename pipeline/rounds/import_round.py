@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 import pyarrow as pa
 import torch
 
-from pipeline.body import Skel, load_skel
+from pipeline.body import load_skel
+from pipeline.fit import Skelify
 from pipeline.labelling.adopted_labels import import_people
 from pipeline.labelling.batches import LabelBatch, PersonBatch
 from pipeline.labels import Generation, LabelStore, Lineage, StagedShard, Staging, derive_run_id, read_labels
@@ -99,6 +100,7 @@ def _told(lineage: Lineage, source: LabelSource) -> Lineage:
 def _stage_all(made: RoundPlan, staging: Staging, source: LabelSource) -> tuple[list[StagedShard], int]:
     body, fit = made.config.body, made.config.fit
     skel = load_skel(body.source, gender=body.gender, device=fit.device, dtype=getattr(torch, fit.dtype))
+    skelify = Skelify(skel, fit.skelify)
     shards: list[StagedShard] = []
     matched = 0
     title = f"import of round {made.round}"
@@ -106,7 +108,7 @@ def _stage_all(made: RoundPlan, staging: Staging, source: LabelSource) -> tuple[
         for task in made.tasks:
             url = made.parent_files.get(task.id)
             parent = LABEL_SCHEMA.empty_table() if url is None else read_labels(url)
-            staged, known = _stage(task, parent, made, staging, source, skel)
+            staged, known = _stage(task, parent, made, staging, source, skelify)
             shards.append(staged)
             matched += known
             bar.advance(staged.readable)
@@ -114,7 +116,7 @@ def _stage_all(made: RoundPlan, staging: Staging, source: LabelSource) -> tuple[
 
 
 def _stage(
-    task: ShardTask, parent: pa.Table, made: RoundPlan, staging: Staging, source: LabelSource, skel: Skel
+    task: ShardTask, parent: pa.Table, made: RoundPlan, staging: Staging, source: LabelSource, skelify: Skelify
 ) -> tuple[StagedShard, int]:
     """The shard's file, and how many of its people the source knows."""
     if task.source is None:
@@ -127,8 +129,8 @@ def _stage(
         found = source.of_shard(task.dataset, task.shard, batch.ids)
         matched += sum(label is not None for label in found)
         known = None if made.round == 0 else LabelBatch.from_table(parent, batch.ids)
-        labels = import_people(batch, found, known, skel, made.config.accept)
-        tables.append(with_groups(with_heights(labels, skel), people).to_table(made.round))
+        labels = import_people(batch, found, known, skelify, made.config.accept)
+        tables.append(with_groups(with_heights(labels, skelify.model), people).to_table(made.round))
     for rejection in rejections:
         if rejection.reason is RejectionReason.SHARD_UNREADABLE:
             labels = carry_over(task, made.round, parent, rejection.detail)

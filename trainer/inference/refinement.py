@@ -6,13 +6,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pipeline.body import Skel
 from pipeline.fit import Skelify
 from pipeline.image.camera import at_focal
 from pipeline.labelling.acceptance import AcceptConfig, judge, measure
 from pipeline.labelling.batches import PersonBatch
 from pipeline.labelling.convert import as_numpy, stored
+from pipeline.labelling.evidence import Evidence, energy
 from schemas.camera import CameraSource
 from schemas.labels import Decision
+from schemas.skel import N_BETAS, N_Q
 from trainer.inference.predicted_people import PredictedPeople, Refinement, as_tensors
 
 
@@ -27,9 +30,13 @@ def refine_predictions(batch: PredictedPeople, skelify: Skelify, accept: AcceptC
     q, betas, cam_t, held_for = as_tensors(skel, batch.q, batch.betas, batch.cam_t, batch.focal)
     cam_t = at_focal(cam_t, held_for, focal)
     with torch.no_grad():
-        fit = skelify.fit(keypoints, q, betas, cam_t, keypoints_3d=points_3d, focal=focal)
-        before = measure(skel, q, betas, keypoints, focal=focal)
-        after = measure(skel, stored(fit.q), stored(fit.betas), keypoints, focal=focal)
+        evidence = _evidence(skel, keypoints, points_3d, focal, q, betas)
+        anchor = evidence.anchor(skel)
+        fit = skelify.fit(keypoints, q, betas, cam_t, anchor, points_3d, focal)
+        before, after = (
+            measure(skel, *body, keypoints, focal, energy(skelify, evidence, *body, fit.cam_t))
+            for body in ((q, betas), (stored(fit.q), stored(fit.betas)))
+        )
         decision = judge(before, after, torch.ones(len(batch), dtype=torch.bool), keypoints, accept)
     better = np.array([one is Decision.IMPROVED for one in decision])
     found = Refinement(
@@ -52,3 +59,10 @@ def refine_predictions(batch: PredictedPeople, skelify: Skelify, accept: AcceptC
         camera_turn=np.where(better[:, None], people.camera_turn, batch.camera_turn),
         refinement=found,
     )
+
+
+def _evidence(skel: Skel, keypoints: Tensor, points_3d: Tensor, focal: Tensor, q: Tensor, betas: Tensor) -> Evidence:
+    """Keypoints, and the prediction as all that is known of pose and shape."""
+    nobody = torch.zeros(len(q), dtype=torch.bool, device=skel.device)
+    nothing = q.new_zeros(len(q), N_Q + N_BETAS)
+    return Evidence(keypoints, points_3d, focal, q, betas, nobody, nothing, torch.full_like(nothing, torch.inf))

@@ -27,12 +27,13 @@ class Seen(NamedTuple):
 
 
 class Held(NamedTuple):
-    """q_betas (B, 56): the q and betas that people are held to; mean_pose (B,) where that q is the mean pose;
-    prediction: what else is known of them.
+    """q_betas (B, 56): the q and betas that people are held to; mean_pose (B,) where that q is the mean pose; log_depth
+    (B,) of m; prediction: what else is known of them.
     """
 
     q_betas: Float[Tensor, "B 56"]
     mean_pose: Bool[Tensor, "B"]
+    log_depth: Float[Tensor, "B"]
     prediction: Opinion | None = None
 
 

@@ -1,8 +1,10 @@
 """Our objective (docs/objectives.md), in units of squared standard deviations:
 
   sum_k c_k rho(|project(X_k) - keypoint_k| / noise_k) Geman-McClure, with the scale of real keypoint noise
-+ |(q - q_anchor) / anchor_std|^2                      holds what the keypoints do not see
-+ |(betas - betas_anchor) / betas_std|^2 + (log tz / tz_start)^2 / depth_std^2
++ sum_j rho(|q_j - q_anchor,j| / anchor_std)            the pseudo-label, or a pose to start from; half its pull left
++ |(betas - betas_anchor) / betas_std|^2               at opinion_kernel standard deviations, where somebody said it
++ the same of a network's prediction, with its own standard deviations
++ (log tz / tz_anchor)^2 / depth_std^2
 + sum_k c_k rho(|(X_k - X_39) - point_k| / std_3d)     3D keypoints where there are any; depth counts less
 inside the joint limits, which bound the search: no label ever leaves them.
 """
@@ -63,8 +65,7 @@ class RobustObjective:
         """The sum above, of B people."""
         config = self._config
         places_3d, weight_3d = self._space_targets(seen.keypoints_3d)
-        opinions = self._opinions(held)
-        camera = torch.cat([start[:, CAM:], self._camera_std(start)], 1)
+        anchor, precision = self._holds(held)
         return ImageObjective(
             kernel=Kernel.IMAGE,
             position=usable_places(seen.keypoints),
@@ -74,15 +75,25 @@ class RobustObjective:
             points_3d=places_3d,
             weight_3d=weight_3d,
             kernel_3d=config.keypoint_3d_kernel,
-            anchor=torch.stack([torch.cat([known.q_betas, camera[:, :3]], 1) for known in opinions], 1),
-            precision=torch.stack([torch.cat([known.std, camera[:, 3:]], 1) ** -2 for known in opinions], 1),
+            anchor=anchor,
+            precision=precision,
             softness=self._softness(held),
             range_pull=0.0,
             joint_limits=self._limits,
         )
 
-    def _opinions(self, held: Held) -> list[Opinion]:
-        """All that is known of q and betas besides what is seen."""
+    def _holds(self, held: Held) -> tuple[Tensor, Tensor]:
+        """Anchor and precision (B, O, 59) of each opinion; the depth is held with the first."""
+        opinions = [Opinion(held.q_betas, self._std(held)), *([] if held.prediction is None else [held.prediction])]
+        anchor = held.q_betas.new_zeros(len(held.q_betas), len(opinions), CAM + 3)
+        precision = torch.zeros_like(anchor)
+        anchor[:, 0, -1], precision[:, 0, -1] = held.log_depth, self._config.depth_std**-2
+        for number, opinion in enumerate(opinions):
+            anchor[:, number, :CAM], precision[:, number, :CAM] = opinion.q_betas, opinion.std**-2
+        return anchor, precision
+
+    def _std(self, held: Held) -> Tensor:
+        """Of q and betas around what people are held to (B, 56)."""
         config, like = self._config, held.q_betas
         hold = torch.where(held.mean_pose, config.unlabelled_anchor_std, config.anchor_std)
         std = torch.empty_like(like)
@@ -90,8 +101,7 @@ class RobustObjective:
         free, bound = (like.new_tensor(x) for x in (config.unlabelled_orientation_std, config.orientation_std))
         std[:, :N_UNLIMITED] = torch.where(held.mean_pose, free, bound)[:, None]
         std[:, N_Q:] = config.betas_std
-        anchor = Opinion(held.q_betas, std)
-        return [anchor] if held.prediction is None else [anchor, held.prediction]
+        return std
 
     def _softness(self, held: Held) -> Tensor:
         """Of each opinion (B, O); a pose that nobody said is theirs holds whatever it may."""

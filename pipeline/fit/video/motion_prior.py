@@ -59,6 +59,10 @@ class MotionPrior:
     def cost(self, acceleration: Float[np.ndarray, "R N"]) -> float:
         return float((self.precision * acceleration**2).sum())
 
+    def shares(self, acceleration: Float[np.ndarray, "R N"]) -> Float[np.ndarray, "R+2"]:
+        """The cost by frame (T,): an acceleration is that of its middle frame; the ends have none."""
+        return np.pad((self.precision * acceleration**2).sum(1), 1)
+
     def gradient(self, acceleration: Float[np.ndarray, "R N"]) -> Float[np.ndarray, "R+2 N"]:
         """Half the cost's gradient in the unknowns, (T, N)."""
         pull = self.precision * acceleration

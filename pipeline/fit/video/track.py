@@ -63,6 +63,15 @@ class _Point:
     acceleration: Array
 
 
+@dataclass(frozen=True)
+class Track:
+    """A fitted track: the result, what each frame's part of the objective was, and the motion that was learned."""
+
+    result: SkelifyResult
+    problem: Problem
+    prior: MotionPrior
+
+
 class TrackFit:
     """Fits whole tracks; a track is the independent unit, as a person is for `Skelify`.
 
@@ -91,15 +100,39 @@ class TrackFit:
 
         Raises ValueError when times do not ascend or shapes disagree, and for the published objective.
         """
-        seconds = self._times(times, len(first.q))
         loosely = torch.zeros(len(first.q), dtype=torch.bool) if mean_pose is None else mean_pose
         anchor = Anchor(first.anchor_q, loosely, first.anchor_betas)
+        return self.whole(keypoints, times, first, anchor, keypoints_3d, focal).result
+
+    def whole(
+        self,
+        keypoints: Float[Tensor, "T 44 3"],
+        times: Float[Tensor, "T"],
+        first: SkelifyResult,
+        anchor: Anchor,
+        keypoints_3d: Float[Tensor, "T 44 4"] | None = None,
+        focal: Float[Tensor, "T"] | None = None,
+    ) -> "Track":
+        """As `fit`, held to `anchor`, and with what it takes to ask for the `energy` of other labels of the frames."""
+        seconds = self._times(times, len(first.q))
         problem = self.skelify.problem(keypoints, first.q, first.betas, first.cam_t, anchor, keypoints_3d, focal)
+        shared = _with_shared_hold(problem)
         if len(first.q) < 2:
-            return first
-        found, spent = self._learn_and_minimise(_with_shared_hold(problem), _with_one_shape(problem, first), seconds)
+            return Track(first, shared, MotionPrior.guessed(seconds, self._guessed_std()))
+        found, spent, prior = self._learn_and_minimise(shared, _with_one_shape(problem, first), seconds)
         minimum = Minimum(found.x, found.frames.cost, found.frames.normal, first.iterations + spent)
-        return self.skelify.result(minimum, problem)
+        return Track(self.skelify.result(minimum, problem), shared, prior)
+
+    def energy(
+        self, track: "Track", q: Float[Tensor, "T 46"], betas: Float[Tensor, "T 10"], cam_t: Float[Tensor, "T 3"]
+    ) -> Float[Tensor, "T"]:
+        """What labels of the track's frames cost under these cameras, by frame: alone, and as a motion under the scales
+        that were learned from the track.
+        """
+        like = track.problem.start
+        x = torch.cat([q, betas, cam_t[:, :2], torch.log(cam_t[:, 2:])], 1).to(like)
+        at = self._at(x, track.problem, track.prior)
+        return at.frames.cost + torch.as_tensor(track.prior.shares(at.acceleration)).to(like)
 
     def _times(self, times: Tensor, count: int) -> Array:
         if self.skelify.config.objective != "robust":
@@ -109,7 +142,7 @@ class TrackFit:
             raise ValueError(f"times must be {count} ascending numbers, one a row: got {seconds.tolist()[:10]} ...")
         return seconds
 
-    def _learn_and_minimise(self, problem: Problem, start: Tensor, seconds: Array) -> tuple[_Point, int]:
+    def _learn_and_minimise(self, problem: Problem, start: Tensor, seconds: Array) -> tuple[_Point, int, MotionPrior]:
         """Generalised EM: a few steps under each estimate of the motion's scales, then to the end under the last."""
         config, spent = self.config, 0
         prior, x = MotionPrior.guessed(seconds, self._guessed_std()), start
@@ -122,7 +155,7 @@ class TrackFit:
                 break
             prior = prior.reestimated(at.acceleration, prior.acceleration_variance(covariance))
         at, used = self._minimise(problem, x, prior, config.max_iterations, config.relative_tolerance)
-        return at, spent + used
+        return at, spent + used, prior
 
     def _guessed_std(self) -> Array:
         std = np.full(len(_OWN), self.config.joint_acceleration_std)

@@ -14,7 +14,7 @@ def test_the_workspace_is_as_its_fields_say(axes: int) -> None:
 
 def test_one_person_is_a_row_of_people() -> None:
     rng = np.random.default_rng(0)
-    shapes = (44, 2), (44,), (), (), (44, 3), (44, 3), (N_UNKNOWNS,), (N_UNKNOWNS,)
+    shapes = (44, 2), (44,), (), (), (44, 3), (44, 3), (2, N_UNKNOWNS), (2, N_UNKNOWNS), (2,)
     people = People(*(rng.random((3, *shape)) for shape in shapes))
     person = one_person(people, 1, np.eye(3))
     for name in People._fields:
