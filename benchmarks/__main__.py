@@ -14,6 +14,7 @@ from benchmarks import (
     gpu,
     keypoints,
     label_store,
+    loop_gain,
     memorising,
     network,
     objective,
@@ -31,6 +32,7 @@ BENCHMARKS = {
     "skelify": (skelify_speed.run, "refinement per person against the published LBFGS through the full mesh"),
     "objective": (objective.run, "the published objective at our minimum against LBFGS, person by person"),
     "truth": (truth.run, "error to the truth: robust against hsmr objective, and the ablation"),
+    "loop-gain": (loop_gain.run, "labels' error to the truth by round, with networks of stated quality"),
     "prior": (pose_prior.run, "energy of the pose prior by kind of pose, and what its modes cover"),
     "real-truth": (real_truth.run, "fits of real footage against its measured 3D points, under several cameras"),
     "track": (track.run, "whole tracks against frame by frame: time per frame and length, dense solve, jitter"),
@@ -60,6 +62,11 @@ def main() -> int:
         json=arguments.json,
         pictures=arguments.pictures,
         checkpoint=arguments.checkpoint,
+        people=arguments.people,
+        seed=arguments.seed,
+        rounds=arguments.rounds,
+        predictor=tuple(arguments.predictor),
+        betas_noise=arguments.betas_noise,
     )
     print(machine())
     if options.quick:
@@ -108,7 +115,15 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--files", type=int, default=500, help="label files of `store`, a round (default 500)")
     parser.add_argument("--rows-per-file", type=int, default=200, help="rows of each of them (default 200)")
     parser.add_argument("--data", type=Path, help="folder of footage with a truth.npz, for `real-truth`")
-    parser.add_argument("--json", type=Path, help="file for the rows of `real-truth`")
+    parser.add_argument("--json", type=Path, help="file for the rows of `real-truth` or `loop-gain`")
+    parser.add_argument("--people", type=int, default=240, help="made people of `loop-gain` (default 240)")
+    parser.add_argument("--seed", type=int, default=0, help="of the made people and predictors of `loop-gain`")
+    parser.add_argument("--rounds", type=int, default=2, help="rounds of `loop-gain` after round 0 (default 2)")
+    parser.add_argument(
+        "--predictor", action="append", default=[], metavar="KIND[:s]",
+        help="a network of `loop-gain`, off by s rad; may be repeated (default: all kinds)",
+    )  # fmt: skip
+    parser.add_argument("--betas-noise", type=float, default=0.0, help="how far off their betas are (default 0)")
     parser.add_argument("--pictures", type=Path, help="JPEG to which `real-truth` draws each view's label in all views")
     parser.add_argument("--checkpoint", help="a checkpoint, for `real-truth` to start from its predictions too")
     parser.add_argument("--shared", type=Path, default=_REPOSITORY.parent / "shared", help="golden/ and data/ folder")

@@ -29,8 +29,10 @@ class Guess(NamedTuple):
 class Predictor(Protocol):
     """A loaded network. The same photo gives the same answer, whatever else is in the call (to rounding)."""
 
-    def predict(self, photos: Sequence[Photo]) -> list[Guess]:
-        """One guess per person: the people of the first photo in their order, then those of the next."""
+    def predict(self, photos: Sequence[Photo]) -> Sequence[Guess | None]:
+        """One guess per person: the people of the first photo in their order, then those of the next; None where there
+        is nothing to say.
+        """
         ...
 
 
