@@ -172,7 +172,7 @@ def _predictions(store: "LabelStore", record: "TrainingRecord", photos: "Sequenc
     from schemas.labels import IDENTITY_COLUMNS
 
     source, people = _source(store, record), [person for photo in photos for person in photo.people]
-    guesses = [] if source is None else source.load("cpu").predict(photos)
+    guesses = [] if source is None else [guess for guess in source.load("cpu").predict(photos) if guess is not None]
     columns: dict[str, Any] = {
         name: [list(getattr(guess, name)) for guess in guesses] for name in ("q", "betas", "cam_t")
     }

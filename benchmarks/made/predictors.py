@@ -61,8 +61,8 @@ class MadePredictor:
         betas_claimed = np.full(N_BETAS, CLAIMED if repeats else self.betas_noise)
         betas = betas if repeats else betas + self.betas_noise * rng.normal(size=N_BETAS)
         place = np.asarray(known["cam_t"], np.float32)
-        told = (x.astype(np.float32) for x in (q + away, betas, place, claimed, betas_claimed))
-        return Guess(*told, float(known["focal"]))
+        q, betas, claimed, betas_claimed = (x.astype(np.float32) for x in (q + away, betas, claimed, betas_claimed))
+        return Guess(q, betas, place, claimed, betas_claimed, float(known["focal"]))
 
 
 Array = NDArray[np.float64]

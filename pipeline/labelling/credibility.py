@@ -53,8 +53,8 @@ def widening(
     others: Float[Tensor, "B 46"],
     others_std: Float[Tensor, "B 46"],
 ) -> Float[Tensor, "B"]:
-    """Factor >= 1 of predicted_std: 1 where the prediction and all other evidence agree as well as they should, else what
-    their difference asks for.
+    """Factor >= 1 of predicted_std: 1 where the prediction and all other evidence agree as well as they should, else
+    what their difference asks for.
     """
     apart = _apart(predicted, others)
     low, high = torch.zeros_like(apart[:, 0]), torch.full_like(apart[:, 0], torch.log(torch.tensor(_WIDEST)).item())
