@@ -58,10 +58,9 @@ def measure(
     betas: Float[Tensor, "B 10"],
     keypoints: Float[Tensor, "B 44 3"],
     focal: Float[Tensor, "B"] | None = None,
-    energy: Float[Tensor, "B"] | None = None,
 ) -> Measured:
-    """Measure labels; focal: crop units; energy: as `evidence.energy` has it. A label that is not finite is measured as
-    zeros and marked.
+    """Measure labels, all but their energies, which are NaN; focal: crop units. A label that is not finite is measured
+    as zeros and marked.
     """
     finite = torch.isfinite(q).all(1) & torch.isfinite(betas).all(1)
     q, betas = (torch.where(finite[:, None], x, torch.zeros_like(x)) for x in (q, betas))
@@ -70,9 +69,7 @@ def measure(
     finite = finite & torch.isfinite(cam_t).all(1)
     error = kp2d_error(project(points, cam_t, focal), keypoints)
     unknown = torch.full_like(error, torch.nan)
-    return Measured(
-        cam_t, error, limit_violation(q), betas.abs().amax(1), finite, unknown if energy is None else energy
-    )
+    return Measured(cam_t, error, limit_violation(q), betas.abs().amax(1), finite, unknown)
 
 
 def judge(

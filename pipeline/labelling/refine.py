@@ -74,7 +74,9 @@ def refine_people(
         evidence = _with_new_predictions(known, evidence, candidates)
         candidates = _fit_to_predictions(known, evidence, candidates).as_stored()
         parent_q, parent_betas = as_model(skelify.model, parent.q), as_model(skelify.model, parent.betas)
-        before_energy = energy(skelify, evidence, parent_q, parent_betas, candidates.fit.cam_t)
+        skel, seen = skelify.model, (evidence.keypoints, evidence.focal)
+        before = measure(skel, parent_q, parent_betas, *seen)
+        before_energy = energy(skelify, evidence, parent_q, parent_betas, before.cam_t, candidates.fit.cam_t)
         after_energy = energy(skelify, evidence, candidates.fit.q, candidates.fit.betas, candidates.fit.cam_t)
         if track_fit is not None:
             for part in tracks:
@@ -87,9 +89,8 @@ def refine_people(
                         for old, new in zip((after_energy, before_energy), energies, strict=True)
                     )
         pve_mean, pve_max = _distance_to_smpl(batch, candidates, skelify, smpl)
-        skel, seen = skelify.model, (evidence.keypoints, evidence.focal)
-        before = measure(skel, parent_q, parent_betas, *seen, before_energy)
-        after = measure(skel, candidates.fit.q, candidates.fit.betas, *seen, after_energy)
+        before = replace(before, energy=before_energy)
+        after = replace(measure(skel, candidates.fit.q, candidates.fit.betas, *seen), energy=after_energy)
         has_parent = torch.as_tensor(parent.has_label, device=skel.device)
         decisions = judge(before, after, has_parent, evidence.keypoints, accept)
         heldout = heldout_errors(skel, batch, lambda people, rows: _refit(people, evidence, rows, skelify))
