@@ -94,7 +94,7 @@ def energy(
     for start in [*starts, *([] if cam_t is None else [cam_t])]:
         seen = evidence.keypoints, q, betas, start, anchor, evidence.keypoints_3d, evidence.focal
         found.append(_with_best_camera(skelify, skelify.problem(*seen)))
-    lowest = torch.stack(found).nan_to_num(torch.inf).amin(0)
+    lowest = torch.stack(found).nan_to_num(torch.inf, posinf=torch.inf).amin(0)
     return torch.where(torch.isfinite(lowest), lowest, torch.nan).to(skel.dtype)
 
 
