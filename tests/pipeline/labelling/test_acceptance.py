@@ -49,12 +49,26 @@ NAN, INF = float("nan"), float("inf")
 FEW = torch.cat([many_keypoints()[:, :4], torch.zeros(1, 40, 3)], 1)
 CASES: tuple[tuple[str, Measured, Measured, bool, Tensor | None, Decision], ...] = (
     ("better", measured(20), measured(10), True, None, Decision.IMPROVED),
-    ("further from its keypoints, but more probable", measured(20, 0.01), measured(10, 0.059), True, None, Decision.IMPROVED),
+    (
+        "further from its keypoints, but more probable",
+        measured(20, 0.01),
+        measured(10, 0.059),
+        True,
+        None,
+        Decision.IMPROVED,
+    ),
     ("first and good", measured(NAN, NAN), measured(10, 0.05), False, None, Decision.FIRST_LABEL),
     ("first and poor", measured(NAN, NAN), measured(10, 0.051), False, None, Decision.NO_LABEL),
     ("equal", measured(10), measured(10), True, None, Decision.KEPT_NOT_BETTER),
     ("worse", measured(10), measured(20), True, None, Decision.KEPT_NOT_BETTER),
-    ("worse, but nearer to its keypoints", measured(10, 0.05), measured(20, 0.01), True, None, Decision.KEPT_NOT_BETTER),
+    (
+        "worse, but nearer to its keypoints",
+        measured(10, 0.05),
+        measured(20, 0.01),
+        True,
+        None,
+        Decision.KEPT_NOT_BETTER,
+    ),
     ("by less than 0.1 %", measured(100), measured(99.91), True, None, Decision.KEPT_NOT_BETTER),
     ("by just 0.1 %", measured(100), measured(99.89), True, None, Decision.IMPROVED),
     ("by less than 0.01", measured(1), measured(0.991), True, None, Decision.KEPT_NOT_BETTER),
