@@ -85,12 +85,13 @@ def judge(
     """
     margin = torch.clamp_min(config.margin_relative * parent.energy, config.margin_absolute)
     allowed = torch.where(has_parent, parent.limit_violation, torch.zeros_like(parent.limit_violation))
+    near = candidate.kp2d_error <= parent.kp2d_error + config.gross_error
     failed = [
         (Decision.KEPT_NOT_FINITE, ~candidate.finite),
         (Decision.KEPT_TOO_FEW_KEYPOINTS, ~enough_keypoints(keypoints)),
         (Decision.KEPT_BETAS_OUT_OF_RANGE, ~(candidate.betas_size <= config.betas_limit)),
         (Decision.KEPT_LIMITS, ~(candidate.limit_violation <= allowed + config.limit_tolerance)),
-        (Decision.KEPT_GROSS_MISFIT, has_parent & (candidate.kp2d_error > parent.kp2d_error + config.gross_error)),
+        (Decision.KEPT_GROSS_MISFIT, has_parent & ~near),
     ]
     better = candidate.energy <= parent.energy - margin
     good_enough = candidate.kp2d_error <= config.first_label_max_error

@@ -85,13 +85,14 @@ def energy(
     *cameras: Float[Tensor, "B 3"],
 ) -> Float[Tensor, "B"]:
     """Of labels (B,), squared standard deviations, each under the best camera that a few steps find from any of
-    `cameras`, m. Infinite for a label that is not finite.
+    `cameras`, m. NaN for a label that is not finite.
     """
     anchor, found = evidence.anchor(skelify.model), []
     for start in cameras:
         seen = evidence.keypoints, q, betas, start, anchor, evidence.keypoints_3d, evidence.focal
         found.append(_with_best_camera(skelify, skelify.problem(*seen)))
-    return torch.stack(found).amin(0).to(skelify.model.dtype)
+    lowest = torch.stack(found).nan_to_num(torch.inf, posinf=torch.inf).amin(0)
+    return torch.where(torch.isfinite(lowest), lowest, torch.nan).to(skelify.model.dtype)
 
 
 def _with_best_camera(skelify: Skelify, problem: Problem) -> Float[Tensor, "B"]:

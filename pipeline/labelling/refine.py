@@ -19,7 +19,7 @@ from pipeline.fit.video.track import TrackFit
 from pipeline.image.camera import at_focal, rough_camera
 from pipeline.labelling.acceptance import AcceptConfig, Measured, judge, measure
 from pipeline.labelling.batches import LabelBatch, PersonBatch
-from pipeline.labelling.candidate import Candidates, from_one_source
+from pipeline.labelling.candidate import Candidates
 from pipeline.labelling.convert import as_model, as_numpy
 from pipeline.labelling.credibility import independence, widening
 from pipeline.labelling.estimated_focal import with_estimated_focal
@@ -77,7 +77,7 @@ def refine_people(
         skel, seen = skelify.model, (evidence.keypoints, evidence.focal)
         before = measure(skel, parent_q, parent_betas, *seen)
         before_energy = energy(skelify, evidence, parent_q, parent_betas, before.cam_t, candidates.fit.cam_t)
-        after_energy = candidates.fit.cost.nan_to_num(torch.inf)
+        after_energy = candidates.fit.cost
         if track_fit is not None:
             for part in tracks:
                 whole = _fit_track(part, track_fit, evidence, candidates, known)
@@ -171,7 +171,10 @@ def _fit_to_predictions(known: _Round, evidence: Evidence, candidates: Candidate
     again = here._replace(fit=_fit(seen, here.fit.q, here.fit.betas, here.fit.cam_t, skelify))
     cam_t = as_model(skelify.model, predicted.cam_t)[rows]
     cam_t = at_focal(cam_t, as_model(skelify.model, predicted.focal)[rows], seen.focal)
-    rival = from_one_source(_fit(seen, said[rows, :N_Q], said[rows, N_Q:], cam_t, skelify), StartSource.PREDICTION)
+    fit = _fit(seen, said[rows, :N_Q], said[rows, N_Q:], cam_t, skelify)
+    # whose anchor nobody said is theirs stays marked, or the next round would hold them to it as to a pseudo-label
+    source = np.where(as_numpy(seen.mean_pose), StartSource.MEAN_POSE, StartSource.PREDICTION)
+    rival = Candidates(fit, source.astype(object))
     better = torch.nonzero(rival.fit.cost < again.fit.cost).squeeze(1)
     return candidates.replaced(rows, again.replaced(better, rival.of(better)))
 
