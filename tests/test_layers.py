@@ -53,7 +53,7 @@ PLAN: dict[str, str] = {
     "labels.upkeep": "labels labels.files labels.publishing labels.table storage",
     "labels.exchange": "image labels labels.files runtime shards storage",
     # What a round does with people, and rounds.
-    "labelling": "body fit fit.starts fit.video image labels.exchange numerics",
+    "labelling": "body fit fit.objectives fit.solver fit.starts fit.video image labels.exchange numerics",
     "rounds": "body fit fit.video image labelling labels labels.exchange labels.files lenses runtime shards",
     # Made-up people; files for others.
     "demo_set": "body image numerics render runtime shards",
@@ -75,7 +75,7 @@ PLAN: dict[str, str] = {
     "tools.open_body": "body render",
     "tools.surroundings": "demo_set",
     "tools.pose_prior": "body fit fit.prior fit.starts numerics render",
-    "benchmarks.made": "body demo_set fit fit.solver image labels labels.files numerics rounds",
+    "benchmarks.made": "body demo_set fit fit.solver image labelling labels labels.files numerics rounds",
     "benchmarks.baselines": "benchmarks.made body fit fit.solver fit.surface image numerics",
     "benchmarks.footage": "body fit fit.views image labelling render trainer.checkpoint trainer.inference",
     "benchmarks": "benchmarks.baselines benchmarks.footage benchmarks.made body demo_set fit fit.prior fit.video image "

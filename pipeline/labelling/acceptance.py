@@ -58,10 +58,9 @@ def measure(
     betas: Float[Tensor, "B 10"],
     keypoints: Float[Tensor, "B 44 3"],
     focal: Float[Tensor, "B"] | None = None,
-    energy: Float[Tensor, "B"] | None = None,
 ) -> Measured:
-    """Measure labels; focal: crop units; energy: as `evidence.energy` has it. A label that is not finite is measured as
-    zeros and marked.
+    """Measure labels, all but their energies, which are NaN; focal: crop units. A label that is not finite is measured
+    as zeros and marked.
     """
     finite = torch.isfinite(q).all(1) & torch.isfinite(betas).all(1)
     q, betas = (torch.where(finite[:, None], x, torch.zeros_like(x)) for x in (q, betas))
@@ -70,9 +69,7 @@ def measure(
     finite = finite & torch.isfinite(cam_t).all(1)
     error = kp2d_error(project(points, cam_t, focal), keypoints)
     unknown = torch.full_like(error, torch.nan)
-    return Measured(
-        cam_t, error, limit_violation(q), betas.abs().amax(1), finite, unknown if energy is None else energy
-    )
+    return Measured(cam_t, error, limit_violation(q), betas.abs().amax(1), finite, unknown)
 
 
 def judge(
@@ -88,12 +85,13 @@ def judge(
     """
     margin = torch.clamp_min(config.margin_relative * parent.energy, config.margin_absolute)
     allowed = torch.where(has_parent, parent.limit_violation, torch.zeros_like(parent.limit_violation))
+    near = candidate.kp2d_error <= parent.kp2d_error + config.gross_error
     failed = [
         (Decision.KEPT_NOT_FINITE, ~candidate.finite),
         (Decision.KEPT_TOO_FEW_KEYPOINTS, ~enough_keypoints(keypoints)),
         (Decision.KEPT_BETAS_OUT_OF_RANGE, ~(candidate.betas_size <= config.betas_limit)),
         (Decision.KEPT_LIMITS, ~(candidate.limit_violation <= allowed + config.limit_tolerance)),
-        (Decision.KEPT_GROSS_MISFIT, has_parent & (candidate.kp2d_error > parent.kp2d_error + config.gross_error)),
+        (Decision.KEPT_GROSS_MISFIT, has_parent & ~near),
     ]
     better = candidate.energy <= parent.energy - margin
     good_enough = candidate.kp2d_error <= config.first_label_max_error

@@ -46,8 +46,11 @@ def import_people(
             decision = np.where(taken, Decision.IMPORTED, Decision.NO_LABEL).astype(object)
             return _rows(batch, LabelBatch.of(batch.ids), None, measured, (q, betas, pve_max_mm), taken, decision)
         old, evidence = (as_model(skel, parent.q), as_model(skel, parent.betas)), recorded_evidence(batch, parent, skel)
-        before = measure(skel, *old, keypoints, focal, energy(skelify, evidence, *old))
-        measured = replace(measured, energy=energy(skelify, evidence, *new))
+        before = measure(skel, *old, keypoints, focal)
+        before, measured = (
+            replace(found, energy=energy(skelify, evidence, *body, found.cam_t))
+            for found, body in ((before, old), (measured, new))
+        )
         has_parent = torch.as_tensor(parent.has_label, device=skel.device)
         decisions = judge(before, measured, has_parent, keypoints, accept)
     kept = np.where(parent.has_label, Decision.KEPT_NOT_BETTER, Decision.NO_LABEL)

@@ -2,7 +2,6 @@
 
 from typing import NamedTuple, Self
 
-import numpy as np
 from jaxtyping import Int
 from torch import Tensor
 
@@ -31,8 +30,3 @@ class Candidates(NamedTuple):
     def as_stored(self) -> Self:
         """As the table will hold them: what is measured is what is published."""
         return self._replace(fit=self.fit._replace(q=stored(self.fit.q), betas=stored(self.fit.betas)))
-
-
-def from_one_source(fit: SkelifyResult, source: str) -> Candidates:
-    """All of them started from the same."""
-    return Candidates(fit, np.full(len(fit.q), source, dtype=object))

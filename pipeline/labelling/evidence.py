@@ -18,12 +18,12 @@ from pipeline.fit import Anchor, Skelify
 from pipeline.fit.objectives.opinion import Opinion
 from pipeline.fit.skelify import Problem
 from pipeline.fit.solver.image_objective import CAM
-from pipeline.image.camera import rough_camera, solve_camera
+from pipeline.image.camera import rough_camera
 from pipeline.labelling.batches import LabelBatch, PersonBatch
 from pipeline.labelling.convert import as_model
 from schemas.labels import StartSource
 
-_CAMERA_STEPS = 4  # of Gauss-Newton, from a camera that is nearly right
+_CAMERA_STEPS = 3  # of Gauss-Newton, from a camera that is nearly right
 
 
 @dataclass(frozen=True)
@@ -82,19 +82,17 @@ def energy(
     evidence: Evidence,
     q: Float[Tensor, "B 46"],
     betas: Float[Tensor, "B 10"],
-    cam_t: Float[Tensor, "B 3"] | None = None,
+    *cameras: Float[Tensor, "B 3"],
 ) -> Float[Tensor, "B"]:
-    """Of labels (B,), squared standard deviations, each under the best camera that a few steps find from the one that
-    fits its keypoints, and from cam_t (m) where that is given. NaN for a label that is not finite.
+    """Of labels (B,), squared standard deviations, each under the best camera that a few steps find from any of
+    `cameras`, m. NaN for a label that is not finite.
     """
-    skel = skelify.model
-    anchor = evidence.anchor(skel)
-    starts = [solve_camera(skel.keypoints(q, betas), evidence.keypoints, evidence.focal)]
-    found = []
-    for start in [*starts, *([] if cam_t is None else [cam_t])]:
+    anchor, found = evidence.anchor(skelify.model), []
+    for start in cameras:
         seen = evidence.keypoints, q, betas, start, anchor, evidence.keypoints_3d, evidence.focal
         found.append(_with_best_camera(skelify, skelify.problem(*seen)))
-    return torch.stack(found).nan_to_num(torch.inf).amin(0).to(skel.dtype)
+    lowest = torch.stack(found).nan_to_num(torch.inf, posinf=torch.inf).amin(0)
+    return torch.where(torch.isfinite(lowest), lowest, torch.nan).to(skelify.model.dtype)
 
 
 def _with_best_camera(skelify: Skelify, problem: Problem) -> Float[Tensor, "B"]:

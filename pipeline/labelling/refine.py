@@ -9,17 +9,17 @@ from typing import Final
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float64, Int64
+from jaxtyping import Bool, Float, Float64, Int64
 from torch import Tensor
 
 from pipeline.body import Smpl
 from pipeline.fit import Skelify
 from pipeline.fit.skelify import SkelifyResult
 from pipeline.fit.video.track import TrackFit
-from pipeline.image.camera import at_focal
+from pipeline.image.camera import at_focal, rough_camera
 from pipeline.labelling.acceptance import AcceptConfig, Measured, judge, measure
 from pipeline.labelling.batches import LabelBatch, PersonBatch
-from pipeline.labelling.candidate import Candidates, from_one_source
+from pipeline.labelling.candidate import Candidates
 from pipeline.labelling.convert import as_model, as_numpy
 from pipeline.labelling.credibility import independence, widening
 from pipeline.labelling.estimated_focal import with_estimated_focal
@@ -59,9 +59,9 @@ def refine_people(
 
     Everyone is fitted to what was known before, from the parent label, or from the mean pose where there is none. Where
     the prediction tells something new, it takes the place of an earlier one, and the person is fitted once more, from
-    the first fit and from the prediction. The lower of them replaces the parent label by the acceptance rule; energies
-    and errors are those of the float32 numbers that are stored. Parent and candidate are measured under the camera that
-    the person has today, whatever the parent's row says.
+    the first fit and from the prediction. The lower of them replaces the parent label by the acceptance rule; errors
+    are those of the float32 numbers that are stored. Parent and candidate are measured under the camera that the person
+    has today, whatever the parent's row says.
 
     tracks: rows of the batch that are one person's video. Their candidates are fitted once more, together; then each
     frame is judged alone, as everyone is, so a track may end with frames that keep their parent's shape
@@ -74,8 +74,10 @@ def refine_people(
         evidence = _with_new_predictions(known, evidence, candidates)
         candidates = _fit_to_predictions(known, evidence, candidates).as_stored()
         parent_q, parent_betas = as_model(skelify.model, parent.q), as_model(skelify.model, parent.betas)
-        before_energy = energy(skelify, evidence, parent_q, parent_betas, candidates.fit.cam_t)
-        after_energy = energy(skelify, evidence, candidates.fit.q, candidates.fit.betas, candidates.fit.cam_t)
+        skel, seen = skelify.model, (evidence.keypoints, evidence.focal)
+        before = measure(skel, parent_q, parent_betas, *seen)
+        before_energy = energy(skelify, evidence, parent_q, parent_betas, before.cam_t, candidates.fit.cam_t)
+        after_energy = candidates.fit.cost
         if track_fit is not None:
             for part in tracks:
                 whole = _fit_track(part, track_fit, evidence, candidates, known)
@@ -86,12 +88,12 @@ def refine_people(
                         old.index_copy(0, rows, new.to(old))
                         for old, new in zip((after_energy, before_energy), energies, strict=True)
                     )
-        pve_mean, pve_max = _distance_to_smpl(batch, candidates, skelify, smpl)
-        skel, seen = skelify.model, (evidence.keypoints, evidence.focal)
-        before = measure(skel, parent_q, parent_betas, *seen, before_energy)
-        after = measure(skel, candidates.fit.q, candidates.fit.betas, *seen, after_energy)
+        before = replace(before, energy=before_energy)
+        after = replace(measure(skel, candidates.fit.q, candidates.fit.betas, *seen), energy=after_energy)
         has_parent = torch.as_tensor(parent.has_label, device=skel.device)
         decisions = judge(before, after, has_parent, evidence.keypoints, accept)
+        taken = np.isin(decisions, [Decision.IMPROVED, Decision.FIRST_LABEL])
+        pve_mean, pve_max = _distance_to_smpl(batch, candidates, taken, skelify, smpl)
         heldout = heldout_errors(skel, batch, lambda people, rows: _refit(people, evidence, rows, skelify))
     found = _rows_of(batch, candidates, evidence, after).with_columns(
         pve_mean_mm=as_numpy(pve_mean), pve_max_mm=as_numpy(pve_max)
@@ -169,7 +171,10 @@ def _fit_to_predictions(known: _Round, evidence: Evidence, candidates: Candidate
     again = here._replace(fit=_fit(seen, here.fit.q, here.fit.betas, here.fit.cam_t, skelify))
     cam_t = as_model(skelify.model, predicted.cam_t)[rows]
     cam_t = at_focal(cam_t, as_model(skelify.model, predicted.focal)[rows], seen.focal)
-    rival = from_one_source(_fit(seen, said[rows, :N_Q], said[rows, N_Q:], cam_t, skelify), StartSource.PREDICTION)
+    fit = _fit(seen, said[rows, :N_Q], said[rows, N_Q:], cam_t, skelify)
+    # whose anchor nobody said is theirs stays marked, or the next round would hold them to it as to a pseudo-label
+    source = np.where(as_numpy(seen.mean_pose), StartSource.MEAN_POSE, StartSource.PREDICTION)
+    rival = Candidates(fit, source.astype(object))
     better = torch.nonzero(rival.fit.cost < again.fit.cost).squeeze(1)
     return candidates.replaced(rows, again.replaced(better, rival.of(better)))
 
@@ -207,17 +212,17 @@ def _refit(people: PersonBatch, evidence: Evidence, rows: Int64[np.ndarray, "M"]
     start = torch.cat([seen.anchor_q, seen.anchor_betas], 1)
     start = torch.where(torch.isfinite(seen.prediction_std), seen.prediction, start)
     q, betas = start[:, :N_Q], start[:, N_Q:]
-    cam_t = measure(skel, q, betas, seen.keypoints, seen.focal).cam_t
+    cam_t = rough_camera(skel.keypoints(q, betas), seen.keypoints, seen.focal)
     return _fit(seen, q, betas, cam_t, skelify)
 
 
 def _distance_to_smpl(
-    batch: PersonBatch, candidates: Candidates, skelify: Skelify, smpl: Smpl
+    batch: PersonBatch, candidates: Candidates, taken: Bool[np.ndarray, "N"], skelify: Skelify, smpl: Smpl
 ) -> tuple[Float[Tensor, "N"], Float[Tensor, "N"]]:
-    """PVE mean and max (N,) mm to the SMPL pseudo-label, NaN for people without one."""
+    """PVE mean and max (N,) mm to the SMPL pseudo-label, NaN for people without one, and where nothing was taken."""
     skel, q, betas = skelify.model, candidates.fit.q, candidates.fit.betas
     mean, worst = (torch.full((len(q),), torch.nan, dtype=q.dtype, device=q.device) for _ in range(2))
-    rows = torch.as_tensor(np.flatnonzero(batch.has_smpl), device=q.device)
+    rows = torch.as_tensor(np.flatnonzero(batch.has_smpl & taken), device=q.device)
     if len(rows):
         pose, shape = as_model(skel, batch.smpl_pose)[rows], as_model(skel, batch.smpl_betas)[rows]
         distance = pve_mm(skel(q[rows], betas[rows]).skin_vertices, smpl(pose, shape).vertices)

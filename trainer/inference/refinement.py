@@ -34,7 +34,7 @@ def refine_predictions(batch: PredictedPeople, skelify: Skelify, accept: AcceptC
         anchor = evidence.anchor(skel)
         fit = skelify.fit(keypoints, q, betas, cam_t, anchor, points_3d, focal)
         before, after = (
-            measure(skel, *body, keypoints, focal, energy(skelify, evidence, *body, fit.cam_t))
+            replace(measure(skel, *body, keypoints, focal), energy=energy(skelify, evidence, *body, cam_t, fit.cam_t))
             for body in ((q, betas), (stored(fit.q), stored(fit.betas)))
         )
         decision = judge(before, after, torch.ones(len(batch), dtype=torch.bool), keypoints, accept)

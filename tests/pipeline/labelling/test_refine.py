@@ -1,6 +1,6 @@
 """Rounds over people in memory: conversion, refinement, and that a second look without news changes nothing."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -102,19 +102,33 @@ def test_conversion(generations: list[LabelBatch]) -> None:
 
 def test_refinement_improves_and_never_worsens(generations: list[LabelBatch]) -> None:
     zero, one, two, three = generations
-    # a big change in depth can take a pose too far from its SMPL label, whatever the keypoints say
-    assert set(one.decision[:UNLABELLED]) <= {Decision.IMPROVED, Decision.KEPT_FAR_FROM_SMPL}
-    improved = one.decision[:UNLABELLED] == Decision.IMPROVED
-    assert improved.sum() >= 9
+    assert set(one.decision[:UNLABELLED]) == {Decision.IMPROVED}
     for before, after in ((zero, one), (one, two), (two, three)):
         both = before.has_label & np.isfinite(before.kp2d_error)
-        assert (after.kp2d_error[both] <= before.kp2d_error[both] + 1e-5).all()
+        assert (after.energy[both] <= after.parent_energy[both]).all()
+        assert (after.kp2d_error[both] <= before.kp2d_error[both] + ACCEPT.gross_error).all()
         assert (after.has_label >= before.has_label).all()
-    assert (one.kp2d_error / zero.kp2d_error)[:UNLABELLED][improved].mean() < 0.4
+        improved = after.decision == Decision.IMPROVED
+        assert (after.energy[improved] <= after.parent_energy[improved] - ACCEPT.margin_absolute).all()
+        kept = both & ~improved
+        np.testing.assert_array_equal(after.energy[kept], after.parent_energy[kept])
+    assert (one.kp2d_error / zero.kp2d_error)[:UNLABELLED].mean() < 0.4
     assert one.decision[UNLABELLED] == Decision.FIRST_LABEL
     assert one.start_source[UNLABELLED] == StartSource.MEAN_POSE
+    assert np.isnan(one.parent_energy[UNLABELLED])
     assert one.decision[NO_POINTS] == Decision.KEPT_TOO_FEW_KEYPOINTS
     assert one.decision[FOUR_POINTS] == Decision.KEPT_TOO_FEW_KEYPOINTS
+
+
+def test_a_parent_weighs_the_same_in_the_round_after(generations: list[LabelBatch]) -> None:
+    """Without news, what a label was measured as when it was taken is what it is measured as when it is a parent.
+
+    Who had no label is another matter: in the round of the first label, too, its pose of start is what it is held to.
+    """
+    for before, after in (generations[1:3], generations[2:]):
+        known = before.has_label & np.isfinite(before.energy)
+        assert known.sum() >= UNLABELLED
+        np.testing.assert_allclose(after.parent_energy[known], before.energy[known], rtol=1e-3, atol=1e-3)
 
 
 def test_published_numbers_are_those_that_were_measured(
@@ -161,6 +175,43 @@ def test_order_and_batches_do_not_matter(
     assert empty.to_table(1).num_rows == 0
 
 
+PREDICTED = np.arange(PEOPLE) % 3 == 0
+
+
+def guess_of(q: np.ndarray, q_std: float) -> Guess:
+    """A network's answer for somebody, whose camera it knows roughly and whose shape hardly."""
+    betas, cam_t = np.zeros(10, np.float32), np.array([0.05, 0.1, 45.0], np.float32)
+    return Guess(q.astype(np.float32), betas, cam_t, np.full(46, q_std, np.float32), np.ones(10, np.float32))
+
+
+def said(q: np.ndarray, q_std: float, about: np.ndarray | None = None) -> PredictionBatch:
+    """The same claim of everybody, or of some (N,)."""
+    about = np.ones(len(q), bool) if about is None else about
+    return PredictionBatch.from_guesses(
+        [guess_of(row, q_std) if one else None for row, one in zip(q, about, strict=True)]
+    )
+
+
+def near_truth(std: float, seed: int) -> np.ndarray:
+    noise = torch.randn(PEOPLE, 46, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    return (true_pose() + std * noise).numpy()
+
+
+def angle_errors(labels: LabelBatch) -> np.ndarray:
+    """Mean |q - truth| (N,) rad of all but the pelvis."""
+    return np.abs(labels.q - true_pose().numpy())[:, 3:].mean(1)
+
+
+def assert_same_labels(found: LabelBatch, expected: LabelBatch) -> None:
+    """To the last bit, the columns of the prediction among them."""
+    for field in fields(LabelBatch):
+        got, wanted = getattr(found, field.name), getattr(expected, field.name)
+        if field.name == "ids":
+            assert got == wanted
+        else:
+            np.testing.assert_array_equal(got, wanted, err_msg=field.name)
+
+
 def test_a_prediction_is_where_the_fit_starts(
     batch: PersonBatch, generations: list[LabelBatch], open_skel: Skel, open_smpl: Smpl
 ) -> None:
@@ -172,35 +223,133 @@ def test_a_prediction_is_where_the_fit_starts(
         for i in range(PEOPLE)
     ]
     prediction = PredictionBatch.from_guesses(guesses)
-    assert prediction.available.tolist() == [i % 3 == 0 for i in range(PEOPLE)]
+    assert prediction.available.tolist() == PREDICTED.tolist()
     found = refine_people(batch, zero, prediction, Skelify(open_skel), open_smpl, ACCEPT)
     alone = refine_people(batch, zero, None, Skelify(open_skel), open_smpl, ACCEPT)
-    others = ~prediction.available
-    np.testing.assert_allclose(found.q[others], alone.q[others], atol=1e-4)
-    predicted = found.start_source == StartSource.PREDICTION
-    assert predicted.sum() >= 3
-    assert not predicted[others].any()
-    turned = found.anchor_q[predicted] - truth[predicted]
-    np.testing.assert_allclose(np.remainder(turned + np.pi, 2 * np.pi) - np.pi, 0, atol=1e-3)
-    assert (found.kp2d_error[predicted] < alone.kp2d_error[predicted]).all(), "kept only where it is better"
-    assert (np.abs(found.q - truth)[predicted].mean()) < np.abs(alone.q - truth)[predicted].mean()
+    np.testing.assert_allclose(found.q[~PREDICTED], alone.q[~PREDICTED], atol=1e-4)
+    assert not (found.start_source[~PREDICTED] == StartSource.PREDICTION).any()
+    taken = PREDICTED & np.isin(found.decision, [Decision.IMPROVED, Decision.FIRST_LABEL])
+    assert taken.sum() >= 4
+    np.testing.assert_array_equal(found.anchor_q[taken], alone.anchor_q[taken])
+    assert (found.energy[taken] <= found.parent_energy[taken]).sum() == (~np.isnan(found.parent_energy[taken])).sum()
+    assert angle_errors(found)[taken].mean() < 0.5 * angle_errors(alone)[taken].mean()
 
 
-def test_a_useless_prediction_changes_nothing(
+def test_an_honest_prediction_pulls_what_keypoints_do_not_show(
     batch: PersonBatch, generations: list[LabelBatch], open_skel: Skel, open_smpl: Smpl
 ) -> None:
-    """Someone upside down and far off: the fit from the parent label wins, to the last bit."""
+    """Depth above all: joints come nearer to the truth along the view, in root-relative coordinates."""
+    honest = said(near_truth(0.05, 7), 0.05)
+    found = refine_people(batch, generations[0], honest, Skelify(open_skel), open_smpl, ACCEPT)
+    alone, rows = generations[1], np.flatnonzero(np.arange(PEOPLE) <= UNLABELLED)
+    points = open_skel.keypoints(true_pose(), shapes(PEOPLE, 2, size=0.5))
+    errors = []
+    for labels in (found, alone):
+        body = open_skel.keypoints(double(labels.q), double(labels.betas))
+        away = (body - body[:, 39:40] - points + points[:, 39:40])[torch.as_tensor(rows), :, 2]
+        errors.append(float(away.abs().mean()))
+    assert errors[0] < 0.7 * errors[1]
+
+
+def test_what_a_label_was_held_to_is_in_its_row(
+    batch: PersonBatch, generations: list[LabelBatch], open_skel: Skel, open_smpl: Smpl
+) -> None:
+    q = near_truth(0.05, 7)
+    found = refine_people(batch, generations[0], said(q, 0.05, PREDICTED), Skelify(open_skel), open_smpl, ACCEPT)
+    columns = ("prediction_q", "prediction_q_std", "prediction_betas", "prediction_betas_std")
+    for name in columns:
+        assert not getattr(found, name)[~PREDICTED].any(), name
+    taken = PREDICTED & np.isin(found.decision, [Decision.IMPROVED, Decision.FIRST_LABEL])
+    np.testing.assert_array_equal(found.prediction_q[taken], q.astype(np.float32)[taken])
+    assert (found.prediction_q_std[taken] >= np.float32(0.05)).all(), "never less than what was claimed"
+    assert (found.prediction_betas_std[taken] >= 1).all()
+    kept = PREDICTED & ~taken
+    for name in columns:
+        assert not getattr(found, name)[kept].any(), "those of the parent, who had none"
+    for generation in generations:
+        assert not any(getattr(generation, name).any() for name in columns)
+
+
+def test_a_new_prediction_replaces_that_of_the_round_before(
+    batch: PersonBatch, generations: list[LabelBatch], open_skel: Skel, open_smpl: Smpl
+) -> None:
+    skelify, first, second = Skelify(open_skel), near_truth(0.15, 7), near_truth(0.05, 8)
+    one = refine_people(batch, generations[0], said(first, 0.15), skelify, open_smpl, ACCEPT)
+    parent = LabelBatch.from_table(one.to_table(1), batch.ids)
+    two = refine_people(batch, parent, said(second, 0.05), skelify, open_smpl, ACCEPT)
+    improved = two.decision == Decision.IMPROVED
+    assert improved.sum() >= 8
+    np.testing.assert_array_equal(two.prediction_q[improved], second.astype(np.float32)[improved])
+    kept = two.has_label & ~improved
+    np.testing.assert_array_equal(two.prediction_q[kept], one.prediction_q[kept])
+    assert angle_errors(two)[improved].mean() < angle_errors(one)[improved].mean()
+
+
+def test_a_prediction_stays_while_nothing_new_is_said(
+    batch: PersonBatch, generations: list[LabelBatch], open_skel: Skel, open_smpl: Smpl
+) -> None:
+    """A round without a network, after one with: the earlier prediction still counts, and nobody moves."""
+    skelify = Skelify(open_skel)
+    one = refine_people(batch, generations[0], said(near_truth(0.1, 7), 0.1), skelify, open_smpl, ACCEPT)
+    parent = LabelBatch.from_table(one.to_table(1), batch.ids)
+    two = refine_people(batch, parent, None, skelify, open_smpl, ACCEPT)
+    assert (two.decision == Decision.IMPROVED).mean() <= 0.25
+    np.testing.assert_array_equal(two.prediction_q, one.prediction_q)
+    known = np.isin(one.decision, [Decision.IMPROVED, Decision.FIRST_LABEL])
+    assert known[UNLABELLED]
+    np.testing.assert_allclose(two.parent_energy[known], one.energy[known], rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(two.q, one.q, atol=0.02)
+
+
+def test_a_lazy_predictor_changes_nothing(
+    batch: PersonBatch, generations: list[LabelBatch], open_skel: Skel, open_smpl: Smpl
+) -> None:
+    """One that has learned its labels by heart and calls itself good: round after round the same, to the last bit."""
+    skelify, parent = Skelify(open_skel), LabelBatch.from_table(generations[1].to_table(1), batch.ids)
+    lazy = said(parent.q, 0.05, parent.has_label)
+    found = refine_people(batch, parent, lazy, skelify, open_smpl, ACCEPT)
+    assert_same_labels(found, refine_people(batch, parent, None, skelify, open_smpl, ACCEPT))
+    np.testing.assert_array_equal(found.q, generations[2].q)
+
+
+def test_a_humble_prediction_changes_nothing(
+    batch: PersonBatch, generations: list[LabelBatch], open_skel: Skel, open_smpl: Smpl
+) -> None:
+    """Someone upside down and far off, by a network that says so itself: as before, to the last bit."""
     q, betas, place = np.zeros(46, np.float32), np.zeros(10, np.float32), np.array([3.0, 3.0, 10.0], np.float32)
     nonsense = [Guess(q, betas, place, np.ones_like(q), np.ones_like(betas))] * PEOPLE
     known = np.flatnonzero(generations[0].has_label)
     people, parent = batch.take(known), LabelBatch.from_table(generations[0].to_table(0), [batch.ids[i] for i in known])
     alone = refine_people(people, parent, None, Skelify(open_skel), open_smpl, ACCEPT)
     guesses = PredictionBatch.from_guesses(nonsense[: len(known)])
-    found = refine_people(people, parent, guesses, Skelify(open_skel), open_smpl, ACCEPT)
-    same = found.start_source != StartSource.PREDICTION
-    assert same.sum() >= 10
-    np.testing.assert_array_equal(found.q[same], alone.q[same])
-    assert (found.kp2d_error[~same] < alone.kp2d_error[~same]).all()
+    assert_same_labels(refine_people(people, parent, guesses, Skelify(open_skel), open_smpl, ACCEPT), alone)
+
+
+def test_a_wrong_prediction_that_calls_itself_good_hardly_harms(
+    batch: PersonBatch, generations: list[LabelBatch], open_skel: Skel, open_smpl: Smpl
+) -> None:
+    """0.6 rad off in every angle, 0.05 rad claimed: widened to what it is, and outvoted."""
+    boast = said(near_truth(0.6, 9), 0.05)
+    found = refine_people(batch, generations[0], boast, Skelify(open_skel), open_smpl, ACCEPT)
+    labelled = np.arange(PEOPLE) < UNLABELLED
+    assert angle_errors(found)[labelled].mean() < 1.1 * angle_errors(generations[1])[labelled].mean()
+    told = labelled & (found.prediction_q_std[:, 10] > 0)
+    assert (found.prediction_q_std[told, 3:].mean(1) > 0.3).all()
+    assert (found.energy[labelled] <= found.parent_energy[labelled]).all()
+
+
+def test_order_and_batches_do_not_matter_to_predictions(
+    batch: PersonBatch, generations: list[LabelBatch], open_skel: Skel, open_smpl: Smpl
+) -> None:
+    q, skelify = near_truth(0.1, 7), Skelify(open_skel)
+    whole = refine_people(batch, generations[0], said(q, 0.1, PREDICTED), skelify, open_smpl, ACCEPT)
+    for rows in ([3], [4], [15, 3, 12, 0, 9, 14]):
+        some, parent = part(batch, rows), generations[0].take(np.array(rows))
+        found = refine_people(some, parent, said(q[rows], 0.1, PREDICTED[rows]), skelify, open_smpl, ACCEPT)
+        assert found.decision.tolist() == whole.decision[rows].tolist()
+        for name in ("q", "prediction_q", "prediction_q_std"):
+            np.testing.assert_allclose(getattr(found, name), getattr(whole, name)[rows], atol=1e-4, err_msg=name)
+        np.testing.assert_allclose(found.energy, whole.energy[rows], rtol=1e-4, atol=1e-4)
 
 
 def test_real_photos(shared_dir: Path, open_skel: Skel, open_smpl: Smpl) -> None:
@@ -216,7 +365,7 @@ def test_real_photos(shared_dir: Path, open_skel: Skel, open_smpl: Smpl) -> None
         print(f"{who.key:28} {who.person} {before:7.2f} {after:7.2f} {one.decision[i]}")
     assert zero.has_label.sum() == 12
     had = zero.has_label
-    assert (one.kp2d_error[had] <= zero.kp2d_error[had] + 1e-6).all()
+    assert (one.energy[had] <= one.parent_energy[had]).all()
     improved = one.decision == Decision.IMPROVED
     assert (one.kp2d_error[improved] < zero.kp2d_error[improved]).all()
     assert improved.sum() >= 10

@@ -1,5 +1,6 @@
 """Video: whole tracks on converted motion capture, against fitting frame by frame."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from benchmarks.made.people import inside_limits
 from benchmarks.made.track_clips import Track, converted, frame_rate
 from pipeline.body import Skel, Smpl
 from pipeline.fit import Anchor, Skelify, SkelifyConfig, SkelifyResult
+from pipeline.fit.objectives.opinion import Opinion
 from pipeline.fit.video.track import TrackConfig, TrackFit
 from tests.shape_checks import shapes_unchecked
 
@@ -88,7 +90,7 @@ def test_found_is_a_minimum(skelify: Skelify, track: Track) -> None:
     first = first._replace(anchor_betas=held)
     found = TrackFit(skelify, config).fit(track.keypoints, track.frames / FPS, first)
     problem = skelify.problem(track.keypoints, first.q, first.betas, first.cam_t, Anchor(first.anchor_q, never, held))
-    shared = problem.terms.precision[0, 46:56]
+    shared = problem.terms.precision[0, 0, 46:56]
     joint, camera = (std / FPS**2 for std in (config.joint_acceleration_std, config.camera_acceleration_std))
 
     def cost(q: Tensor, betas: Tensor, cam: Tensor) -> float:
@@ -124,11 +126,10 @@ def test_evaluation_is_that_of_the_torch_form(skelify: Skelify, track: Track) ->
 
 def test_frames_far_apart_do_not_bind(skelify: Skelify, track: Track) -> None:
     """With huge gaps the smoothness vanishes: only the shape is shared."""
-    loose = TrackConfig(
-        joint_acceleration_std=1e9, orientation_acceleration_std=1e9, camera_acceleration_std=1e9, reestimates=0
-    )
+    exact = TrackConfig(relative_tolerance=1e-9, max_iterations=60, reestimates=0)
+    loose = replace(exact, joint_acceleration_std=1e9, orientation_acceleration_std=1e9, camera_acceleration_std=1e9)
     few = SkelifyResult(*(value[:6] for value in skelify.fit(track.keypoints, *track.start)))
-    apart = TrackFit(skelify).fit(track.keypoints[:6], 1000.0 * torch.arange(6), few)
+    apart = TrackFit(skelify, exact).fit(track.keypoints[:6], 1000.0 * torch.arange(6), few)
     free = TrackFit(skelify, loose).fit(track.keypoints[:6], torch.arange(6) / FPS, few)
     assert (apart.q - free.q).abs().max() < 1e-3
 
@@ -148,6 +149,44 @@ def test_a_gap_is_bridged_by_what_lies_around_it(open_skel: Skel, skelify: Skeli
         return float((joints - joints[:1] - truth).norm(dim=-1).mean())
 
     assert error(found.q, found.betas) < 0.5 * error(first.q, first.betas)
+
+
+def test_energies_of_frames_add_up_to_what_was_minimised(skelify: Skelify, track: Track) -> None:
+    """And no other label of the frames has a lower sum: neither each frame for itself, nor one that lies nearby."""
+    first = skelify.fit(track.keypoints, *track.start)
+    fitting = TrackFit(skelify)
+    anchor = Anchor(first.anchor_q, torch.zeros(len(first.q), dtype=torch.bool), first.anchor_betas)
+    whole = fitting.whole(track.keypoints, track.frames / FPS, first, anchor)
+    found = whole.result
+    again = fitting.fit(track.keypoints, track.frames / FPS, first)
+    assert torch.equal(found.q, again.q)
+    energies = fitting.energy(whole, found.q, found.betas, found.cam_t)
+    assert energies.shape == (len(found.q),)
+    assert (energies >= found.cost.to(energies) * (1 - 1e-9)).all(), "a frame's own part, and of the motion"
+    x = torch.cat([found.q, found.betas, found.cam_t[:, :2], found.cam_t[:, 2:].log()], 1)
+    spin = skelify.orientation.between(x[1:, :46], x[:-1, :46])
+    moves = torch.cat([spin, (x[1:] - x[:-1])[:, [*range(3, 46), 56, 57, 58]]], 1)
+    motion = whole.prior.cost(whole.prior.acceleration(moves.numpy()))
+    assert energies.sum().item() == pytest.approx(found.cost.sum().item() + motion, rel=1e-6)
+    alone = fitting.energy(whole, first.q, first.betas, first.cam_t)
+    assert energies.sum() < alone.sum()
+    generator = torch.Generator().manual_seed(5)
+    for size in (1e-2, 1e-3):
+        near = inside_limits(found.q + size * torch.randn(found.q.shape, generator=generator, dtype=torch.float64))
+        assert energies.sum() < fitting.energy(whole, near, found.betas, found.cam_t).sum()
+
+
+def test_a_prediction_moves_a_track(skelify: Skelify, track: Track) -> None:
+    first = skelify.fit(track.keypoints, *track.start)
+    never = torch.zeros(len(first.q), dtype=torch.bool)
+    said = torch.cat([track.q, track.betas.expand(len(track.q), 10)], 1)
+    errors = []
+    for std in (0.05, torch.inf):
+        opinion = Opinion(said, torch.full_like(said, std))
+        anchor = Anchor(first.anchor_q, never, first.anchor_betas, opinion)
+        found = TrackFit(skelify).whole(track.keypoints, track.frames / FPS, first, anchor).result
+        errors.append((found.q - track.q)[:, 3:].abs().mean())
+    assert errors[0] < 0.7 * errors[1]
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 3])
