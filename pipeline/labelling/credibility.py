@@ -27,7 +27,7 @@ _INDEPENDENT: Final = 0.4
 """The ratio from which all of it counts."""
 
 _SURPRISING: Final = 1.8
-"""The ratio that an honest prediction hardly ever exceeds: three standard deviations of the median of 43 angles."""
+"""The ratio that an honest prediction seldom exceeds: one in thirty, were the 43 angles' errors independent."""
 
 _SETTLED: Final = 1.0
 """The ratio that a claim which is too narrow is widened to."""

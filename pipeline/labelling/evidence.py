@@ -18,7 +18,7 @@ from pipeline.fit import Anchor, Skelify
 from pipeline.fit.objectives.opinion import Opinion
 from pipeline.fit.skelify import Problem
 from pipeline.fit.solver.image_objective import CAM
-from pipeline.image.camera import rough_camera
+from pipeline.image.camera import rough_camera, solve_camera
 from pipeline.labelling.batches import LabelBatch, PersonBatch
 from pipeline.labelling.convert import as_model
 from schemas.labels import StartSource
@@ -85,14 +85,15 @@ def energy(
     *cameras: Float[Tensor, "B 3"],
 ) -> Float[Tensor, "B"]:
     """Of labels (B,), squared standard deviations, each under the best camera that a few steps find from any of
-    `cameras`, m. NaN for a label that is not finite.
+    `cameras`, m; without one from that which fits its keypoints. NaN for a label that is not finite.
     """
-    anchor, found = evidence.anchor(skelify.model), []
-    for start in cameras:
+    skel = skelify.model
+    anchor, found = evidence.anchor(skel), []
+    for start in cameras or (solve_camera(skel.keypoints(q, betas), evidence.keypoints, evidence.focal),):
         seen = evidence.keypoints, q, betas, start, anchor, evidence.keypoints_3d, evidence.focal
         found.append(_with_best_camera(skelify, skelify.problem(*seen)))
     lowest = torch.stack(found).nan_to_num(torch.inf, posinf=torch.inf).amin(0)
-    return torch.where(torch.isfinite(lowest), lowest, torch.nan).to(skelify.model.dtype)
+    return torch.where(torch.isfinite(lowest), lowest, torch.nan).to(skel.dtype)
 
 
 def _with_best_camera(skelify: Skelify, problem: Problem) -> Float[Tensor, "B"]:

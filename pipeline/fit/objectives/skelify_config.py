@@ -19,7 +19,7 @@ class SkelifyConfig:
     objective: ObjectiveName = "robust"
     noise: Noise = "measured"  # of each keypoint (docs/keypoint_noise.md), copies counted once; uniform: keypoint_noise
     keypoint_noise: float = _NOISE  # crop units, with noise=uniform alone: 2 px of the 256 crop
-    kernel_scale: float = 0.05  # crop units; a keypoint this far off has half its pull left
+    kernel_scale: float = 0.05  # crop units; a keypoint this far off has a quarter of its pull left
     coarse_kernel_scale: float = 0.05  # crop units, of the first pass, while the start is still far off
     far_kernel_scale: float = 1.0  # crop units, of a first pass for people who start from the mean pose
     anchor_std: float = 0.17  # rad, joint angle to the start; less for joints with a small range
@@ -29,10 +29,10 @@ class SkelifyConfig:
     unlabelled_orientation_std: float = 3.0  # rad, pelvis to that start: next to nothing, cameras look up and down
     betas_std: float = 1.0
     depth_std: float = 0.2  # of log depth
-    opinion_kernel: float = 3.0  # standard deviations; what pseudo-label or prediction say so far off pulls half
+    opinion_kernel: float = 3.0  # standard deviations; what pseudo-label or prediction say so far off pulls a quarter
     keypoint_3d_noise: float = 0.08  # m, across the view
     keypoint_3d_depth_noise: float = 0.16  # m, along it
-    keypoint_3d_kernel: float = 3.0  # standard deviations; a point this far off has half its pull left
+    keypoint_3d_kernel: float = 3.0  # standard deviations; a point this far off has a quarter of its pull left
     coarse_iterations: int = 10
     max_iterations: int = 30
     restart_above: float = 0.025  # objective=hsmr: start again who ends this far over the angle prior's least

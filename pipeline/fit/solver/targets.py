@@ -30,7 +30,7 @@ class People(NamedTuple):
     """What differs from person to person. position (B, K, 2) crop units or (B, K, 3) m, weight (B, K), unit (B,) of the
     kernel scale; focal (B,) crop units, of no account in 3D; points_3d (B, P, 3) m relative to keypoint 39, weight_3d
     (B, P, 3) with P = 44 or 0; anchor and precision (B, O, 59) of the unknowns in each of O opinions, and softness
-    (B, O): an angle's hold has half its pull left at softness^-1/2 standard deviations, 0: always all of it.
+    (B, O): an angle's hold has a quarter of its pull left at softness^-1/2 standard deviations, 0: always all of it.
     """
 
     position: Float[np.ndarray, "B K axes"]

@@ -72,7 +72,7 @@ def test_no_camera_nearby_is_better(skelify: Skelify, known: Evidence, fit: Skel
     for seed, size in ((3, 1e-2), (4, 0.1)):
         moved = solved * (1 + size * normal(seed, PEOPLE, 3))
         assert (found <= cost_at(skelify, known, q, betas, moved) * (1 + 1e-3)).all()
-        assert (energy(skelify, known, q, betas, moved) <= found * (1 + 1e-9)).all()
+        assert (energy(skelify, known, q, betas, solved, moved) <= found * (1 + 1e-9)).all()
 
 
 def test_a_fit_beats_what_it_started_from_and_what_lies_around_it(
