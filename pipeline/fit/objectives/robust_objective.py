@@ -105,9 +105,9 @@ class RobustObjective:
 
     def _softness(self, held: Held) -> Tensor:
         """Of each opinion (B, O); a pose that nobody said is theirs holds whatever it may."""
-        soft = self._config.opinion_kernel**-2
-        softness = torch.where(held.mean_pose, 0.0, soft).to(held.q_betas)[:, None]
-        return softness if held.prediction is None else torch.cat([softness, torch.full_like(softness, soft)], 1)
+        soft = held.q_betas.new_tensor(self._config.opinion_kernel**-2)
+        softness = torch.where(held.mean_pose, 0.0, soft)[:, None]
+        return softness if held.prediction is None else torch.cat([softness, soft.expand_as(softness)], 1)
 
     def _camera_std(self, start: Tensor) -> Tensor:
         """Of tx, ty, log tz around the start (B, 3)."""
