@@ -174,6 +174,7 @@ def carried_rows(parent: pa.Table, labelled: pa.Table, round: int) -> pa.Table:
         ("round", pa.repeat(pa.scalar(round, pa.int32()), rows.num_rows)),
         ("decision", pa.repeat(pa.scalar(Decision.KEPT_UNREADABLE.value), rows.num_rows)),
         ("parent_kp2d_error", pc.cast(rows["kp2d_error"], pa.float64())),
+        ("parent_energy", pc.cast(rows["energy"], pa.float64())),
         ("candidate_kp2d_error", pa.nulls(rows.num_rows, pa.float64())),
         ("iterations", pa.nulls(rows.num_rows, pa.int32())),
     )

@@ -10,16 +10,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pipeline.labelling.batches import LabelBatch
 from pipeline.labels import LabelStore
 from pipeline.labels.files.columns import VECTORS, figures, vectors
 from pipeline.labels.inspecting import inspection
+from pipeline.labels.inspecting.comparison import compare
 from pipeline.labels.upkeep.relocate import relocate
 from pipeline.labels.upkeep.rollback import rollback
 from pipeline.rounds.driver import run_round
 from pipeline.rounds.round_config import RoundConfig
 from pipeline.runtime.config import load_config
 from schemas.camera import CameraSource
-from schemas.labels import LABEL_SCHEMA
+from schemas.labels import IDENTITY_COLUMNS, LABEL_SCHEMA, Decision
+from schemas.person import PersonId
 from tests.repository import ROOT
 
 pytestmark = pytest.mark.usefixtures("local_ray")
@@ -29,7 +32,12 @@ SETTINGS_OF_BEFORE = [
     "fit.skelify.kernel_scale=0.025",
     "fit.skelify.unlabelled_orientation_std=0.2",
     "fit.skelify.starts=mean_pose",
+    "fit.skelify.opinion_kernel=1e9",
 ]
+SAME = {"q": 1e-4, "betas": 1e-4, "cam_t": 1e-4, "pve": 1e-4}
+DEPTH_FROM_KEYPOINTS = {"q": 1e-4, "betas": 2e-3, "cam_t": 5e-3, "pve": 1e-3}
+"""What round 1 may differ by: the depth is held to that of the anchor's body at the size of the keypoints, not to that
+which the fit starts from, and betas make up for it."""
 FIGURES_OF_BEFORE = ("kp2d_error", "parent_kp2d_error", "pve_mean_mm", "pve_max_mm", "limit_violation")
 WRITTEN_AT = Path("/tmp/skel-label-rounds-store-before-the-move")  # Iceberg's metadata holds absolute paths
 
@@ -84,21 +92,23 @@ def test_a_round_that_was_killed_is_run_again_with_cameras(older: LabelStore) ->
 def test_the_camera_of_hsmr_gives_the_labels_of_before(older: LabelStore, tmp_path: Path) -> None:
     """Rounds 0 and 1 of the same shards, by the camera and the settings that were the only ones then.
 
-    To what another processor makes of the same sums.
+    To what another processor makes of the same sums, and what `DEPTH_FROM_KEYPOINTS` says.
     """
     again = LabelStore(str(tmp_path / "again"))
     shards = f"{WRITTEN_AT}/made/{{000000..000001}}.tar"
     config = settings(again, "camera=hsmr", f"data.shards={shards}", *SETTINGS_OF_BEFORE)
     order = [("shard", "ascending"), ("key", "ascending"), ("person", "ascending")]
-    for round in (0, 1):
+    for round, within in ((0, SAME), (1, DEPTH_FROM_KEYPOINTS)):
         run_round(round, config)
         before, now = (store.read_all(round).sort_by(order) for store in (older, again))
         for name in ("key", "person", "has_label", "decision", "start_source", "iterations"):
             assert now[name].to_pylist() == before[name].to_pylist(), name
         for name in VECTORS:
-            np.testing.assert_allclose(vectors(now[name]), vectors(before[name]), atol=1e-4, err_msg=name)
+            atol = within.get(name, 1e-4)
+            np.testing.assert_allclose(vectors(now[name]), vectors(before[name]), atol=atol, err_msg=name)
         for name in FIGURES_OF_BEFORE:
-            np.testing.assert_allclose(figures(now[name]), figures(before[name]), rtol=1e-4, atol=1e-6, err_msg=name)
+            rtol = within.get(name[:3], 1e-4)
+            np.testing.assert_allclose(figures(now[name]), figures(before[name]), rtol=rtol, atol=1e-6, err_msg=name)
         labelled = now.filter(now["has_label"])
         assert set(labelled["camera_source"].to_pylist()) == {CameraSource.HSMR}
 
@@ -108,3 +118,35 @@ def test_it_is_rolled_back(older: LabelStore) -> None:
     assert [generation.round for generation in older.rounds()] == [0]
     run_round(1, settings(older))
     assert older.read_all(1).num_rows == 6
+
+
+def test_a_round_by_energy_stands_on_generations_from_before(older: LabelStore) -> None:
+    """Round 2 on labels of the old rule: audited, asked in SQL beside them, and rolled back."""
+    # keypoints are believed less than when round 1 was fitted: errors rise by 9 %, which the audit would ask about
+    done = run_round(2, settings(older, "camera=hsmr", "audit.quantile_tolerance=0.2"))
+    assert not set(done.generation.decisions) & {"kept_far_from_smpl"}
+    before, after = older.read_all(1), older.read_all(2)
+    assert before["energy"].null_count == before["parent_energy"].null_count == 6
+    labelled = after.filter(after["has_label"])
+    assert labelled.num_rows == 6
+    energy, parent = figures(labelled["energy"]), figures(labelled["parent_energy"])
+    assert np.isfinite(parent).all(), "labels of before are measured by today's evidence"
+    assert (energy <= parent).all()
+    judged = "SELECT round, count(energy), count(*) FROM labels GROUP BY ALL ORDER BY round"
+    assert older.query().sql(judged).fetchall() == [(0, 0, 6), (1, 0, 6), (2, 6, 6)]
+    assert "energy" in {row[1] for row in inspection.show(older, 2)[0].rows}
+    changes = compare(older, 1, 2)
+    assert changes.num_rows == 6
+    assert rollback(older, 1, "tried") == [2]
+    assert older.read_all(1).equals(before)
+
+
+def test_what_the_old_rule_said_is_still_read(older: LabelStore) -> None:
+    """Its decisions stay members, so that a row that was kept for one of them can be carried over."""
+    assert Decision("kept_far_from_smpl") in Decision
+    table = older.read_all(1)
+    ids = [PersonId(*(row[name] for name in IDENTITY_COLUMNS)) for row in table.to_pylist()]
+    parent = LabelBatch.from_table(table, ids)
+    assert parent.has_label.all()
+    assert np.isnan(parent.energy).all()
+    assert not parent.prediction_q_std.any(), "no prediction is on record"

@@ -11,6 +11,7 @@ import torch
 
 from pipeline.labelling.predictor import Guess
 from pipeline.labels import LabelStore, vectors
+from pipeline.labels.files.columns import figures
 from pipeline.lenses.known_lens import KnownLenses
 from pipeline.rounds.actor import load_models
 from pipeline.rounds.driver import run_round
@@ -117,6 +118,22 @@ def test_jitter_is_lower_than_frame_by_frame(
     assert len(improved) > len(FRAMES) / 2
     assert len({tuple(row["betas"]) for row in improved}) == 1, "one shape for all that were replaced"
     assert all(row["kp2d_error"] < row["parent_kp2d_error"] for row in improved)
+    assert all(row["energy"] < row["parent_energy"] for row in improved)
+    kept = [row for row in labelled.one.table.to_pylist() if row["decision"].startswith("kept")]
+    assert all(row["energy"] == row["parent_energy"] for row in kept)
+
+
+def test_a_frame_of_a_track_weighs_more_than_alone(
+    video: MadeVideo, models: Models, labelled: Labelled, tmp_path: Path
+) -> None:
+    """Its energy counts its share of the motion: a parent that jitters is less probable than it is frame by frame."""
+    alone = label(tmp_path, video.samples, models, "fit.temporal=false").one.table.sort_by("key")
+    together = labelled.one.table.sort_by("key")
+    single, motion = (figures(table["parent_energy"]) for table in (alone, together))
+    assert np.isfinite(single).all()
+    assert np.isfinite(motion).all()
+    inside = slice(1, -1)  # the ends have no acceleration
+    assert (motion - single)[inside].mean() > 10
 
 
 def test_who_shares_the_shard_and_in_what_order_changes_nothing(
