@@ -1,8 +1,8 @@
 """Our objective (docs/objectives.md), in units of squared standard deviations:
 
   sum_k c_k rho(|project(X_k) - keypoint_k| / noise_k) Geman-McClure, with the scale of real keypoint noise
-+ sum_j rho(|q_j - q_anchor,j| / anchor_std)            the pseudo-label, or a pose to start from; one that somebody said
-+ |(betas - betas_anchor) / betas_std|^2               has a quarter of its pull left at opinion_kernel deviations
++ sum_j rho(|q_j - q_anchor,j| / anchor_std)            the pseudo-label, or a pose to start from; what
++ |(betas - betas_anchor) / betas_std|^2               somebody said pulls a quarter opinion_kernel deviations off
 + the same of a network's prediction, with its own standard deviations
 + (log tz / tz_anchor)^2 / depth_std^2
 + sum_k c_k rho(|(X_k - X_39) - point_k| / std_3d)     3D keypoints where there are any; depth counts less
