@@ -121,6 +121,8 @@ def config_digest(config: TrainConfig) -> str:
     relevant = {name: asdict(getattr(config, name)) for name in RESULT_RELEVANT}
     if config.data.folds == 1:  # as before there were folds: what was trained then is found again
         del relevant["data"]["folds"], relevant["data"]["fold"]
+    if config.network.uncertainty == "none":  # as before a network could say
+        del relevant["network"]["uncertainty"]
     del relevant["network"]["init"], relevant["network"]["backbone"]
     return hashlib.sha256(json.dumps(relevant, sort_keys=True).encode()).hexdigest()
 
