@@ -12,8 +12,8 @@ class AuditConfig:
     replaced because they are more probable, which may follow the keypoints' noise less: several times that noise.
     quantile_tolerance: share by which p50 and p95 of kp2d_error may exceed the parent generation's: people with a first
     label may be harder ones, and labels that know more follow the keypoints' noise less: given the truth itself as the
-    prediction p50 rose by 9 % (docs/loop_gain.md). heldout_tolerance: share by which mean, p50 and p95 of kp2d_heldout_error may exceed the
-    parent generation's, of the same people.
+    prediction, p50 rose by 9 % on the demo set. heldout_tolerance: share by which mean, p50 and p95 of
+    kp2d_heldout_error may exceed the parent generation's, of the same people.
     """
 
     max_rejected_share: float = 0.5
