@@ -11,14 +11,17 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import torch
 from scipy.stats import spearmanr
 
-from benchmarks.made.predictors import DEFAULT_NOISE, MadePredictor, Rows, rows_by_person
+from benchmarks.made.predictors import DEFAULT_NOISE, MadePredictor, Rows
 from benchmarks.report import Options, say, table
+from pipeline.body.rotations import wrapped
 from pipeline.demo_set import DemoSet, label_errors, make_demo_set, mean_label_errors
 from pipeline.image.crop import CROP_PX
 from pipeline.lenses.known_lens import KnownLenses
 from pipeline.numerics.calibration import coverage
+from pipeline.render.label_overlay import labels_by_person
 from pipeline.rounds.actor import load_models
 from pipeline.rounds.round_config import RoundConfig
 from pipeline.rounds.shard_task import Models, ShardTask, process_shard
@@ -81,12 +84,12 @@ def _rounds(
 ) -> Iterator[dict[str, object]]:
     models, predictor, labels = made.models, None, zero
     if case.kind != NONE:
-        truth = rows_by_person(made.truth)
+        truth = labels_by_person(made.truth)
         predictor = MadePredictor(case.kind, case.noise, truth, options.seed, options.betas_noise)
         models = replace(models, predictor=predictor)
     for number in range(1, rounds + 1):
         if predictor is not None:
-            predictor.round, predictor.labels = number, rows_by_person(pa.concat_tables(labels))
+            predictor.round, predictor.labels = number, labels_by_person(pa.concat_tables(labels))
         labels = _round(made, number, labels, models)
         yield _row(case, number, labels, made)
 
@@ -125,7 +128,7 @@ def _row(case: _Case, number: int, labels: Sequence[pa.Table], made: _Made) -> d
 
 def _rank_correlations(labels: pa.Table, errors: pa.Table) -> dict[str, float | None]:
     """Spearman's correlation with MPJPE of what a round knows without the truth; None where it knows nothing."""
-    found = rows_by_person(labels)
+    found = labels_by_person(labels)
     people = [PersonId(*row) for row in zip(*(errors[name].to_pylist() for name in IDENTITY_COLUMNS), strict=True)]
     mpjpe = errors["mpjpe_mm"].to_numpy()
     known = {
@@ -149,17 +152,17 @@ def _disagreement(row: Mapping[str, Any]) -> float | None:
     if not any(row["prediction_q_std"]):
         return None
     away = (np.array(row["q"]) - np.array(row["prediction_q"]))[N_UNLIMITED:]
-    return float(np.sqrt(np.mean((np.remainder(away + np.pi, 2 * np.pi) - np.pi) ** 2)))
+    return float(wrapped(torch.from_numpy(away)).square().mean().sqrt())
 
 
 def _against(labels: pa.Table, truth: pa.Table) -> dict[str, float]:
-    true, found = rows_by_person(truth), rows_by_person(labels)
+    true, found = labels_by_person(truth), labels_by_person(labels)
 
     def stacked(name: str, of: Rows, who: Sequence[PersonId]) -> np.ndarray:
         return np.array([of[person][name] for person in who])
 
     who = [person for person in found if person in true]
-    turn = np.remainder(stacked("q", found, who) - stacked("q", true, who) + np.pi, 2 * np.pi) - np.pi
+    turn = wrapped(torch.from_numpy(stacked("q", found, who) - stacked("q", true, who))).numpy()
     std = stacked("q_std", found, who)
     betas = np.abs(stacked("betas", found, who) - stacked("betas", true, who)).mean()
     covered = coverage(turn[:, N_UNLIMITED:], std[:, N_UNLIMITED:], _LEVEL).mean()

@@ -191,9 +191,9 @@ def _draw(data: "DemoSet", tables: "Sequence[pa.Table]", truth: Truth, picture: 
     from pipeline.render import grid
     from pipeline.render.label_overlay import labels_by_person, person_panels
     from pipeline.shards import list_shards, read_shard
-    from schemas.person import PersonId, Photo
+    from schemas.person import Photo
 
-    true = {PersonId(r["dataset"], r["shard"], r["key"], r["person"]): r for r in truth.table.to_pylist()}
+    true = labels_by_person(truth.table)
     columns = [(f"round {k}", labels_by_person(tables[k])) for k in (0, len(tables) - 1)]
     rows = []
     for info in list_shards(data.shard_pattern):

@@ -5,12 +5,10 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
-import pyarrow as pa
 from jaxtyping import Float
 from numpy.typing import NDArray
 
 from pipeline.labelling.predictor import Guess
-from schemas.labels import IDENTITY_COLUMNS
 from schemas.person import PersonId, Photo
 from schemas.skel import N_BETAS, N_Q, Q_NAMES
 
@@ -108,12 +106,3 @@ DEFAULT_NOISE: Final = {
     "truth": 0.1, "joints": 0.1, "dishonest": 0.2, "biased": 0.05, "garbage": 0.5, "lazy": 0.0, "memorised": 0.02,
 }  # fmt: skip
 _REPEATING: Final = ("lazy", "memorised")
-
-
-def rows_by_person(table: pa.Table) -> Rows:
-    """The labelled rows of a label table, or all of a truth table."""
-    return {
-        PersonId(*(row[name] for name in IDENTITY_COLUMNS)): row
-        for row in table.to_pylist()
-        if row.get("has_label", True)
-    }

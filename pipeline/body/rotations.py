@@ -13,6 +13,11 @@ _SERIES_BELOW = 0.25  # the truncated series below this are exact to 1e-16
 _SLOPE_FLOOR = 1e-2  # gradients of directions shorter than this are damped: at most 100, and 0 in the limit
 
 
+def wrapped(angles: Float[Tensor, "*N"]) -> Float[Tensor, "*N"]:
+    """The same angles, rad, in [-pi, pi)."""
+    return torch.remainder(angles + torch.pi, 2 * torch.pi) - torch.pi
+
+
 def sinc(x: Float[Tensor, "*N"]) -> Float[Tensor, "*N"]:
     """sin(x) / x with a gradient that is right at zero (the quotient loses all digits there)."""
     y = x * x

@@ -9,12 +9,14 @@ Two things spoil a prediction as evidence, and both show in the 43 angles of the
 Both are judged by the median over the angles, which a flipped limb does not move. The pelvis takes no part.
 """
 
+import math
 from typing import Final
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from pipeline.body.rotations import wrapped
 from schemas.skel import N_UNLIMITED
 
 _MEDIAN: Final = 0.4549
@@ -57,7 +59,7 @@ def widening(
     what their difference asks for.
     """
     apart = _apart(predicted, others)
-    low, high = torch.zeros_like(apart[:, 0]), torch.full_like(apart[:, 0], torch.log(torch.tensor(_WIDEST)).item())
+    low, high = torch.zeros_like(apart[:, 0]), torch.full_like(apart[:, 0], math.log(_WIDEST))
     surprised = _ratio(apart, predicted_std, others_std) > _SURPRISING
     for _ in range(_HALVINGS):
         middle = (low + high) / 2
@@ -74,4 +76,4 @@ def _ratio(apart: Tensor, a_std: Tensor, b_std: Tensor) -> Float[Tensor, "B"]:
 
 def _apart(a: Tensor, b: Tensor) -> Float[Tensor, "B 43"]:
     """Differences of the angles but the pelvis's, the short way round."""
-    return (torch.remainder(a - b + torch.pi, 2 * torch.pi) - torch.pi)[:, N_UNLIMITED:]
+    return wrapped(a - b)[:, N_UNLIMITED:]

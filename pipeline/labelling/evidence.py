@@ -92,12 +92,12 @@ def energy(
     for start in cameras or (solve_camera(skel.keypoints(q, betas), evidence.keypoints, evidence.focal),):
         seen = evidence.keypoints, q, betas, start, anchor, evidence.keypoints_3d, evidence.focal
         found.append(_with_best_camera(skelify, skelify.problem(*seen)))
-    lowest = torch.stack(found).nan_to_num(torch.inf, posinf=torch.inf).amin(0)
+    lowest = torch.stack(found).amin(0)
     return torch.where(torch.isfinite(lowest), lowest, torch.nan).to(skel.dtype)
 
 
 def _with_best_camera(skelify: Skelify, problem: Problem) -> Float[Tensor, "B"]:
-    """The least cost on the way of Gauss-Newton steps in the camera alone."""
+    """The least cost on the way of Gauss-Newton steps in the camera alone; infinite where there is none."""
     x, camera = problem.start.clone(), slice(CAM, CAM + 3)
     lowest = torch.full_like(x[:, 0], torch.inf)
     for _ in range(_CAMERA_STEPS):
@@ -105,6 +105,5 @@ def _with_best_camera(skelify: Skelify, problem: Problem) -> Float[Tensor, "B"]:
         lowest = torch.fmin(lowest, at.cost)
         block = at.normal[:, camera, camera] + 1e-9 * torch.eye(3).to(x)
         step, _ = torch.linalg.solve_ex(block, at.gradient[:, camera])
-        x = x.clone()
         x[:, camera] -= step.nan_to_num(0.0, 0.0, 0.0).clamp(-0.5, 0.5)
     return lowest

@@ -9,7 +9,7 @@ from typing import Final
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Float64, Int64
+from jaxtyping import Bool, Float, Float64, Int, Int64
 from torch import Tensor
 
 from pipeline.body import Smpl
@@ -71,8 +71,8 @@ def refine_people(
         batch = with_estimated_focal(batch, parent, skelify, tracks)
         known = _Round(batch, parent, prediction, skelify)
         evidence, candidates = _fit_to_what_was_known(known)
-        evidence = _with_new_predictions(known, evidence, candidates)
-        candidates = _fit_to_predictions(known, evidence, candidates).as_stored()
+        evidence, news = _with_new_predictions(known, evidence, candidates)
+        candidates = _fit_to_predictions(known, evidence, candidates, news).as_stored()
         parent_q, parent_betas = as_model(skelify.model, parent.q), as_model(skelify.model, parent.betas)
         skel, seen = skelify.model, (evidence.keypoints, evidence.focal)
         before = measure(skel, parent_q, parent_betas, *seen)
@@ -98,7 +98,7 @@ def refine_people(
     found = _rows_of(batch, candidates, evidence, after).with_columns(
         pve_mean_mm=as_numpy(pve_mean), pve_max_mm=as_numpy(pve_max)
     )
-    return _merged(batch, parent, found, before, after, decisions, heldout)
+    return _merged(batch, parent, found, before, after, decisions, taken, heldout)
 
 
 def _fit_to_what_was_known(known: _Round) -> tuple[Evidence, Candidates]:
@@ -128,13 +128,15 @@ def _fit(evidence: Evidence, q: Tensor, betas: Tensor, cam_t: Tensor, skelify: S
     return skelify.fit(evidence.keypoints, q, betas, cam_t, anchor, evidence.keypoints_3d, evidence.focal)
 
 
-def _with_new_predictions(known: _Round, evidence: Evidence, candidates: Candidates) -> Evidence:
+def _with_new_predictions(
+    known: _Round, evidence: Evidence, candidates: Candidates
+) -> tuple[Evidence, Int[Tensor, "M"]]:
     """Today's prediction in the place of an earlier one, for the people whom it tells something: as far as it is to be
-    believed (`credibility`).
+    believed (`credibility`). Also who these are.
     """
     skel, parent, predicted = known.skelify.model, known.parent, known.prediction
     if predicted is None:
-        return evidence
+        return evidence, torch.arange(0, device=skel.device)
     q, std = as_model(skel, predicted.q), as_model(skel, predicted.q_std).clamp_min(Q_FLOOR)
     std[:, :N_UNLIMITED] = std[:, :N_UNLIMITED].amax(1, keepdim=True)
     label, label_std = as_model(skel, parent.q), as_model(skel, parent.q_std)
@@ -150,28 +152,26 @@ def _with_new_predictions(known: _Round, evidence: Evidence, candidates: Candida
     believed = torch.cat([std, betas_std], 1) * factor[:, None]
     news = torch.as_tensor(predicted.available, device=q.device) & (share > 0)
     said = torch.cat([q, as_model(skel, predicted.betas)], 1)
-    return replace(
+    told = replace(
         evidence,
         prediction=torch.where(news[:, None], said, evidence.prediction),
         prediction_std=torch.where(news[:, None], believed, evidence.prediction_std),
     )
+    return told, torch.nonzero(news).squeeze(1)
 
 
-def _fit_to_predictions(known: _Round, evidence: Evidence, candidates: Candidates) -> Candidates:
+def _fit_to_predictions(
+    known: _Round, evidence: Evidence, candidates: Candidates, rows: Int[Tensor, "M"]
+) -> Candidates:
     """The people of whom a network says something new, fitted once more from where they are and from what it says."""
     predicted, skelify = known.prediction, known.skelify
-    if predicted is None:
-        return candidates
-    said = as_model(skelify.model, np.concatenate([predicted.q, predicted.betas], 1))
-    is_new = (evidence.prediction == said).all(1) & torch.as_tensor(predicted.available, device=said.device)
-    rows = torch.nonzero(is_new & evidence.predicted).squeeze(1)
-    if not len(rows):
+    if predicted is None or not len(rows):
         return candidates
     seen, here = evidence.of(rows), candidates.of(rows)
     again = here._replace(fit=_fit(seen, here.fit.q, here.fit.betas, here.fit.cam_t, skelify))
     cam_t = as_model(skelify.model, predicted.cam_t)[rows]
     cam_t = at_focal(cam_t, as_model(skelify.model, predicted.focal)[rows], seen.focal)
-    fit = _fit(seen, said[rows, :N_Q], said[rows, N_Q:], cam_t, skelify)
+    fit = _fit(seen, seen.prediction[:, :N_Q], seen.prediction[:, N_Q:], cam_t, skelify)
     # whose anchor nobody said is theirs stays marked, or the next round would hold them to it as to a pseudo-label
     source = np.where(as_numpy(seen.mean_pose), StartSource.MEAN_POSE, StartSource.PREDICTION)
     rival = Candidates(fit, source.astype(object))
@@ -270,6 +270,7 @@ def _merged(
     before: Measured,
     after: Measured,
     decisions: list[Decision],
+    taken: Bool[np.ndarray, "N"],
     heldout: Float64[np.ndarray, "N"],
 ) -> LabelBatch:
     """The parents' labels as measured today, replaced by the candidates' where those were taken."""
@@ -277,7 +278,6 @@ def _merged(
         np.where(parent.has_label, as_numpy(x), np.nan) for x in (before.kp2d_error, before.energy)
     )
     kept = parent.with_columns(cam_t=as_numpy(before.cam_t), kp2d_error=parent_error, energy=parent_energy)
-    taken = np.isin(decisions, [Decision.IMPROVED, Decision.FIRST_LABEL])
     rows = np.flatnonzero(taken)
     labels = kept.put(rows, found.take(rows))
     return labels.with_columns(

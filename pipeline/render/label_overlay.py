@@ -1,6 +1,7 @@
 """Labels drawn over their photos, generation beside generation, one row of panels per person."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -16,13 +17,13 @@ from schemas.person import Person, PersonId, Photo
 
 _CROP_MARGIN = 1.15  # of the person box, so that feet and hands are not at the very edge
 
-Label = Mapping[str, object]
+Label = Mapping[str, Any]
 """One row of a label table."""
 
 
 def labels_by_person(table: pa.Table) -> dict[PersonId, Label]:
-    """The labelled rows of a table by their identity."""
-    rows = table.filter(table["has_label"]).to_pylist()
+    """The labelled rows of a table by their identity; all rows of a table of truths, which has no has_label."""
+    rows = (table.filter(table["has_label"]) if "has_label" in table.column_names else table).to_pylist()
     return {PersonId(r["dataset"], r["shard"], r["key"], r["person"]): r for r in rows}
 
 

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
+from pipeline.body.rotations import wrapped
 from schemas.skel import N_BETAS, N_Q
 from trainer.data import TrainBatch
 from trainer.network.hsmr import HsmrOutput
@@ -78,4 +79,4 @@ class HeldOutSpread:
 
 def q_differences(predicted: HsmrOutput, batch: TrainBatch) -> Float[Tensor, "B 46"]:
     """Prediction minus label, rad, as wrapped angles in [-pi, pi)."""
-    return torch.remainder(predicted.q - batch.q + torch.pi, 2 * torch.pi) - torch.pi
+    return wrapped(predicted.q - batch.q)

@@ -109,10 +109,6 @@ class RobustObjective:
         softness = torch.where(held.mean_pose, 0.0, soft)[:, None]
         return softness if held.prediction is None else torch.cat([softness, soft.expand_as(softness)], 1)
 
-    def _camera_std(self, start: Tensor) -> Tensor:
-        """Of tx, ty, log tz around the start (B, 3)."""
-        return start.new_tensor([torch.inf, torch.inf, self._config.depth_std]).expand(len(start), 3)
-
     def _space_targets(self, points_3d: Tensor) -> tuple[Tensor, Tensor]:
         """Places relative to the pelvis (B, 44, 3) m and their weights (B, 44, 3); (B, 0, 3) when nobody has any."""
         confidence = usable_confidence(points_3d)

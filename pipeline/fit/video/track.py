@@ -112,7 +112,7 @@ class TrackFit:
         anchor: Anchor,
         keypoints_3d: Float[Tensor, "T 44 4"] | None = None,
         focal: Float[Tensor, "T"] | None = None,
-    ) -> "Track":
+    ) -> Track:
         """As `fit`, held to `anchor`, and with what it takes to ask for the `energy` of other labels of the frames."""
         seconds = self._times(times, len(first.q))
         problem = self.skelify.problem(keypoints, first.q, first.betas, first.cam_t, anchor, keypoints_3d, focal)
@@ -124,7 +124,7 @@ class TrackFit:
         return Track(self.skelify.result(minimum, problem), shared, prior)
 
     def energy(
-        self, track: "Track", q: Float[Tensor, "T 46"], betas: Float[Tensor, "T 10"], cam_t: Float[Tensor, "T 3"]
+        self, track: Track, q: Float[Tensor, "T 46"], betas: Float[Tensor, "T 10"], cam_t: Float[Tensor, "T 3"]
     ) -> Float[Tensor, "T"]:
         """What labels of the track's frames cost under these cameras, by frame: alone, and as a motion under the scales
         that were learned from the track.

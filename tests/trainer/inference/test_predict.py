@@ -39,9 +39,9 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> str:
     return saved(tmp_path_factory.mktemp("checkpoint"), Hsmr)
 
 
-def saved(folder: Path, kind: type[Hsmr] | type[Hmr2]) -> str:
-    torch.manual_seed(0)
-    info = CheckpointInfo(
+def info_of(**spread: tuple[float, ...]) -> CheckpointInfo:
+    """Of a checkpoint that tells this of its predictions' errors."""
+    return CheckpointInfo(
         variant="small",
         generation_snapshot_id=None,
         round=None,
@@ -49,8 +49,13 @@ def saved(folder: Path, kind: type[Hsmr] | type[Hmr2]) -> str:
         body_digest=load_skel().digest,
         config="",
         code_revision="test",
-        q_std=tuple(np.linspace(0.1, 0.5, 46).tolist()),
+        **spread,
     )
+
+
+def saved(folder: Path, kind: type[Hsmr] | type[Hmr2]) -> str:
+    torch.manual_seed(0)
+    info = info_of(q_std=tuple(np.linspace(0.1, 0.5, 46).tolist()))
     storage = open_storage(str(folder))
     save_checkpoint(storage, "small.safetensors", kind(SMALL), info)
     return storage.url("small.safetensors")
@@ -129,18 +134,7 @@ def test_each_person_has_a_spread_of_its_own(images: Path, tmp_path: Path) -> No
     """What the head says, by the factors of the checkpoint; in guesses and in the table."""
     network = Hsmr(replace(SMALL, uncertainty="head"))
     torch.nn.init.normal_(network.head.get_parameter("spread.out.weight"))
-    info = CheckpointInfo(
-        variant="small",
-        generation_snapshot_id=None,
-        round=None,
-        step=0,
-        body_digest=load_skel().digest,
-        config="",
-        code_revision="test",
-        q_std=(0.3,) * 46,
-        betas_std=(0.8,) * 10,
-        spread_factors=(2.0,) * 46,
-    )
+    info = info_of(q_std=(0.3,) * 46, betas_std=(0.8,) * 10, spread_factors=(2.0,) * 46)
     save_checkpoint(open_storage(str(tmp_path)), "telling.safetensors", network, info)
     file = str(tmp_path / "telling.safetensors")
     assert main(["--images", str(images), "--checkpoint", file, "--output", str(tmp_path / "out")]) == 0
