@@ -20,6 +20,7 @@ from trainer.network.variants import NetworkConfig
 from trainer.network.vit import Vit
 
 _BACKBONE: Final = "backbone."
+_NOT_OF_BACKBONE: Final = ("cls_token", "keypoint_head.")
 _HEADS: Final = {"hsmr": "head.", "hmr2": "smpl_head."}
 _CONFIGURATION = re.compile(
     r"omegaconf\.[\w.]+|yacs\.config\.CfgNode|typing\.Any|collections\.defaultdict"
@@ -69,14 +70,22 @@ def read_released(file: BinaryIO, address: str, config: NetworkConfig | None) ->
 
 
 def load_vitpose(backbone: Vit, address: str) -> None:
-    """Take a backbone's weights from a ViTPose file; its class token and keypoint head have no place here.
+    """Take a backbone's weights from a ViTPose file, whose names begin with `backbone.` or, in a file of the backbone
+    alone, with nothing; its class token and keypoint head have no place here.
 
     Raises FileNotFoundError; CheckpointError when the file is damaged, refused, or of another size of backbone.
     """
     with opened(address) as file:
         weights = _weights(read_pickle(file, address))
-    names = [name for name in weights if name.startswith(_BACKBONE) and name != "backbone.cls_token"]
-    fit_backbone(backbone, {name.removeprefix(_BACKBONE): weights[name] for name in names}, address)
+    fit_backbone(backbone, _of_backbone(weights), address)
+
+
+def _of_backbone(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """What lies beside `pos_embed` in the file, under the names that it has in the backbone."""
+    mark = next((name for name in weights if name.rpartition(".")[2] == "pos_embed"), "pos_embed")
+    prefix = mark.removesuffix("pos_embed")
+    own = {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
+    return {name: value for name, value in own.items() if not name.startswith(_NOT_OF_BACKBONE)}
 
 
 def _why(error: Exception, address: str) -> str:

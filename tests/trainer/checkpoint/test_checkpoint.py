@@ -293,6 +293,21 @@ def test_vitpose_backbone(golden_dir: Path, config: NetworkConfig) -> None:
         load_checkpoint(str(path))
 
 
+@pytest.mark.parametrize("prefix", ["", "module.", "backbone.", "model.backbone."])
+@pytest.mark.parametrize("wrapped", [True, False])
+def test_vitpose_backbones_by_any_prefix(prefix: str, wrapped: bool, tmp_path: Path) -> None:
+    """The published backbone alone has bare names (`pos_embed`, `blocks.*`, `patch_embed.*`, `last_norm.*`)."""
+    pretrained, network, path = Hsmr(SMALL).backbone, Hsmr(SMALL), tmp_path / "vitpose_backbone.pth"
+    weights = {prefix + name: value for name, value in pretrained.state_dict().items()}
+    beside = {prefix.removesuffix("backbone.") + "keypoint_head.final_layer.bias": torch.ones(17)}
+    weights |= beside | {prefix + "cls_token": torch.zeros(1, 1, 32)}
+    torch.save({"state_dict": weights} if wrapped else weights, path)
+    load_vitpose(network.backbone, str(path))
+    assert same(network.backbone, pretrained)
+    with pytest.raises(CheckpointError, match=r"vitpose_backbone\.pth holds neither.*only a backbone"):
+        load_checkpoint(str(path))
+
+
 def test_configuration_objects_beside_the_weights_are_ignored(tmp_path: Path) -> None:
     """Lightning stores hyper-parameters; released files hold OmegaConf objects."""
     network, path = Hsmr(SMALL), tmp_path / "lightning.ckpt"
