@@ -22,7 +22,7 @@ UNSCORED: Final[tuple[int, ...]] = (37, 38)
 SCORED: Final[tuple[int, ...]] = tuple(k for k in range(N_KEYPOINTS) if k not in UNSCORED)
 
 MIN_CONFIDENCE: Final = 0.3
-"""Below this, or when not finite, a keypoint counts as absent (docs/objectives.md)."""
+"""Below this, or when not finite, a keypoint counts as absent (pipeline.image.confidence)."""
 
 MIN_CONFIDENT_BODY_POINTS: Final = 5
 """Enough keypoints = at least this many distinct confident points among 0-24 (docs/objectives.md)."""

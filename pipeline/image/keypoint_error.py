@@ -4,18 +4,19 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from schemas.keypoints import MIN_CONFIDENCE, MIN_CONFIDENT_BODY_POINTS, N_KEYPOINTS, SCORED
+from pipeline.image.confidence import counted_confidence
+from schemas.keypoints import MIN_CONFIDENT_BODY_POINTS, N_KEYPOINTS, SCORED
 
 _BODY_POINTS = 25
 
 
 def usable_confidence(keypoints: Float[Tensor, "B 44 D"]) -> Float[Tensor, "B 44"]:
-    """Confidence (B, 44), 0 where below 0.3, where anything is not finite, and at the unscored 37, 38.
+    """Confidence (B, 44) as it counts, 0 also where a place is not finite, and at the unscored 37, 38.
 
     keypoints: 2D or 3D, the confidence last.
     """
-    confidence = keypoints[..., -1]
-    usable = torch.isfinite(keypoints).all(-1) & (confidence >= MIN_CONFIDENCE)
+    confidence = counted_confidence(keypoints[..., -1])
+    usable = torch.isfinite(keypoints).all(-1)
     scored = torch.zeros(N_KEYPOINTS, dtype=torch.bool, device=keypoints.device)
     scored[list(SCORED)] = True
     return torch.where(usable & scored, confidence, torch.zeros_like(confidence))

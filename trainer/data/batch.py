@@ -17,7 +17,8 @@ class TrainBatch:
 
     patches: RGB of the crop, 256 x 256, channels first, not yet normalised: that is done on the device, after
     `color_scale` (B, 3), the factor per channel (clipped to 255).
-    keypoints_2d: crop units and confidence; keypoints_3d: m and confidence; confidence 0 where absent.
+    keypoints_2d: crop units and confidence; keypoints_3d: m and confidence; confidence 0 where absent,
+    else 0.3 to 1 (pipeline.image.confidence).
     q, betas: the label, turned and mirrored with the crop, and q_std rad, how far its q may be off by its own account;
     zero where not has_label. joint_weight (B, 24) and betas_weight (B,): weight of the label's joints and shape in the
     parameter losses, from its uncertainty; 1 = full.

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from pipeline.body.representation import mirror_q, turn_in_image_plane, turn_pelvis
 from pipeline.image.camera import FOCAL
+from pipeline.image.confidence import counted_points
 from pipeline.image.crop import CROP_PX
 from pipeline.image.person_view import turned_points
 from schemas.keypoints import FLIP_PERMUTATION, N_KEYPOINTS
@@ -94,9 +95,9 @@ def keypoints_in_crop(
 ) -> Float32[np.ndarray, "44 3"]:
     """(44, 3) photo px and confidence to crop units; left and right exchanged in a mirrored crop.
 
-    A point absurdly far away becomes absent.
+    Confidence as it counts; a point absurdly far away becomes absent.
     """
-    out = np.column_stack([crop(keypoints[:, :2]), keypoints[:, 2]])
+    out = np.column_stack([crop(keypoints[:, :2]), counted_points(keypoints)[:, 2]])
     out = _near(out[_FLIPPED] if crop.mirrored else out, _FARTHEST_CROP_UNITS)
     return out.astype(np.float32)
 
@@ -106,11 +107,12 @@ def keypoints_3d_in_crop(
     augmentation: Augmentation,
     turn: Float64[np.ndarray, "3 3"] | None = None,
 ) -> Float32[np.ndarray, "44 4"]:
-    """(44, 4) m and confidence, mirrored and turned about the z axis as the crop is; absurdly far points are absent.
+    """(44, 4) m and confidence as it counts, mirrored and turned about the z axis as the crop is; absurdly far points
+    are absent.
 
     turn: to the axes of the crop's upright camera, before that.
     """
-    out = keypoints_3d.astype(np.float64)
+    out = counted_points(keypoints_3d).astype(np.float64)
     if turn is not None:
         out[:, :3] = out[:, :3] @ turn.T
     if augmentation.flip:

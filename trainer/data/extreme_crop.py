@@ -11,6 +11,7 @@ from typing import Final
 import numpy as np
 from jaxtyping import Bool, Float, Float64
 
+from pipeline.image.confidence import counted_points
 from schemas.keypoints import KEYPOINT_NAMES, N_KEYPOINTS
 
 MIN_SIDE_PX: Final = 4.0
@@ -97,10 +98,10 @@ _HEAD: Final = _named("nose", "neck", "r_eye", "l_eye", "r_ear", "l_ear", "head_
 def extreme_crop(keypoints_2d: Float[np.ndarray, "44 3"], box: Box, drawn: float) -> Box:
     """The square box of the crop that `drawn` in [0, 1) picks for this person; `box`, made square, when none fits.
 
-    keypoints_2d (44, 3): photo px and confidence. A whole body may be cut to any part, an upper body to what it has;
-    other people stay as they are.
+    keypoints_2d (44, 3): photo px and confidence, whose absent points show nothing. A whole body may be cut to any
+    part, an upper body to what it has; other people stay as they are.
     """
-    picked = box
+    keypoints_2d, picked = counted_points(keypoints_2d), box
     for name, below in _choices(keypoints_2d[:, 2] > 0):
         if drawn < below:
             picked = EXTREME_CROPS[name](keypoints_2d, box)

@@ -202,6 +202,13 @@ def test_a_point_that_is_not_finite_is_absent(value: float, column: int) -> None
     assert torch.isfinite(kp2d_error(torch.zeros(1, 44, 2), keypoints)).all()
 
 
+def test_a_confidence_beyond_one_is_one() -> None:
+    """One hostile number must not outweigh every other point."""
+    keypoints = keypoints_at([(0.1, 0.0, 1.0), (0.2, 0.0, 5000.0), (0.3, 0.0, -1.0), (0.4, 0.0, 0.29)])
+    assert usable_confidence(keypoints)[0, :4].tolist() == [1, 1, 0, 0]
+    assert kp2d_error(torch.zeros(1, 44, 2), keypoints).item() == pytest.approx(0.15)
+
+
 def test_enough_keypoints() -> None:
     five = [(0.1 * i, 0.0, 0.3) for i in range(5)]
     cases = (

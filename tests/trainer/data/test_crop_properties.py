@@ -64,7 +64,7 @@ def test_round_trip(crop, point: tuple[float, float]) -> None:
 @given(seed=st.integers(0, 2**32 - 1), angle=st.floats(-60, 60))
 def test_mirroring_twice_is_nothing(seed: int, angle: float) -> None:
     rng = np.random.default_rng(seed)
-    keypoints_3d = rng.normal(size=(44, 4)).astype(np.float32)
+    keypoints_3d = np.column_stack([rng.normal(size=(44, 3)), rng.uniform(0.3, 1, 44)]).astype(np.float32)
     once = keypoints_3d_in_crop(keypoints_3d, augmentation(flip=True))
     np.testing.assert_array_equal(keypoints_3d_in_crop(once, augmentation(flip=True)), keypoints_3d)
     q, yes, none = rng.normal(0, 0.3, (1, 46)).astype(np.float32), np.array([True]), np.zeros(1)
