@@ -106,7 +106,7 @@ def _webdataset_loop(folder: str, config: TrainDataConfig, *, pil: bool) -> None
     for sample in samples:
         picture = Picture(np.ascontiguousarray(sample["jpg"]), 1)
         for number, person in enumerate(sample["data.pyd"]):
-            drawn = draw(config.augment, 0, 0, PersonId(_DATASET, "", sample["__key__"], number))
+            drawn = draw(config.augment, 0, 0, PersonId(_DATASET, "", sample["__key__"], number), 0)
             side = float(200 * person["scale"].max())
             cut_patch(picture, augmented_crop(drawn, person["keypoints_2d"], person["center"], side))
 
@@ -133,7 +133,7 @@ def _steps(folder: Path, config: TrainDataConfig) -> dict[str, float]:
         _cpu_seconds(lambda check=check: _consume(read_shard(info, check_photos=check))) for check in (False, True)
     )
     crops = [
-        [augmented_crop(draw(config.augment, 0, 0, p.id), p.keypoints_2d, p.center, p.side) for p in photo.people]
+        [augmented_crop(draw(config.augment, 0, 0, p.id, 0), p.keypoints_2d, p.center, p.side) for p in photo.people]
         for photo in photos
     ]
     pictures: list[Picture] = []

@@ -1,4 +1,4 @@
-"""How a person is augmented: draws that depend on (seed, epoch, identity) alone, and the crop they lead to.
+"""How a person is augmented: draws that depend on (seed, epoch, identity, how many-th draw) alone, and their crops.
 
 The distributions: docs/objectives.md, training losses.
 """
@@ -63,14 +63,14 @@ def no_augmentation(id: PersonId) -> Augmentation:
     return PLAIN
 
 
-def draw(config: AugmentConfig, seed: int, epoch: int, id: PersonId) -> Augmentation:
-    """The augmentation of a person in an epoch.
+def draw(config: AugmentConfig, seed: int, epoch: int, id: PersonId, number: int) -> Augmentation:
+    """The augmentation of a person who is drawn for the `number`-th time (from 0) in an epoch.
 
     Every number is drawn, used or not: a change of one probability leaves the other draws alone.
     """
     if not config.enabled:
         return PLAIN
-    rng = _generator(seed, epoch, id)
+    rng = _generator(seed, epoch, id, number)
     normal = rng.standard_normal(4)
     uniform = rng.random(7)
     scale, shift_x, shift_y = np.clip(normal[:3], -1, 1).tolist()
@@ -106,8 +106,8 @@ def augmented_crop(
     )
 
 
-def _generator(seed: int, epoch: int, id: PersonId) -> np.random.Generator:
+def _generator(seed: int, epoch: int, id: PersonId, number: int) -> np.random.Generator:
     """Counter-based generator keyed by a digest: no state is shared between people, ranks or workers."""
-    text = "\x1f".join((str(seed), str(epoch), id.dataset, id.shard, id.key, str(id.person)))
+    text = "\x1f".join((str(seed), str(epoch), id.dataset, id.shard, id.key, str(id.person), str(number)))
     key = int.from_bytes(hashlib.blake2b(text.encode(), digest_size=16).digest(), "little")
     return np.random.Generator(np.random.Philox(key=key))

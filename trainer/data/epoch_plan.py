@@ -24,14 +24,15 @@ _SHARDS, _PLACES = "shards", "places"
 class LanePlan:
     """The people of one lane in the order of reading, all arrays (m,). A run is a stretch of one shard.
 
-    shard, row: which label row. run: number of the stretch it is read in. first: not met before in this epoch. opens:
-    the first row of its shard's first reading. order: the places in order of giving.
+    shard, row: which label row. run: number of the stretch it is read in. draw: how often the person was drawn before
+    in this epoch, the same all along a run. opens: the first row of its shard's first reading. order: the places in
+    order of giving.
     """
 
     shard: Int32[np.ndarray, "m"]
     row: Int32[np.ndarray, "m"]
     run: Int32[np.ndarray, "m"]
-    first: Bool[np.ndarray, "m"]
+    draw: Int32[np.ndarray, "m"]
     opens: Bool[np.ndarray, "m"]
     order: Int64[np.ndarray, "m"]
 
@@ -51,11 +52,13 @@ class EpochPlan:
 
 @dataclass(frozen=True, slots=True)
 class _Sequence:
-    """The people of one data set in order of reading: pass after pass over its shuffled shards, arrays (quota,)."""
+    """The people of one data set in order of reading: pass after pass over its shuffled shards, arrays (quota,). Each
+    pass draws everybody once, so `draw` is its number.
+    """
 
     person: NDArray[np.int64]
     run: NDArray[np.int64]
-    first: NDArray[np.bool_]
+    draw: NDArray[np.int64]
 
 
 class NobodyToTrainOnError(ValueError):
@@ -80,9 +83,9 @@ def plan_epoch(config: TrainDataConfig, index: LabelIndex, epoch: int) -> EpochP
     for name, quota in quotas.items():
         sequences.append(_sequence(index, name, of_dataset[name], quota, config.seed, epoch))
     merged = _interleave(sequences)
-    drawn = int(merged.first.sum())
+    drawn = int((merged.draw == 0).sum())
     cut = np.arange(1, config.lanes) * (len(merged.person) // config.lanes)
-    parts = zip(*(np.split(a, cut) for a in (merged.person, merged.run, merged.first)), strict=True)
+    parts = zip(*(np.split(a, cut) for a in (merged.person, merged.run, merged.draw)), strict=True)
     lanes = tuple(_lane(index, config, epoch, i, _Sequence(*part)) for i, part in enumerate(parts))
     return EpochPlan(batches=batches, lanes=lanes, drawn=drawn, not_drawn=len(index.training) - drawn)
 
@@ -122,7 +125,7 @@ def _sequence(index: LabelIndex, dataset: str, shards: list[int], quota: int, se
             people.append(np.arange(index.training.start[shard], index.training.start[shard + 1]))
     run = np.repeat(np.arange(len(people)), [len(part) for part in people])
     person = np.concatenate(people)
-    return _Sequence(person[:quota], run[:quota], np.arange(len(person))[:quota] < count)
+    return _Sequence(person[:quota], run[:quota], np.arange(quota) // count)
 
 
 def _interleave(sequences: list[_Sequence]) -> _Sequence:
@@ -133,8 +136,8 @@ def _interleave(sequences: list[_Sequence]) -> _Sequence:
     order = np.argsort(time, kind="stable")
     offset = np.cumsum([0, *(s.run.max() + 1 for s in sequences[:-1])])
     run = np.concatenate([s.run + o for s, o in zip(sequences, offset, strict=True)])
-    person, first = (np.concatenate([getattr(s, name) for s in sequences]) for name in ("person", "first"))
-    return _Sequence(person[order], run[order], first[order])
+    person, draw = (np.concatenate([getattr(s, name) for s in sequences]) for name in ("person", "draw"))
+    return _Sequence(person[order], run[order], draw[order])
 
 
 def _lane(index: LabelIndex, config: TrainDataConfig, epoch: int, number: int, people: _Sequence) -> LanePlan:
@@ -144,8 +147,8 @@ def _lane(index: LabelIndex, config: TrainDataConfig, epoch: int, number: int, p
         shard=shard.astype(np.int32),
         row=index.training.rows[people.person],
         run=people.run.astype(np.int32),
-        first=people.first,
-        opens=people.first & (people.person == index.training.start[shard]),
+        draw=people.draw.astype(np.int32),
+        opens=(people.draw == 0) & (people.person == index.training.start[shard]),
         order=np.argsort(np.arange(len(moved)) + moved, kind="stable"),
     )
 

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,14 +10,14 @@ from numpy.typing import NDArray
 from trainer.data.epoch_plan import LanePlan
 from trainer.data.join import JoinCounts
 from trainer.data.label_index import LabelIndex
-from trainer.data.sample import AugmentationOf
+from trainer.data.sample import AugmentationOfDraw
 from trainer.data.shard_walk import JoinedPerson, ShardWalk
 
 
 class Lane:
     """`take(n)` gives the next n people. What was given before `start` is neither read nor decoded again."""
 
-    def __init__(self, plan: LanePlan, index: LabelIndex, augmentation_of: AugmentationOf, start: int = 0) -> None:
+    def __init__(self, plan: LanePlan, index: LabelIndex, augmentation_of: AugmentationOfDraw, start: int = 0) -> None:
         self._plan = plan
         self._index = index
         self._augmentation_of = augmentation_of
@@ -31,7 +32,7 @@ class Lane:
         places = self._plan.order[self._next : self._next + count].tolist()
         self._next += count
         people = [self._get(place) for place in places]
-        new = [person for person, place in zip(people, places, strict=True) if self._plan.first[place]]
+        new = [person for person, place in zip(people, places, strict=True) if self._plan.draw[place] == 0]
         counts = JoinCounts(
             used=sum(person.sample is not None for person in new),
             lost=dict(Counter(person.lost for person in new if person.lost is not None)),
@@ -57,7 +58,7 @@ class Lane:
         walk = ShardWalk(
             self._index.shards[self._plan.shard[places[0]]],
             self._plan.row[places],
-            self._augmentation_of,
+            partial(self._augmentation_of, number=int(self._plan.draw[places[0]])),
             count_strangers=bool(self._plan.opens[places].any()),
         )
         return _Run(walk, dict(zip(self._plan.row[places].tolist(), places.tolist(), strict=True)))

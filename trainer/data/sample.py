@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from jaxtyping import UInt8
@@ -13,6 +14,12 @@ from trainer.data.decode import dct_factor, decode_photo
 from trainer.data.patch import CropTransform, cut_patch
 
 AugmentationOf = Callable[[PersonId], Augmentation]
+
+
+class AugmentationOfDraw(Protocol):
+    """Of a person who is drawn for the `number`-th time, from 0."""
+
+    def __call__(self, id: PersonId, number: int) -> Augmentation: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,4 +23,4 @@ def test_points_keep_their_places() -> None:
     assert out.dtype == np.float32
     np.testing.assert_array_equal(points, before)
     np.testing.assert_array_equal(out[:, :2], points[:, :2])
-    np.testing.assert_array_equal(out[:, 2], np.resize(np.float32(COUNTED), 44))
+    np.testing.assert_array_equal(out[:, 2], np.resize(np.array(COUNTED, np.float32), 44))

@@ -1,7 +1,8 @@
 """A small made-up generation: shards with photos of one to three people, and a label row for each of them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import pyarrow as pa
@@ -96,16 +97,19 @@ def make_generation(
     datasets: Sequence[str] = ("made",),
     shards: int = 3,
     photos: int = 12,
+    photos_of: Mapping[str, int] = MappingProxyType({}),
     held_out_share: float = 0.0,
     folds: int = 1,
     fold: int = 0,
 ) -> LabelIndex:
-    """An index over `shards` shards a data set, of `photos` photos each, the same files in every data set."""
+    """An index over `shards` shards a data set, of `photos` photos each, the same files in every data set; photos_of:
+    another number in one of them.
+    """
     files: dict[ShardId, str] = {}
     patterns: list[str] = []
     for dataset in datasets:
         for number in range(shards):
-            name, content = f"{number:06d}", samples(dataset, number, photos)
+            name, content = f"{number:06d}", samples(dataset, number, photos_of.get(dataset, photos))
             path = folder / dataset / f"{name}.tar"
             write_shard(str(path), content)
             patterns.append(str(path))

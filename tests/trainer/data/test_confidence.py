@@ -19,8 +19,8 @@ from trainer.data.patch import crop_transform
 from trainer.network.hsmr import HsmrOutput
 from trainer.training.losses import PosedKeypoints, loss_terms
 
-CONFIDENCE = np.resize(np.float32([1.0, 0.1, -1.0, 5000.0, 0.29, 0.3]), 44)
-COUNTED = np.resize(np.float32([1.0, 0.0, 0.0, 1.0, 0.0, 0.3]), 44)
+CONFIDENCE = np.resize(np.array([1.0, 0.1, -1.0, 5000.0, 0.29, 0.3], np.float32), 44)
+COUNTED = np.resize(np.array([1.0, 0.0, 0.0, 1.0, 0.0, 0.3], np.float32), 44)
 
 
 def people() -> list[dict]:

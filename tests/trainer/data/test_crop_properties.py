@@ -110,20 +110,28 @@ def test_far_keypoints_lose_their_confidence() -> None:
     assert not keypoints_3d_in_crop(keypoints_3d, augmentation(30, True)).any()
 
 
-@given(person=st.integers(0, 5), epoch=st.integers(0, 3), drawn=st.lists(st.integers(0, 5), max_size=4))
-def test_draws_depend_on_seed_epoch_and_identity_alone(person: int, epoch: int, drawn: list[int]) -> None:
+@given(
+    person=st.integers(0, 5),
+    epoch=st.integers(0, 3),
+    number=st.integers(0, 50),
+    drawn=st.lists(st.integers(0, 5), max_size=4),
+)
+def test_draws_depend_on_seed_epoch_identity_and_their_number_alone(
+    person: int, epoch: int, number: int, drawn: list[int]
+) -> None:
     config = AugmentConfig()
-    first = draw(config, 7, epoch, an_id(person))
+    first = draw(config, 7, epoch, an_id(person), number)
     for other in drawn:  # whoever was drawn in between
-        draw(config, 7, epoch, an_id(other))
-    assert draw(config, 7, epoch, an_id(person)) == first
-    assert draw(config, 8, epoch, an_id(person)) != first
-    assert draw(config, 7, epoch + 1, an_id(person)) != first
-    assert draw(config, 7, epoch, an_id(person)._replace(shard="000001")) != first
+        draw(config, 7, epoch, an_id(other), number)
+    assert draw(config, 7, epoch, an_id(person), number) == first
+    assert draw(config, 8, epoch, an_id(person), number) != first
+    assert draw(config, 7, epoch + 1, an_id(person), number) != first
+    assert draw(config, 7, epoch, an_id(person), number + 1) != first
+    assert draw(config, 7, epoch, an_id(person)._replace(shard="000001"), number) != first
 
 
 def test_draws_have_the_stated_distribution() -> None:
-    drawn = [draw(AugmentConfig(), 0, 0, an_id(i)) for i in range(4000)]
+    drawn = [draw(AugmentConfig(), 0, 0, an_id(i), 0) for i in range(4000)]
     scale = np.array([a.scale for a in drawn])
     rotation = np.array([a.rotation_deg for a in drawn])
     color = np.array([a.color_scale for a in drawn])

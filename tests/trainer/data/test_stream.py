@@ -1,6 +1,7 @@
 """The global batches: the same for every number of ranks and loaders, resumable, every row accounted for."""
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -129,6 +130,48 @@ def test_mix_by_weight(index: LabelIndex) -> None:
     assert stream.rows.not_drawn == 36
     assert assert_complete([stream]).repeated == 36
     assert all(4 <= sum(id.dataset == "a" for id in batch.ids) <= 8 for batch in batches)
+
+
+@pytest.fixture(scope="module")
+def uneven(tmp_path_factory: pytest.TempPathFactory) -> LabelIndex:
+    """72 people of data set a, and 3 of b."""
+    return make_generation(tmp_path_factory.mktemp("uneven"), datasets=("a", "b"), photos_of={"b": 1})
+
+
+MIXED = TrainDataConfig(global_batch=8, lanes=4, seed=3, shuffle_people=8, mix="a=1,b=1")
+
+
+def test_a_person_drawn_often_has_another_crop_each_time(uneven: LabelIndex) -> None:
+    """80 places, half of them for 3 people; drawn with equal numbers their crops are those of any lanes."""
+    stream = open_epoch(MIXED, uneven, 0)
+    seen: dict[PersonId, set[bytes]] = {}
+    batches = list(stream)
+    for batch in batches:
+        for row, id in enumerate(batch.ids):
+            seen.setdefault(id, set()).add(batch.keypoints_2d[row].numpy().tobytes())
+    times = Counter(ids(batches))
+    assert {times[id] for id in times if id.dataset == "b"} == {13, 14}
+    assert {id: len(crops) for id, crops in seen.items()} == dict(times)
+    assert assert_complete([stream]).repeated == 80 - 3 - 40
+    fewer_lanes = TrainDataConfig(global_batch=8, lanes=1, seed=3, shuffle_people=8, mix="a=1,b=1")
+    again: dict[PersonId, set[bytes]] = {}
+    for batch in open_epoch(fewer_lanes, uneven, 0):
+        for row, id in enumerate(batch.ids):
+            again.setdefault(id, set()).add(batch.keypoints_2d[row].numpy().tobytes())
+    assert again == seen
+
+
+@pytest.mark.filterwarnings("ignore:This DataLoader will create")
+def test_repeated_draws_are_the_same_for_all_ranks_and_loaders_and_after_a_stop(uneven: LabelIndex) -> None:
+    expected = list(open_epoch(MIXED, uneven, 0))
+    ranks = [open_epoch(MIXED, uneven, 0, rank=rank, world=2) for rank in range(2)]
+    for batch, parts in zip(expected, zip(*ranks, strict=True), strict=True):
+        assert_same(concatenate(parts), batch)
+    loaded = open_epoch(replace(MIXED, workers=3), uneven, 0)
+    for batch, found in zip(expected, loaded, strict=True):
+        assert_same(found, batch)
+    for batch, found in zip(expected[6:], open_epoch(MIXED, uneven, 0, start_batch=6), strict=True):
+        assert_same(found, batch)
 
 
 def test_fewer_people_than_a_batch(tmp_path: Path) -> None:
