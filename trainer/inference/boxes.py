@@ -8,6 +8,13 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from pipeline.image.crop import CROP_PX
+from trainer.network.vit import COLUMNS_CUT
+
+BOX_MARGIN: Final = 1.1
+"""Crop side over the longer side of a tight box, as in the training shards of HMR2 and HSMR."""
+_SEEN_WIDTH: Final = 1 - 2 * COLUMNS_CUT / CROP_PX  # of a crop's: the network leaves out columns on both sides
+
 COLUMNS: Final = ("image", "x0", "y0", "x1", "y1")
 MAX_FILE_BYTES: Final = 2**30
 _FORM = "Expected CSV with the columns image,x0,y0,x1,y1 or a JSON list of objects with these names."
@@ -20,6 +27,17 @@ class Box(NamedTuple):
     y0: float
     x1: float
     y1: float
+
+    @property
+    def center(self) -> tuple[float, float]:
+        return (self.x0 + self.x1) / 2, (self.y0 + self.y1) / 2
+
+    @property
+    def crop_side(self) -> float:
+        """Of the square crop in which the network sees the whole box, px: the box is widened to 192:256 first, as demo
+        and evaluation of HMR2 and HSMR do, though their training does not.
+        """
+        return BOX_MARGIN * max((self.x1 - self.x0) / _SEEN_WIDTH, self.y1 - self.y0)
 
 
 class BoxesError(ValueError):

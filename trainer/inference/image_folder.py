@@ -19,9 +19,6 @@ from schemas.person import Person, PersonId, Photo, Rejection, RejectionReason
 from trainer.inference.boxes import Box
 
 SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".png"})
-BOX_MARGIN: Final = 1.1
-"""Crop side over the longer side of a tight box, as in the training shards of HMR2 and HSMR."""
-
 _ORIENTATION_TAG: Final = 0x0112
 _LENS_TAGS: Final = (Base.FocalLengthIn35mmFilm, Base.ExifImageWidth, Base.ExifImageHeight)
 _JPEG_QUALITY: Final = 98
@@ -94,10 +91,7 @@ class ImageFolder:
         """Centre and side, px, of each person's crop."""
         if self._boxes is None:
             return [(((width - 1) / 2, (height - 1) / 2), float(max(width, height)))]
-        return [
-            (((b.x0 + b.x1) / 2, (b.y0 + b.y1) / 2), BOX_MARGIN * max(b.x1 - b.x0, b.y1 - b.y0))
-            for b in self._boxes.get(name, ())
-        ]
+        return [(box.center, box.crop_side) for box in self._boxes.get(name, ())]
 
     def _rejection(self, name: str, person: int | None, reason: RejectionReason, detail: str) -> Rejection:
         return Rejection(dataset=self._folder.name, shard="", key=name, person=person, reason=reason, detail=detail)

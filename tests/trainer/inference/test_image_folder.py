@@ -12,8 +12,10 @@ from PIL.ExifTags import IFD, Base
 from pipeline.lenses.exif import focal_from_exif
 from schemas.person import Photo, Rejection, RejectionReason
 from tests.pipeline.shards.samples import photo_bytes
-from trainer.inference.boxes import BoxesError, read_boxes
+from trainer.data import plain_patches
+from trainer.inference.boxes import Box, BoxesError, read_boxes
 from trainer.inference.image_folder import ImageFolder, upright_jpeg
+from trainer.network.vit import COLUMNS_CUT
 
 
 def read(folder: ImageFolder) -> tuple[list[Photo], list[Rejection]]:
@@ -73,7 +75,7 @@ def test_boxes_number_the_people(name: str, folder: Path, tmp_path: Path) -> Non
     assert [len(photo.people) for photo in photos] == [2, 0, 0]
     first, second = photos[0].people
     assert first.center.tolist() == [30, 30]
-    assert (first.side, second.side) == (pytest.approx(44), pytest.approx(33))
+    assert (first.side, second.side) == (pytest.approx(1.1 * 40 * 4 / 3), pytest.approx(33))
     found = [(r.key, r.person, r.reason) for r in rejections]
     assert found == [("10.jpg", 0, RejectionReason.BAD_BOX), ("sub/1.jpeg", None, RejectionReason.MISSING_LABELS)]
 
@@ -104,6 +106,23 @@ def test_wrong_json_is_named(content: str | bytes, tmp_path: Path) -> None:
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(BoxesError, match=r"boxes\.json"):
         read_boxes(path)
+
+
+@pytest.mark.parametrize(("width", "height"), [(400, 200), (200, 400), (300, 400), (310, 400), (33, 33)])
+def test_the_network_sees_the_whole_of_a_box(width: float, height: float, tmp_path: Path) -> None:
+    """Each edge of the box, marked in a photo, is among the columns that the network is given."""
+    box = Box(100, 120, 100 + width, 120 + height)
+    pixels = np.zeros((640, 640, 3), np.uint8)
+    pixels[120 : 120 + height, 100 : 100 + width] = 255
+    (tmp_path / "a.png").write_bytes(encoded(Image.fromarray(pixels), "PNG"))
+    (photo,), _ = read(ImageFolder(tmp_path, {"a.png": [box]}))
+    (patch,) = plain_patches(photo, photo.people)
+    seen, person = patch[0, :, COLUMNS_CUT:-COLUMNS_CUT] > 127, photo.people[0]
+    scale = 256 / person.side
+    assert seen.sum() == pytest.approx(width * height * scale**2, rel=0.05)
+    assert not seen[[0, -1]].any()
+    assert not seen[:, [0, -1]].any()
+    assert person.side == pytest.approx(1.1 * max(width * 4 / 3, height))
 
 
 def test_boxes_of_images_that_are_not_there(folder: Path, tmp_path: Path) -> None:
