@@ -4,10 +4,11 @@ The more probable one is, given the same evidence. The keypoint error, each unde
 is a record, and a guard against what no noise explains.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Self
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from pipeline.body.skel import Skel
@@ -41,6 +42,10 @@ class Measured:
     betas_size: Float[Tensor, "B"]
     finite: Bool[Tensor, "B"]
     energy: Float[Tensor, "B"]
+
+    def of(self, rows: Int[Tensor, "A"]) -> Self:
+        """Of some people."""
+        return type(self)(*(getattr(self, field.name)[rows] for field in fields(self)))
 
 
 def limit_violation(q: Float[Tensor, "B 46"]) -> Float[Tensor, "B"]:
@@ -84,19 +89,44 @@ def judge(
     Without a parent label the candidate is judged by the absolute gates alone, and NO_LABEL means that it failed one.
     """
     margin = torch.clamp_min(config.margin_relative * parent.energy, config.margin_absolute)
+    worse = ~(candidate.energy <= parent.energy - margin)
+    failed = [
+        *_failed_gates(parent, candidate, has_parent, keypoints, config),
+        (Decision.KEPT_NOT_BETTER, has_parent & worse),
+    ]
+    return [_decision(person, bool(has_parent[person]), failed) for person in range(len(has_parent))]
+
+
+def passes_gates(
+    parent: Measured,
+    candidate: Measured,
+    has_parent: Bool[Tensor, "B"],
+    keypoints: Float[Tensor, "B 44 3"],
+    config: AcceptConfig,
+) -> Bool[Tensor, "B"]:
+    """Whose candidate could be taken: it fails none of the gates that hold whatever its energy is."""
+    gates = _failed_gates(parent, candidate, has_parent, keypoints, config)
+    return ~torch.stack([mask for _, mask in gates]).any(0)
+
+
+def _failed_gates(
+    parent: Measured,
+    candidate: Measured,
+    has_parent: Bool[Tensor, "B"],
+    keypoints: Float[Tensor, "B 44 3"],
+    config: AcceptConfig,
+) -> list[tuple[Decision, Bool[Tensor, "B"]]]:
     allowed = torch.where(has_parent, parent.limit_violation, torch.zeros_like(parent.limit_violation))
     near = candidate.kp2d_error <= parent.kp2d_error + config.gross_error
-    failed = [
+    good_enough = candidate.kp2d_error <= config.first_label_max_error
+    return [
         (Decision.KEPT_NOT_FINITE, ~candidate.finite),
         (Decision.KEPT_TOO_FEW_KEYPOINTS, ~enough_keypoints(keypoints)),
         (Decision.KEPT_BETAS_OUT_OF_RANGE, ~(candidate.betas_size <= config.betas_limit)),
         (Decision.KEPT_LIMITS, ~(candidate.limit_violation <= allowed + config.limit_tolerance)),
         (Decision.KEPT_GROSS_MISFIT, has_parent & ~near),
+        (Decision.NO_LABEL, ~has_parent & ~good_enough),
     ]
-    better = candidate.energy <= parent.energy - margin
-    good_enough = candidate.kp2d_error <= config.first_label_max_error
-    failed.append((Decision.KEPT_NOT_BETTER, ~torch.where(has_parent, better, good_enough)))
-    return [_decision(person, bool(has_parent[person]), failed) for person in range(len(has_parent))]
 
 
 def _decision(person: int, has_parent: bool, failed: list[tuple[Decision, Tensor]]) -> Decision:

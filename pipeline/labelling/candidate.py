@@ -1,11 +1,15 @@
 """Labels that might replace the parents': found by fits, not yet judged."""
 
+from dataclasses import dataclass
 from typing import NamedTuple, Self
 
-from jaxtyping import Int
+import torch
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from pipeline.body.skel import Skel
 from pipeline.fit.skelify import SkelifyResult
+from pipeline.labelling.acceptance import AcceptConfig, Measured, measure, passes_gates
 from pipeline.labelling.batches import Strings
 from pipeline.labelling.convert import as_numpy, stored
 
@@ -30,3 +34,33 @@ class Candidates(NamedTuple):
     def as_stored(self) -> Self:
         """As the table will hold them: what is measured is what is published."""
         return self._replace(fit=self.fit._replace(q=stored(self.fit.q), betas=stored(self.fit.betas)))
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Between candidates of B people: of those that acceptance could take the more probable one, since one that fails
+    a gate would be refused in its stead.
+
+    parent, has_parent (B,): the labels that acceptance will compare with; keypoints and focal in crop units.
+    """
+
+    skel: Skel
+    parent: Measured
+    has_parent: Bool[Tensor, "B"]
+    keypoints: Float[Tensor, "B 44 3"]
+    focal: Float[Tensor, "B"]
+    accept: AcceptConfig
+
+    def better(self, rows: Int[Tensor, "A"], one: Candidates, other: Candidates) -> Candidates:
+        """Of two candidates for each of the people `rows`, as they will be stored."""
+        one, other = one.as_stored(), other.as_stored()
+        first, second = self._could_be_taken(rows, one), self._could_be_taken(rows, other)
+        better = torch.where(first == second, other.fit.cost < one.fit.cost, second)
+        chosen = torch.nonzero(better).squeeze(1)
+        return one.replaced(chosen, other.of(chosen))
+
+    def _could_be_taken(self, rows: Int[Tensor, "A"], candidates: Candidates) -> Bool[Tensor, "A"]:
+        keypoints = self.keypoints[rows]
+        measured = measure(self.skel, candidates.fit.q, candidates.fit.betas, keypoints, self.focal[rows])
+        finite = torch.isfinite(candidates.fit.cost)
+        return finite & passes_gates(self.parent.of(rows), measured, self.has_parent[rows], keypoints, self.accept)

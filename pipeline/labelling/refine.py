@@ -19,7 +19,7 @@ from pipeline.fit.video.track import TrackFit
 from pipeline.image.camera import at_focal, rough_camera
 from pipeline.labelling.acceptance import AcceptConfig, Measured, judge, measure
 from pipeline.labelling.batches import LabelBatch, PersonBatch
-from pipeline.labelling.candidate import Candidates
+from pipeline.labelling.candidate import Candidates, Choice
 from pipeline.labelling.convert import as_model, as_numpy
 from pipeline.labelling.credibility import independence, widening
 from pipeline.labelling.estimated_focal import with_estimated_focal
@@ -59,9 +59,9 @@ def refine_people(
 
     Everyone is fitted to what was known before, from the parent label, or from the mean pose where there is none. Where
     the prediction tells something new, it takes the place of an earlier one, and the person is fitted once more, from
-    the first fit and from the prediction. The lower of them replaces the parent label by the acceptance rule; errors
-    are those of the float32 numbers that are stored. Parent and candidate are measured under the camera that the person
-    has today, whatever the parent's row says.
+    the first fit and from the prediction. The lower of those that pass the gates of acceptance replaces the parent
+    label by its rule; errors are those of the float32 numbers that are stored. Parent and candidate are measured under
+    the camera that the person has today, whatever the parent's row says.
 
     tracks: rows of the batch that are one person's video. Their candidates are fitted once more, together; then each
     frame is judged alone, as everyone is, so a track may end with frames that keep their parent's shape
@@ -72,10 +72,12 @@ def refine_people(
         known = _Round(batch, parent, prediction, skelify)
         evidence, candidates = _fit_to_what_was_known(known)
         evidence, news = _with_new_predictions(known, evidence, candidates)
-        candidates = _fit_to_predictions(known, evidence, candidates, news).as_stored()
         parent_q, parent_betas = as_model(skelify.model, parent.q), as_model(skelify.model, parent.betas)
         skel, seen = skelify.model, (evidence.keypoints, evidence.focal)
+        has_parent = torch.as_tensor(parent.has_label, device=skel.device)
         before = measure(skel, parent_q, parent_betas, *seen)
+        choice = Choice(skel, before, has_parent, *seen, accept)
+        candidates = _fit_to_predictions(known, evidence, candidates, news, choice).as_stored()
         before_energy = energy(skelify, evidence, parent_q, parent_betas, before.cam_t, candidates.fit.cam_t)
         after_energy = candidates.fit.cost
         if track_fit is not None:
@@ -90,7 +92,6 @@ def refine_people(
                     )
         before = replace(before, energy=before_energy)
         after = replace(measure(skel, candidates.fit.q, candidates.fit.betas, *seen), energy=after_energy)
-        has_parent = torch.as_tensor(parent.has_label, device=skel.device)
         decisions = judge(before, after, has_parent, evidence.keypoints, accept)
         taken = np.isin(decisions, [Decision.IMPROVED, Decision.FIRST_LABEL])
         pve_mean, pve_max = _distance_to_smpl(batch, candidates, taken, skelify, smpl)
@@ -161,7 +162,7 @@ def _with_new_predictions(
 
 
 def _fit_to_predictions(
-    known: _Round, evidence: Evidence, candidates: Candidates, rows: Int[Tensor, "M"]
+    known: _Round, evidence: Evidence, candidates: Candidates, rows: Int[Tensor, "M"], choice: Choice
 ) -> Candidates:
     """The people of whom a network says something new, fitted once more from where they are and from what it says."""
     predicted, skelify = known.prediction, known.skelify
@@ -175,8 +176,7 @@ def _fit_to_predictions(
     # whose anchor nobody said is theirs stays marked, or the next round would hold them to it as to a pseudo-label
     source = np.where(as_numpy(seen.mean_pose), StartSource.MEAN_POSE, StartSource.PREDICTION)
     rival = Candidates(fit, source.astype(object))
-    better = torch.nonzero(rival.fit.cost < again.fit.cost).squeeze(1)
-    return candidates.replaced(rows, again.replaced(better, rival.of(better)))
+    return candidates.replaced(rows, choice.better(rows, again, rival))
 
 
 def _fit_track(
