@@ -2,14 +2,16 @@
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from pipeline.shards import list_shards, write_shard
+from pipeline.shards import RawSample, list_shards, write_shard
 from schemas.input_shard import ShardId
 from schemas.person import PersonId
+from tests.pipeline.shards.samples import person, photo_bytes, read
 from tests.trainer.data.made_generation import ids_of, label_table, make_generation, samples, write_labels
 from trainer.data import LabelIndex, TrainDataConfig, open_epoch, open_validation
 from trainer.data.label_index import OWN_FOLD, NoPhotoGroupsError, index_labels
@@ -43,6 +45,80 @@ def index_without_groups(
         write_shard(str(folder / dataset / "000000.tar"), content)
         files.update([write_labels(folder, dataset, "000000", label_table(ids_of(dataset, "000000", content)))])
     return index_labels(files, list_shards(f"{folder}/*/000000.tar"), share, folds=folds)
+
+
+FILMS, FRAMES = 10, 4
+
+
+def film_of(key: str) -> str:
+    """film3/0002 is of film3, clip3x2 of clip3, whatever the data set."""
+    return key.partition("/")[0] if "/" in key else key.partition("x")[0]
+
+
+def index_of_films(folder: Path, *, share: float = 0.0, folds: int = 1, fold: int = 0) -> LabelIndex:
+    """Films whose keys end in the frame, cut between two shards and copied to a second data set with one more person in
+    view, and clips whose frames only their tracks connect. Groups are those that the reader finds.
+    """
+
+    def filmed(track: str, frame: int, seed: int) -> dict[str, object]:
+        return person(seed, extra_info={"track_id": track, "frame": frame})
+
+    films = [
+        RawSample(
+            key=f"film{film}/{frame:04d}",
+            jpeg=photo_bytes(100 * film + frame),
+            people=[filmed(f"who{film}", frame, film)],
+        )
+        for film in range(FILMS)
+        for frame in range(FRAMES)
+    ]
+    clips = [
+        RawSample(
+            key=f"clip{clip}x{7 * frame + 3}",
+            jpeg=photo_bytes(5000 + 100 * clip + frame),
+            people=[filmed(f"c{clip}", frame, clip)],
+        )
+        for clip in range(FILMS)
+        for frame in range(FRAMES)
+    ]
+    copies = [replace(film, people=[*film.people, person(7)]) for film in films]
+    contents = {("a", "000000"): films[::2], ("a", "000001"): films[1::2] + clips, ("b", "000000"): copies}
+    files: dict[ShardId, str] = {}
+    for (dataset, shard), content in contents.items():
+        path = folder / dataset / f"{shard}.tar"
+        write_shard(str(path), content)
+        groups = [who.photo_group or 0 for photo in read(path)[0] for who in photo.people]
+        table = label_table(ids_of(dataset, shard, content), groups=groups)
+        files.update([write_labels(folder, dataset, shard, table)])
+    return index_labels(files, list_shards(f"{folder}/*/*.tar"), share, folds=folds, fold=fold)
+
+
+def films_of(ids: set[PersonId]) -> set[str]:
+    return {film_of(id.key) for id in ids}
+
+
+def test_frames_of_a_film_are_held_out_together(tmp_path: Path) -> None:
+    """In all of its shards and data sets, whoever is in the frame."""
+    index = index_of_films(tmp_path, share=0.4)
+    trained, validated = trained_on(index), validated_on(index)
+    assert len(trained) + len(validated) == index.rows == 4 * FILMS * FRAMES
+    assert films_of(trained) | films_of(validated) == {f"{kind}{i}" for kind in ("film", "clip") for i in range(FILMS)}
+    assert not films_of(trained) & films_of(validated)
+    for kind in ("film", "clip"):
+        assert any(film.startswith(kind) for film in films_of(validated))
+        assert any(film.startswith(kind) for film in films_of(trained))
+    assert {id.dataset for id in validated} == {"a", "b"}
+
+
+@pytest.mark.parametrize("folds", [2, 3])
+def test_frames_of_a_film_are_in_one_fold(folds: int, tmp_path: Path) -> None:
+    indices = [index_of_films(tmp_path / str(i), share=0.1, folds=folds, fold=i) for i in range(folds)]
+    everybody = set.union(*(trained_on(index) for index in indices))
+    own = [everybody - trained_on(index) for index in indices]
+    assert sum(len(films_of(part)) for part in own) == len(films_of(everybody)), "each film is in exactly one fold"
+    for index, part in zip(indices, own, strict=True):
+        assert part
+        assert not films_of(part) & films_of(trained_on(index))
 
 
 @pytest.mark.parametrize("share", [0.0, 0.02, 0.5, 1.0])
