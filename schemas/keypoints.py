@@ -5,7 +5,8 @@ from typing import Final
 N_KEYPOINTS: Final = 44
 
 PELVIS: Final = 39
-"""MPII pelvis: the reference joint of 3D losses and errors."""
+"""The pelvis of every 3D loss, fit and error, also by the protocols of H36M and 3DPW: a point of its own, never made of
+the hips."""
 
 KEYPOINT_NAMES: Final[tuple[str, ...]] = (
     "nose", "neck", "r_shoulder", "r_elbow", "r_wrist", "l_shoulder", "l_elbow", "l_wrist", "mid_hip", "r_hip",

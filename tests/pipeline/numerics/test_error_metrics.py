@@ -45,6 +45,18 @@ def test_golden_hmr2_protocol(golden: dict[str, torch.Tensor]) -> None:
     torch.testing.assert_close(pa_mpjpe_mm(predicted, truth), golden["hmr2_pa_mpjpe_mm"].double(), atol=1e-3, rtol=0)
 
 
+@pytest.mark.parametrize("hips", [[8], [9, 12], [27, 28]])
+def test_the_pelvis_of_h36m_is_keypoint_39_and_not_between_the_hips(
+    golden: dict[str, torch.Tensor], hips: list[int]
+) -> None:
+    assert PELVIS == 39
+    scored = golden["hmr2_keypoint_list"].tolist()
+    predicted, truth = golden["hmr2_pd_kp3d"].double(), golden["hmr2_gt_kp3d"].double()[..., :3]
+    predicted, truth = ((points - points[:, hips].mean(1, keepdim=True))[:, scored] for points in (predicted, truth))
+    away = (mpjpe_mm(predicted, truth) - golden["hmr2_mpjpe_mm"].double()).abs()
+    assert away.max() > 1, "the original's numbers are of another pelvis"
+
+
 def test_golden_pck(golden: dict[str, torch.Tensor]) -> None:
     unit = golden["pck_box_size"].double() / (200 * golden["pck_scale"].double()).amax(-1)
     predicted, truth = golden["pck_pd_kp2d"].double(), golden["pck_gt_kp2d"].double()

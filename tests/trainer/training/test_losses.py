@@ -167,6 +167,22 @@ def test_joint_weights_scale_their_joint_alone(open_skel: Skel) -> None:
     torch.testing.assert_close(full.body, error[:, 1:].sum(1).mean())
 
 
+def test_3d_points_are_compared_relative_to_keypoint_39(open_skel: Skel) -> None:
+    """A body moved as a whole loses nothing; moved hips count for themselves, a moved pelvis for everybody."""
+    predicted, batch, _ = people(2, seed=9)
+    posed = pose_keypoints(open_skel, predicted)
+    batch.keypoints_3d[..., 3] = 1.0
+
+    def moved(*keypoints: int) -> float:
+        points = batch.keypoints_3d[..., :3].clone()
+        points[:, list(keypoints), 0] += 0.1
+        return loss_terms(predicted, posed._replace(points=points), batch).keypoints_3d.item()
+
+    assert moved(*range(44)) == pytest.approx(0, abs=1e-9)
+    assert moved(8, 9, 12, 27, 28) == pytest.approx(0.5)
+    assert moved(39) == pytest.approx(4.3)
+
+
 def test_mean_over_ranks_is_the_loss_of_the_whole_batch(open_skel: Skel) -> None:
     """DDP averages over ranks with equal batches: each term must be a plain mean over people."""
     predicted, batch, _ = people(4, seed=9)
