@@ -1,8 +1,10 @@
 """What passes from the data to the network and its losses: one batch of augmented person crops."""
 
 from dataclasses import dataclass, fields, replace
+from itertools import pairwise
 from typing import Self
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
@@ -47,6 +49,14 @@ class TrainBatch:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    def parts(self, count: int) -> list[Self]:
+        """The batch cut into `count` batches in order, or as many as it has people, as equal as can be."""
+        cuts = np.linspace(0, len(self), min(count, len(self)) + 1).round().astype(int).tolist()
+        return [self._stretch(slice(start, end)) for start, end in pairwise(cuts)]
+
+    def _stretch(self, rows: slice) -> Self:
+        return replace(self, **{item.name: getattr(self, item.name)[rows] for item in fields(self)})
 
     def to(self, device: torch.device) -> Self:
         """The batch with its tensors on `device`."""

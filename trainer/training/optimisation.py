@@ -1,4 +1,4 @@
-"""AdamW with a linear warm-up, and the exponential moving average of the weights."""
+"""AdamW with a linear warm-up, the scale of float16 gradients, and the exponential moving average of the weights."""
 
 import torch
 from torch import nn
@@ -12,6 +12,11 @@ def make_optimizer(network: nn.Module, config: OptimizerConfig) -> torch.optim.A
     return torch.optim.AdamW(
         network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=fused
     )
+
+
+def make_scaler(config: OptimizerConfig, device: torch.device) -> torch.amp.GradScaler:
+    """Keeps small gradients above the least number of float16; does nothing for other precisions."""
+    return torch.amp.GradScaler(device.type, enabled=config.precision == "float16")
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, config: OptimizerConfig, step: int) -> float:

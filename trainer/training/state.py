@@ -16,7 +16,8 @@ class TrainingState:
     """After `step` steps, of which `batches` in epoch `epoch`.
 
     losses: of every step, the mean over the global batch; history: the rows of all validations; average: the averaged
-    weights, prior: the discriminator of the adversarial prior, if there are any.
+    weights, prior: the discriminator of the adversarial prior, scaler: the scale of float16 gradients, if there
+    are any.
     """
 
     step: int
@@ -29,6 +30,7 @@ class TrainingState:
     prior: Mapping[str, Any] | None
     history: list[dict[str, float]]
     losses: list[float]
+    scaler: Mapping[str, Any] | None = None
 
     def save(self, storage: Storage, name: str) -> None:
         """Replace the saved state; a kill leaves the old one or the new one."""

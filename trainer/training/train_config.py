@@ -48,7 +48,7 @@ class OptimizerConfig:
     warm_up_steps: int = 0
     gradient_clip: float = 0.0  # largest norm of the gradient; 0 = not clipped
     ema_decay: float = 0.0  # 0 = no averaging
-    precision: Literal["float32", "bfloat16"] = "float32"  # of the forward pass; the losses are always float32
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"  # of the forward pass; losses are always float32
 
     def __post_init__(self) -> None:
         if self.learning_rate <= 0:
@@ -81,11 +81,13 @@ class TrainRunConfig:
     """How the work is placed; nothing here can change the weights beyond rounding.
 
     workers: 0 = one per GPU, or one on CPUs. save_every: steps between saved states, which a restart continues from.
-    attempts: how often lost workers are replaced.
+    attempts: how often lost workers are replaced. accumulate: micro-batches that a worker's share of a global batch is
+    computed in, one after the other: the same step in less memory.
     """
 
     workers: int = 0
     device: Device = "auto"
+    accumulate: int = 1
     save_every: int = 500
     attempts: int = 3
     progress: bool = True
@@ -93,8 +95,9 @@ class TrainRunConfig:
     def __post_init__(self) -> None:
         if self.workers < 0:
             raise ValueError(f"run.workers={self.workers}: 0 (one per GPU) or a positive number expected.")
-        if self.save_every < 1:
-            raise ValueError(f"run.save_every={self.save_every}: at least 1 expected.")
+        for name in ("save_every", "accumulate"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"run.{name}={getattr(self, name)}: at least 1 expected.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

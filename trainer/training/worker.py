@@ -10,22 +10,19 @@ from typing import Any, Final
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
 
 from pipeline.body import load_skel
 from pipeline.runtime.config import to_yaml
 from trainer.checkpoint import CheckpointInfo, save_checkpoint
 from trainer.data import JoinCounts, TrainBatch, batches_per_epoch, open_epoch, open_validation
-from trainer.network.crop_input import normalise
-from trainer.network.hsmr import EveryLayer, Hsmr, HsmrOutput
+from trainer.network.hsmr import Hsmr
 from trainer.prior import AdversarialPrior, load_mocap
+from trainer.training.batch_gradients import BatchGradients
 from trainer.training.initial_network import initial_network
 from trainer.training.job import Outcome, Place, Progress, TrainingJob
-from trainer.training.losses import training_loss
 from trainer.training.metrics_files import write_metrics
-from trainer.training.optimisation import WeightAverage, make_optimizer, set_learning_rate
+from trainer.training.optimisation import WeightAverage, make_optimizer, make_scaler, set_learning_rate
 from trainer.training.record import row_counts
-from trainer.training.spread_loss import spread_loss
 from trainer.training.state import TrainingState
 from trainer.training.validation import HeldOut, validate
 
@@ -50,6 +47,7 @@ class TrainingWorker:
         self.skel = load_skel(config.body.source, gender=config.body.gender, device=place.device)
         self.network = initial_network(config.network, job.init_uri, config.data.seed).to(place.device)
         self.optimizer = make_optimizer(self.network, config.optimizer)
+        self.scaler = make_scaler(config.optimizer, place.device)
         decay = config.optimizer.ema_decay
         self.average = WeightAverage(self.network, decay) if decay else None
         self.prior = _adversarial_prior(job, place) if config.prior.weight else None
@@ -59,7 +57,7 @@ class TrainingWorker:
         self._unread: list[Tensor] = []
         self._counts: dict[str, int] = {}
         self._resume()
-        self._parallel = self._made_parallel()
+        self._gradients = BatchGradients(self.network, config, place, self.skel, self.prior, self.scaler)
 
     def run(self, on_gradients: StepHook = lambda step, network: None) -> Outcome:
         """Train to the end of the schedule. `on_gradients` sees the network between backward and update.
@@ -109,45 +107,23 @@ class TrainingWorker:
         set_learning_rate(self.optimizer, config, self.step)
         self.network.train()
         self.optimizer.zero_grad(set_to_none=True)
-        loss, beside, predicted = self._loss(batch.to(self.place.device))
-        (loss + beside).backward()
+        loss, predicted = self._gradients.add(batch.to(self.place.device))
+        self.scaler.unscale_(self.optimizer)
         on_gradients(self.step, self.network)
         if config.gradient_clip:
             for part in self.network.apart():  # or the spread's gradients would shrink those of the pose
                 nn.utils.clip_grad_norm_(part, config.gradient_clip)
-        self.optimizer.step()
+        self.scaler.step(self.optimizer)  # not where float16 overflowed, on any rank
+        self.scaler.update()
         if self.average is not None:
             self.average.update(self.network)
         if self.prior is not None:
             self.prior.learn(predicted, self.step)
         self.step, self.batches = self.step + 1, self.batches + 1
-        self._unread.append(loss.detach())
+        self._unread.append(loss)
         if len(self._unread) >= LOSS_INTERVAL:
             self._read_losses()
             self._tell()
-
-    def _loss(self, batch: TrainBatch) -> tuple[Tensor, Tensor | float, HsmrOutput]:
-        """Mean over this worker's people: as every worker has as many, the mean of the workers' is the global one.
-
-        Beside it the spread's, which has no weight: it reaches the head alone, and AdamW divides by its scale.
-        """
-        mixed = self.job.config.optimizer.precision == "bfloat16"
-        with torch.autocast(self.place.device.type, dtype=torch.bfloat16, enabled=mixed):
-            layers, spread = self._parallel(normalise(batch.patches, batch.color_scale), batch.cameras)
-        loss, predicted = training_loss(self.skel, layers, batch, self.job.config.loss), layers[-1]
-        if self.prior is not None:
-            loss = loss + self.prior.config.weight * self.prior.implausibility(predicted)
-        return loss, 0.0 if spread is None else spread_loss(predicted, spread, batch), predicted
-
-    def _made_parallel(self) -> nn.Module:
-        """The network as it is called in training: compiled and shared between ranks, as the settings say."""
-        network = EveryLayer(self.network)
-        if self.job.config.network.compile:
-            self.network.backbone.compile()  # in place: the weights keep their names; the head takes minutes to compile
-        if self.place.world == 1:
-            return network
-        device = self.place.device
-        return DistributedDataParallel(network, device_ids=None if device.type == "cpu" else [device])
 
     def _read_losses(self) -> None:
         """Take the losses of the last steps off the device: the means over all ranks, as the curve shows them."""
@@ -269,6 +245,7 @@ class TrainingWorker:
             batches=self.batches,
             network=self.network.state_dict(),
             optimizer=self.optimizer.state_dict(),
+            scaler=self.scaler.state_dict(),
             average=None if average is None else average.weights,
             average_updates=0 if average is None else average.updates,
             prior=None if self.prior is None else self.prior.state_dict(),
@@ -284,6 +261,8 @@ class TrainingWorker:
             return
         self.network.load_state_dict(state.network)
         self.optimizer.load_state_dict(dict(state.optimizer))
+        if state.scaler:
+            self.scaler.load_state_dict(dict(state.scaler))
         if self.average is not None and state.average is not None:
             weights = {name: value.to(self.place.device) for name, value in state.average.items()}
             self.average.weights, self.average.updates = weights, state.average_updates

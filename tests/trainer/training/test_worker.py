@@ -9,11 +9,11 @@ from torch import nn
 
 from tests.trainer.data.made_generation import make_generation
 from tests.trainer.training.jobs import ALONE, small_config, small_job
-from trainer.checkpoint import load_checkpoint
+from trainer.checkpoint import load_checkpoint, load_state, save_state
 from trainer.data import LabelIndex
 from trainer.training.job import Outcome, Progress
 from trainer.training.train_config import TrainConfig
-from trainer.training.worker import TrainingDivergedError, TrainingWorker
+from trainer.training.worker import STATE, TrainingDivergedError, TrainingWorker
 
 STEPS = 8
 
@@ -174,3 +174,89 @@ def test_the_spread_is_trained_beside_the_pose(index: LabelIndex, tmp_path: Path
     assert told is not None
     assert (len(told.q_std), len(told.betas_std), len(told.spread_factors)) == (46, 10, 46)
     assert min(told.spread_factors) > 0
+
+
+def weights_after(index: LabelIndex, root: Path, *overrides: str) -> tuple[list[float], dict[str, torch.Tensor]]:
+    """The losses of three steps with everything on, and the weights then."""
+    motion = root / "motion.npz"
+    rng = np.random.default_rng(0)
+    root.mkdir()
+    np.savez(motion, poses=rng.normal(0, 0.1, (20, 46)), betas=np.zeros((20, 10)), pve_max=np.zeros(20))
+    every = ("prior.weight=0.1", f"prior.mocap=[{motion}]", "network.uncertainty=head", "optimizer.gradient_clip=1")
+    short = ("schedule.max_steps=3", "schedule.validate_every=3", "run.save_every=3")
+    worker = TrainingWorker(small_job(root, index, settings(*every, *short, *overrides)), ALONE)
+    return worker.run().losses, worker.network.state_dict()
+
+
+@pytest.mark.parametrize("micro_batches", [2, 3, 8, 20])
+def test_micro_batches_make_the_step_of_the_whole_batch(index: LabelIndex, tmp_path: Path, micro_batches: int) -> None:
+    """In float32, to rounding: losses, the spread's, the discriminator's, and the gradients that AdamW is given."""
+    found: dict[int, list[torch.Tensor]] = {}
+    losses: dict[int, list[float]] = {}
+    for count in (1, micro_batches):
+        kept = found.setdefault(count, [])
+
+        def keep(step: int, network: nn.Module, kept: list[torch.Tensor] = kept) -> None:
+            kept.append(torch.cat([p.grad.flatten() for p in network.parameters() if p.grad is not None]))
+
+        short = ("schedule.max_steps=3", "schedule.validate_every=3", "network.uncertainty=head")
+        config = settings(f"run.accumulate={count}", *short)
+        losses[count] = TrainingWorker(small_job(tmp_path / str(count), index, config), ALONE).run(keep).losses
+    assert losses[micro_batches] == pytest.approx(losses[1], rel=1e-5)
+    for whole, parts in zip(found[1], found[micro_batches], strict=True):
+        assert float((whole - parts).norm() / whole.norm()) < 1e-5
+
+
+def test_micro_batches_with_the_prior_and_clipping(index: LabelIndex, tmp_path: Path) -> None:
+    whole, weights = weights_after(index, tmp_path / "whole")
+    parts, others = weights_after(index, tmp_path / "parts", "run.accumulate=4")
+    assert parts == pytest.approx(whole, rel=1e-4)
+    for name, value in weights.items():
+        torch.testing.assert_close(others[name], value, rtol=1e-4, atol=1e-4, msg=name)
+
+
+def test_float16_trains_and_resumes_with_its_scale(index: LabelIndex, tmp_path: Path) -> None:
+    config = settings("optimizer.precision=float16", "run.accumulate=2")
+    whole = TrainingWorker(small_job(tmp_path / "whole", index, config), ALONE)
+    outcome = whole.run()
+    assert sum(outcome.losses[-3:]) < sum(outcome.losses[:3])
+    full = TrainingWorker(small_job(tmp_path / "full", index, settings()), ALONE).run().losses
+    assert outcome.losses[0] == pytest.approx(full[0], rel=0.01)
+    assert outcome.losses[0] != full[0], "the forward pass was in half precision"
+
+    def kill(step: int, network: nn.Module) -> None:
+        if step == 5:
+            raise Killed
+
+    with pytest.raises(Killed):
+        TrainingWorker(small_job(tmp_path / "killed", index, config), ALONE).run(kill)
+    again = TrainingWorker(small_job(tmp_path / "killed", index, config), ALONE)
+    assert again.run().losses == outcome.losses
+    assert again.scaler.state_dict() == whole.scaler.state_dict()
+
+
+def test_states_from_before_there_was_a_scale(index: LabelIndex, tmp_path: Path) -> None:
+    job = small_job(tmp_path, index, settings("schedule.max_steps=2"))
+    TrainingWorker(job, ALONE).run()
+    state = load_state(job.storage, job.file(STATE))
+    del state["scaler"]
+    save_state(job.storage, job.file(STATE), state)
+    assert TrainingWorker(job, ALONE).step == 2
+
+
+def test_a_float16_step_that_overflows_is_left_out(index: LabelIndex, tmp_path: Path) -> None:
+    """Its scale is halved instead, and the training goes on; a restart knows the scale."""
+    job = small_job(tmp_path, index, settings("optimizer.precision=float16", "optimizer.gradient_clip=1"))
+    worker = TrainingWorker(job, ALONE)
+    worker.scaler.load_state_dict(worker.scaler.state_dict() | {"scale": 2.0**40})
+    weights: list[torch.Tensor] = []
+
+    def keep(step: int, network: nn.Module) -> None:
+        weights.append(torch.cat([p.detach().flatten() for p in network.parameters()]).clone())
+
+    outcome = worker.run(keep)
+    assert torch.equal(weights[1], weights[0])
+    assert np.isfinite(outcome.losses).all()
+    scale = worker.scaler.get_scale()
+    assert scale < 2.0**40
+    assert TrainingWorker(job, ALONE).scaler.get_scale() == scale

@@ -1,0 +1,74 @@
+"""The gradients of a worker's share of a global batch: forward and backward, in one piece or several."""
+
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from pipeline.body import Skel
+from trainer.data import TrainBatch
+from trainer.network.crop_input import normalise
+from trainer.network.hsmr import EveryLayer, Hsmr, HsmrOutput
+from trainer.prior import AdversarialPrior
+from trainer.training.job import Place
+from trainer.training.losses import training_loss
+from trainer.training.spread_loss import spread_loss
+from trainer.training.train_config import TrainConfig
+
+
+class BatchGradients:
+    """Calls the network as the settings say: compiled, shared between ranks, in half precision, in micro-batches."""
+
+    def __init__(
+        self,
+        network: Hsmr,
+        config: TrainConfig,
+        place: Place,
+        skel: Skel,
+        prior: AdversarialPrior | None,
+        scaler: torch.amp.GradScaler,
+    ) -> None:
+        self._config, self._skel, self._prior, self._scaler = config, skel, prior, scaler
+        self._precision = getattr(torch, config.optimizer.precision)
+        if config.network.compile:
+            network.backbone.compile()  # in place: the weights keep their names; the head takes minutes to compile
+        self._parallel: nn.Module = EveryLayer(network)
+        if place.world > 1:
+            devices = None if place.device.type == "cpu" else [place.device]
+            self._parallel = DistributedDataParallel(self._parallel, device_ids=devices)
+
+    def add(self, batch: TrainBatch) -> tuple[Float[Tensor, ""], HsmrOutput]:
+        """Add the gradients of the mean loss over the batch to those that the network has, as the scaler scales them:
+        that loss, and the prediction. As every worker has as many people, the mean of the workers' is the global one.
+        """
+        parts = batch.parts(self._config.run.accumulate)
+        labelled = batch.has_label.sum().clamp_min(1)
+        losses: list[Tensor] = []
+        found: list[HsmrOutput] = []
+        for number, part in enumerate(parts, 1):
+            with self._ranks_add_up(number == len(parts)):
+                loss, beside, predicted = self._loss(part)
+                loss, beside = loss * (len(part) / len(batch)), beside * (part.has_label.sum() / labelled)
+                self._scaler.scale(loss + beside).backward()
+            losses.append(loss.detach())
+            found.append(HsmrOutput(*(value.detach() for value in predicted)))
+        return torch.stack(losses).sum(), HsmrOutput(*map(torch.cat, zip(*found, strict=True)))
+
+    def _loss(self, batch: TrainBatch) -> tuple[Tensor, Tensor | float, HsmrOutput]:
+        """Mean over people. Beside it the spread's, over labelled people, which has no weight: it reaches the head
+        alone, and AdamW divides by its scale.
+        """
+        mixed = self._precision is not torch.float32
+        with torch.autocast(batch.patches.device.type, dtype=self._precision if mixed else None, enabled=mixed):
+            layers, spread = self._parallel(normalise(batch.patches, batch.color_scale), batch.cameras)
+        loss, predicted = training_loss(self._skel, layers, batch, self._config.loss), layers[-1]
+        if self._prior is not None:
+            loss = loss + self._prior.config.weight * self._prior.implausibility(predicted)
+        return loss, 0.0 if spread is None else spread_loss(predicted, spread, batch), predicted
+
+    def _ranks_add_up(self, last: bool) -> AbstractContextManager[None]:
+        """Ranks exchange gradients once a step, in the backward pass of the last micro-batch."""
+        parallel = self._parallel
+        return nullcontext() if last or not isinstance(parallel, DistributedDataParallel) else parallel.no_sync()
