@@ -33,7 +33,7 @@ from trainer.training.losses import LossConfig, training_loss
 _FOCAL: Final = (0.8, 8.0)  # crop units, log-uniform
 _OFF_AXIS_DEG: Final = 35.0
 _PLAIN: Final = NetworkConfig(
-    vit=VitConfig(dim=64, depth=3, heads=4),
+    backbone=VitConfig(dim=64, depth=3, heads=4),
     decoder=DecoderConfig(dim=128, depth=3, heads=4, dim_head=32, mlp_dim=256),
 )
 _NETWORKS: Final = {

@@ -134,20 +134,44 @@ def _truth_table(rounds: Sequence[int], errors: "Sequence[pa.Table]") -> "Table"
 def _network_table(
     data: "DemoSet", store: "LabelStore", records: "Sequence[TrainingRecord]", truth: Truth, held_out_share: float
 ) -> "Table":
-    """The networks against the truth, on the people that neither was trained on."""
+    """The networks against the truth, on the people that neither was trained on, and who always says the mean pose."""
     from pipeline.demo_set import label_errors, mean_label_errors
 
     photos = _held_out_photos(data, held_out_share)
-    means = mean_label_errors([label_errors(_predictions(store, record, photos), *truth) for record in records])
+    predictions = [_predictions(store, record, photos) for record in records]
+    constant = [_mean_poses(predictions[0])] if predictions else []
+    means = mean_label_errors([label_errors(table, *truth) for table in [*constant, *predictions]])
     title = "The network's error to the truth, mean over {} people held out from its training"
     table = _table(title.format(means[0]["people"]))
     for name in ("trained on round", "steps in all", "MPJPE mm", "PA-MPJPE mm", "kp2d error px"):
         table.add_column(name, justify="right")
-    for i, (record, row) in enumerate(zip(records, means, strict=True)):
-        steps = sum(item.steps for item in records[: i + 1])
-        figures = (row[name] for name in ("mpjpe_mm", "pa_mpjpe_mm", "kp2d_error_px"))
-        table.add_row(str(record.round), str(steps), *(f"{figure:.2f}" for figure in figures))
+    steps = [sum(item.steps for item in records[: i + 1]) for i in range(len(records))]
+    names = [
+        ("constant mean pose", ""),
+        *((str(record.round), str(n)) for record, n in zip(records, steps, strict=True)),
+    ]
+    for name, row in zip(names, means, strict=True):
+        figures = (row[measure] for measure in ("mpjpe_mm", "pa_mpjpe_mm", "kp2d_error_px"))
+        table.add_row(*name, *(f"{figure:.2f}" for figure in figures))
     return table
+
+
+def _mean_poses(predictions: "pa.Table") -> "pa.Table":
+    """The same people, each in HSMR's mean pose before its mean camera: what a new network says."""
+    import pyarrow as pa
+    import torch
+
+    from pipeline.fit.starts.mean_pose import mean_parameters, mean_q
+    from trainer.network.camera_head import camera_translation
+
+    count, mean = predictions.num_rows, mean_parameters()
+    focal = torch.tensor(predictions["focal"].to_pylist())
+    constant = {
+        "q": [mean_q().tolist()] * count,
+        "betas": [mean.betas.tolist()] * count,
+        "cam_t": camera_translation(mean.cam.expand(count, 3), focal).tolist(),
+    }
+    return pa.table({name: constant.get(name, predictions[name]) for name in predictions.column_names})
 
 
 def _held_out_photos(data: "DemoSet", share: float) -> "list[Photo]":

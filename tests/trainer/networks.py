@@ -16,7 +16,7 @@ def golden_config(golden: Golden) -> NetworkConfig:
     """The architecture that network.npz names in `arch`."""
     dim, depth, heads, dec_dim, dec_depth, dec_heads, dim_head, mlp_dim = golden("arch").tolist()
     return NetworkConfig(
-        vit=VitConfig(dim=dim, depth=depth, heads=heads),
+        backbone=VitConfig(dim=dim, depth=depth, heads=heads),
         decoder=DecoderConfig(dim=dec_dim, depth=dec_depth, heads=dec_heads, dim_head=dim_head, mlp_dim=mlp_dim),
     )
 
@@ -27,7 +27,7 @@ def state_dict(path: Path) -> dict[str, Tensor]:
 
 
 SMALL = NetworkConfig(
-    vit=VitConfig(dim=32, depth=2, heads=2),
+    backbone=VitConfig(dim=32, depth=2, heads=2),
     decoder=DecoderConfig(dim=32, depth=2, heads=2, dim_head=8, mlp_dim=32),
 )
 """Fast enough for property tests."""

@@ -5,8 +5,8 @@
 training needs besides.
 """
 
+from trainer.checkpoint.backbone_file import load_backbone
 from trainer.checkpoint.errors import CheckpointError
-from trainer.checkpoint.foreign import load_vitpose
 from trainer.checkpoint.loading import Checkpoint, checkpoint_digest, load_checkpoint
 from trainer.checkpoint.network_weights import Network
 from trainer.checkpoint.own_format import CheckpointInfo, save_checkpoint
@@ -18,9 +18,9 @@ __all__ = [
     "CheckpointInfo",
     "Network",
     "checkpoint_digest",
+    "load_backbone",
     "load_checkpoint",
     "load_state",
-    "load_vitpose",
     "save_checkpoint",
     "save_state",
 ]

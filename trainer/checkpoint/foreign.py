@@ -16,8 +16,8 @@ from torch import Tensor
 from trainer.checkpoint.addresses import opened
 from trainer.checkpoint.errors import CheckpointError
 from trainer.checkpoint.network_weights import Network, build, fit_backbone, fitting_variant, some
+from trainer.network.backbone import Backbone
 from trainer.network.variants import NetworkConfig
-from trainer.network.vit import Vit
 
 _BACKBONE: Final = "backbone."
 _NOT_OF_BACKBONE: Final = ("cls_token", "keypoint_head.")
@@ -69,7 +69,7 @@ def read_released(file: BinaryIO, address: str, config: NetworkConfig | None) ->
     return build(kind, config or fitting_variant(kind, own, address), own, address)
 
 
-def load_vitpose(backbone: Vit, address: str) -> None:
+def load_vitpose(backbone: Backbone, address: str) -> None:
     """Take a backbone's weights from a ViTPose file, whose names begin with `backbone.` or, in a file of the backbone
     alone, with nothing; its class token and keypoint head have no place here.
 

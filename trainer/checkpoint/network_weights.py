@@ -9,10 +9,10 @@ from jaxtyping import Shaped
 from torch import Tensor, nn
 
 from trainer.checkpoint.errors import CheckpointError
+from trainer.network.backbone import Backbone, make_backbone
 from trainer.network.hmr2 import Hmr2
 from trainer.network.hsmr import Hsmr
 from trainer.network.variants import VARIANTS, NetworkConfig
-from trainer.network.vit import Vit
 
 Network = Hsmr | Hmr2
 Weights = Mapping[str, Shaped[Tensor, "..."]]
@@ -82,11 +82,15 @@ def fitting_variant(kind: str, weights: Weights, address: str) -> NetworkConfig:
     return VARIANTS[nearest]
 
 
-def fit_backbone(backbone: Vit, weights: Weights, address: str) -> None:
+def fit_backbone(backbone: Backbone, weights: Weights, address: str) -> None:
     """Load weights into a backbone. Raises CheckpointError, naming the variant they belong to, if they do not fit."""
     problem = mismatch(backbone, weights)
     if problem:
-        fitting = [name for name, config in VARIANTS.items() if not mismatch(_weightless(Vit, config.vit), weights)]
+        fitting = [
+            name
+            for name, config in VARIANTS.items()
+            if not mismatch(_weightless(make_backbone, config.backbone), weights)
+        ]
         hint = f"It is the backbone of variant {fitting[0]!r}." if fitting else "No variant has such a backbone."
         raise CheckpointError(f"{address} does not fit this backbone: {problem}. {hint}")
     require_finite(weights, address)

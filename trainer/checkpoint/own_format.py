@@ -16,6 +16,7 @@ from pipeline.storage.storage import Storage
 from trainer.checkpoint.errors import CheckpointError
 from trainer.checkpoint.network_weights import KINDS, Network, build, kind_of, require_finite
 from trainer.network.decoder import DecoderConfig
+from trainer.network.keypoint_net import KeypointNetConfig
 from trainer.network.variants import NetworkConfig
 from trainer.network.vit import VitConfig
 
@@ -91,6 +92,8 @@ def _frozen(value: Any) -> Any:
 
 
 def _network_config(stored: Mapping[str, Any]) -> NetworkConfig:
-    """Files from before there were options say nothing of them."""
-    options = {name: value for name, value in stored.items() if name not in {"vit", "decoder"}}
-    return NetworkConfig(vit=VitConfig(**stored["vit"]), decoder=DecoderConfig(**stored["decoder"]), **options)
+    """Files from before there were options say nothing of them, and from before there were two backbones `vit`."""
+    options = {name: value for name, value in stored.items() if name not in {"vit", "backbone", "decoder"}}
+    backbone = {name: _frozen(value) for name, value in (stored.get("vit") or stored["backbone"]).items()}
+    config = KeypointNetConfig(**backbone) if "widths" in backbone else VitConfig(**backbone)
+    return NetworkConfig(backbone=config, decoder=DecoderConfig(**stored["decoder"]), **options)

@@ -6,9 +6,11 @@ below one per cent of ViT-B and larger.
 
 from typing import Final
 
+from schemas.keypoints import N_KEYPOINTS
 from schemas.skel import N_BETAS, N_JOINTS
+from trainer.network.backbone import BackboneConfig
 from trainer.network.camera_token import N_FEATURES
-from trainer.network.decoder import DecoderConfig
+from trainer.network.keypoint_net import KeypointNetConfig
 from trainer.network.variants import NetworkConfig
 from trainer.network.vit import N_TOKENS, PATCH_PX, VitConfig
 
@@ -20,7 +22,7 @@ BACKWARD: Final = 2
 
 def forward_flops(config: NetworkConfig) -> int:
     """One crop through backbone and head."""
-    return _vit(config.vit) + _decoder(config.decoder, config.vit.dim) + _options(config)
+    return _backbone(config.backbone) + _decoder(config) + _options(config)
 
 
 def training_flops(config: NetworkConfig) -> int:
@@ -42,11 +44,28 @@ def _attention(queries: int, keys: int, width: int) -> int:
     return 2 * (2 * queries * keys * width)
 
 
+def _backbone(config: BackboneConfig) -> int:
+    return _vit(config) if isinstance(config, VitConfig) else _keypoint_net(config)
+
+
 def _vit(config: VitConfig) -> int:
     dim = config.dim
     block = _linear(dim, 3 * dim) + _linear(dim, dim) + 2 * _linear(dim, config.mlp_ratio * dim)
     block = N_TOKENS * block + _attention(N_TOKENS, N_TOKENS, dim)
     return N_TOKENS * _linear(3 * PATCH_PX**2, dim) + config.depth * block
+
+
+def _keypoint_net(config: KeypointNetConfig) -> int:
+    """Convolutions of 3 x 3 on maps of 1/4, 1/8, 1/16 and 1/32 of the crop's pixels, and what makes the tokens."""
+    first, second, third, fourth = config.widths
+    flops, cells = 0, 64 * N_TOKENS  # of the picture that it sees: 128 x 96
+    for inputs, outputs, blocks in ((3, first, 0), (first, second, 0), (second, third, config.blocks),
+                                    (third, fourth, config.blocks)):  # fmt: skip
+        cells //= 4
+        flops += cells * (_linear(9 * inputs, outputs) + 2 * blocks * _linear(9 * outputs, outputs))
+    maps = N_TOKENS * (_linear(third + fourth, config.dim) + _linear(config.dim, N_KEYPOINTS))
+    pooled = _linear(N_TOKENS, N_KEYPOINTS * config.dim) + N_KEYPOINTS * _linear(config.dim, config.dim)
+    return flops + maps + pooled
 
 
 def _options(config: NetworkConfig) -> int:
@@ -56,10 +75,12 @@ def _options(config: NetworkConfig) -> int:
     return token + (config.refine_layers * (config.decoder.depth - 1)) * _linear(dim, _OUTPUTS)
 
 
-def _decoder(config: DecoderConfig, context_dim: int) -> int:
+def _decoder(network: NetworkConfig) -> int:
+    config, context_dim = network.decoder, network.backbone.dim
+    tokens = N_TOKENS if isinstance(network.backbone, VitConfig) else N_KEYPOINTS
     dim, inner = config.dim, config.heads * config.dim_head
     own = _linear(dim, 3 * inner) + _attention(1, 1, inner) + _linear(inner, dim)
-    image = N_TOKENS * _linear(context_dim, 2 * inner)
-    cross = image + _linear(dim, inner) + _attention(1, N_TOKENS, inner) + _linear(inner, dim)
+    image = tokens * _linear(context_dim, 2 * inner)
+    cross = image + _linear(dim, inner) + _attention(1, tokens, inner) + _linear(inner, dim)
     layer = own + cross + 2 * _linear(dim, config.mlp_dim)
     return _linear(1, dim) + config.depth * layer + _linear(dim, _OUTPUTS)

@@ -8,11 +8,12 @@ from torch import Tensor, nn
 
 from pipeline.body.rotations import rotation_from_6d
 from schemas.skel import N_BETAS, N_JOINTS
+from trainer.network.backbone import make_backbone
 from trainer.network.camera_head import camera_translation
 from trainer.network.decoder import TokenDecoder
 from trainer.network.hsmr import small_linear
 from trainer.network.variants import NetworkConfig
-from trainer.network.vit import Patches, Tokens, Vit
+from trainer.network.vit import Patches, Tokens
 
 _MEAN_CAM = (0.9, 0.0, 0.0)
 
@@ -38,7 +39,7 @@ class Hmr2(nn.Module):
         if config.camera != "crop" or config.refine_layers or config.uncertainty != "none":
             raise ValueError(f"HMR2.0 has no such options: {config.options}")
         self.config = config
-        self.backbone = Vit(config.vit, recompute=recompute)
+        self.backbone = make_backbone(config.backbone, recompute=recompute)
         self.smpl_head = SmplHead(config)
 
     def forward(self, patches: Patches) -> Hmr2Output:
@@ -60,7 +61,7 @@ class SmplHead(nn.Module):
     def __init__(self, config: NetworkConfig):
         super().__init__()
         dim = config.decoder.dim
-        self.transformer = TokenDecoder(config.decoder, config.vit.dim)
+        self.transformer = TokenDecoder(config.decoder, config.backbone.dim)
         self.decpose = small_linear(dim, 6 * N_JOINTS)
         self.decshape = small_linear(dim, N_BETAS)
         self.deccam = small_linear(dim, 3)

@@ -9,12 +9,13 @@ from torch import Tensor, nn
 from pipeline.body.representation import q_to_rotations, representation_to_q
 from pipeline.fit.starts.mean_pose import mean_parameters
 from schemas.skel import N_BETAS, N_JOINTS
+from trainer.network.backbone import make_backbone
 from trainer.network.camera_head import camera_translation
 from trainer.network.camera_token import CameraToken, CropCameras
 from trainer.network.decoder import Query, TokenDecoder
 from trainer.network.spread_head import QStd, SpreadHead
 from trainer.network.variants import NetworkConfig
-from trainer.network.vit import Patches, Tokens, Vit
+from trainer.network.vit import Patches, Tokens
 
 _DECODER_GAIN: Final = 0.01  # a new network starts at the mean pose
 _PARTS: Final = (6 * N_JOINTS, N_BETAS, 3)  # pose, shape, camera: what a layer corrects
@@ -52,7 +53,7 @@ class Hsmr(nn.Module):
     def __init__(self, config: NetworkConfig, *, recompute: bool = False):
         super().__init__()
         self.config = config
-        self.backbone = Vit(config.vit, recompute=recompute)
+        self.backbone = make_backbone(config.backbone, recompute=recompute)
         self.head = SkelHead(config)
 
     def forward(self, patches: Patches, cameras: CropCameras | None = None) -> HsmrOutput:
@@ -94,7 +95,7 @@ class SkelHead(nn.Module):
     def __init__(self, config: NetworkConfig):
         super().__init__()
         dim = config.decoder.dim
-        self.transformer = TokenDecoder(config.decoder, config.vit.dim)
+        self.transformer = TokenDecoder(config.decoder, config.backbone.dim)
         self.poses_decoder = small_linear(dim, 6 * N_JOINTS)
         self.betas_decoder = small_linear(dim, N_BETAS)
         self.cam_decoder = small_linear(dim, 3)

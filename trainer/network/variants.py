@@ -6,7 +6,9 @@ from difflib import get_close_matches
 from types import MappingProxyType
 from typing import Final, Literal, get_args
 
+from trainer.network.backbone import BackboneConfig
 from trainer.network.decoder import DecoderConfig
+from trainer.network.keypoint_net import MINI
 from trainer.network.vit import VitConfig
 
 NetworkCamera = Literal["crop", "full"]
@@ -22,7 +24,7 @@ class NetworkConfig:
     uncertainty: `head` says how far each prediction may be off (`trainer.network.spread_head`); it changes none.
     """
 
-    vit: VitConfig
+    backbone: BackboneConfig
     decoder: DecoderConfig
     camera: NetworkCamera = "crop"
     refine_layers: bool = False
@@ -45,15 +47,19 @@ _HSMR_DECODER = DecoderConfig(dim=1024, depth=6, heads=8, dim_head=64, mlp_dim=1
 VARIANTS: Final[Mapping[str, NetworkConfig]] = MappingProxyType(
     {
         "tiny": NetworkConfig(
-            vit=VitConfig(dim=128, depth=4, heads=4),
+            backbone=VitConfig(dim=128, depth=4, heads=4),
             decoder=DecoderConfig(dim=256, depth=2, heads=4, dim_head=32, mlp_dim=512),
         ),
-        "b": NetworkConfig(vit=VitConfig(dim=768, depth=12, heads=12), decoder=_HSMR_DECODER),
-        "l": NetworkConfig(vit=VitConfig(dim=1024, depth=24, heads=16), decoder=_HSMR_DECODER),
-        "h": NetworkConfig(vit=VitConfig(dim=1280, depth=32, heads=16), decoder=_HSMR_DECODER),
+        "mini": NetworkConfig(
+            backbone=MINI,
+            decoder=DecoderConfig(dim=256, depth=2, heads=8, dim_head=32, mlp_dim=512),
+        ),
+        "b": NetworkConfig(backbone=VitConfig(dim=768, depth=12, heads=12), decoder=_HSMR_DECODER),
+        "l": NetworkConfig(backbone=VitConfig(dim=1024, depth=24, heads=16), decoder=_HSMR_DECODER),
+        "h": NetworkConfig(backbone=VitConfig(dim=1280, depth=32, heads=16), decoder=_HSMR_DECODER),
     }
 )
-"""tiny: trains on two CPU cores in the demo. b, l, h: ViT-B, -L and -H with HSMR's head."""
+"""tiny: for tests. mini: learns on two CPU cores, in the demo. b, l, h: ViT-B, -L and -H with HSMR's head."""
 
 
 def variant(name: str) -> NetworkConfig:

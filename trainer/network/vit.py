@@ -20,7 +20,8 @@ GRID: Final = (16, 12)
 N_TOKENS: Final = GRID[0] * GRID[1]
 
 Patches = Float[Tensor, "B 3 256 256"]
-Tokens = Float[Tensor, "B 192 D"]
+Tokens = Float[Tensor, "B tokens D"]
+"""N_TOKENS of the ViT, a keypoint each of the keypoint net."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

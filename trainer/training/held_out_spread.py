@@ -14,23 +14,24 @@ from trainer.data import TrainBatch
 from trainer.network.hsmr import HsmrOutput
 from trainer.network.spread_head import QStd
 
-OWN_SHARE: Final = 0.25  # the least share of a squared difference that counts as the prediction's own
+LABEL_BETAS_STD: Final = 1.0
+"""How far off the betas of labels are taken to be, which state no error of theirs: what fits hold them to their anchor
+by (`pipeline.fit.objectives.skelify_config`)."""
 
 
 @dataclass(slots=True)
 class HeldOutSpread:
     """Sums over labelled people; ranks add theirs up.
 
-    A label is not the truth: the square of prediction minus label holds the label's own variance, q_std^2, which is
-    taken off, but never more than 1 - OWN_SHARE of it, since labels may overstate theirs. The betas of labels state
-    none, so that betas_std errs on the wide side.
+    A label is not the truth. Where its error is new to the network, the square of prediction minus label holds the
+    label's variance besides the prediction's own; where the network has learned the error, it lacks it. Nobody can tell
+    the two apart without the truth, so the difference stands for the error, in between (decision 0024). Betas, which
+    keypoints hardly tell, are the worse case: labels and networks are too average alike.
     """
 
     people: Float64[Tensor, ""]
     q_squares: Float64[Tensor, "46"]  # (prediction - label)^2, rad^2
-    label_variances: Float64[Tensor, "46"]
-    z_squares: Float64[Tensor, "46"]  # both once more, each over the square of the head's std
-    label_z_squares: Float64[Tensor, "46"]
+    z_squares: Float64[Tensor, "46"]  # the same over the square of the head's std
     betas_squares: Float64[Tensor, "10"]
 
     @classmethod
@@ -38,20 +39,17 @@ class HeldOutSpread:
         def zeros(*shape: int) -> Tensor:
             return torch.zeros(shape, dtype=torch.float64, device=device)
 
-        return cls(zeros(), zeros(N_Q), zeros(N_Q), zeros(N_Q), zeros(N_Q), zeros(N_BETAS))
+        return cls(zeros(), zeros(N_Q), zeros(N_Q), zeros(N_BETAS))
 
     def take_in(self, predicted: HsmrOutput, spread: QStd | None, batch: TrainBatch) -> None:
         """A batch of predictions and labels; spread: what the head says of them, None without one."""
         labelled = batch.has_label
-        squares, variances = q_differences(predicted, batch)[labelled].square(), batch.q_std[labelled].square()
+        squares = q_differences(predicted, batch)[labelled].square()
         self.people += labelled.sum()
         self.q_squares += squares.double().sum(0)
-        self.label_variances += variances.double().sum(0)
         self.betas_squares += (predicted.betas - batch.betas)[labelled].double().square().sum(0)
         if spread is not None:
-            stated = spread[labelled].double().square()
-            self.z_squares += (squares / stated).sum(0)
-            self.label_z_squares += (variances / stated).sum(0)
+            self.z_squares += (squares / spread[labelled].double().square()).sum(0)
 
     def add_up(self, all_reduce: Callable[[Float64[Tensor, "..."]], object]) -> None:
         """Replace the sums by those over all ranks."""
@@ -60,21 +58,19 @@ class HeldOutSpread:
 
     def q_std(self) -> tuple[float, ...]:
         """One standard deviation (46,) for everyone, rad; empty without labelled people."""
-        return self._own(self.q_squares, self.label_variances)
+        return self._roots(self.q_squares)
 
     def betas_std(self) -> tuple[float, ...]:
-        """One (10,) for everyone; empty without labelled people."""
-        return self._own(self.betas_squares, torch.zeros_like(self.betas_squares))
+        """One (10,) for everyone, LABEL_BETAS_STD included; empty without labelled people."""
+        return self._roots(self.betas_squares + self.people * LABEL_BETAS_STD**2)
 
     def factors(self) -> tuple[float, ...]:
         """What the head's std (46,) are multiplied by so that mean z^2 is 1; empty without head or labelled people."""
-        return self._own(self.z_squares, self.label_z_squares) if self.z_squares.any() else ()
+        return self._roots(self.z_squares) if self.z_squares.any() else ()
 
-    def _own(self, squares: Float64[Tensor, "n"], of_labels: Float64[Tensor, "n"]) -> tuple[float, ...]:
-        """Roots of the means of what is the predictions' own."""
-        if not self.people:
-            return ()
-        return tuple(torch.sqrt((squares - of_labels).clamp_min(OWN_SHARE * squares) / self.people).tolist())
+    def _roots(self, sums: Float64[Tensor, "n"]) -> tuple[float, ...]:
+        """Of the means over people."""
+        return tuple(torch.sqrt(sums / self.people).tolist()) if self.people else ()
 
 
 def q_differences(predicted: HsmrOutput, batch: TrainBatch) -> Float[Tensor, "B 46"]:

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import torch
 
-from trainer.checkpoint import Checkpoint, CheckpointError, load_checkpoint, load_vitpose
+from trainer.checkpoint import Checkpoint, CheckpointError, load_backbone, load_checkpoint
 from trainer.network.hsmr import Hsmr
 from trainer.network.variants import variant
 from trainer.training.train_config import StartConfig
@@ -25,13 +25,13 @@ def initial_network(config: StartConfig, init_uri: str | None, seed: int) -> Hsm
         own = network.state_dict()
         network.load_state_dict(own | {name: x for name, x in found.network.state_dict().items() if name in own})
     elif config.backbone is not None:
-        load_vitpose(network.backbone, config.backbone)
+        load_backbone(network.backbone, config.backbone)
     return network
 
 
 def _check(found: Checkpoint, config: StartConfig, uri: str) -> None:
     wanted, there = config.network(), found.network.config
-    if not isinstance(found.network, Hsmr) or (there.vit, there.decoder) != (wanted.vit, wanted.decoder):
+    if not isinstance(found.network, Hsmr) or (there.backbone, there.decoder) != (wanted.backbone, wanted.decoder):
         raise CheckpointError(
             f"{uri} is not of variant {config.variant!r}: set network.variant to its own, or network.init=none."
         )

@@ -1,5 +1,7 @@
 """AdamW with a linear warm-up, the scale of float16 gradients, and the exponential moving average of the weights."""
 
+import math
+
 import torch
 from torch import nn
 
@@ -19,12 +21,16 @@ def make_scaler(config: OptimizerConfig, device: torch.device) -> torch.amp.Grad
     return torch.amp.GradScaler(device.type, enabled=config.precision == "float16")
 
 
-def set_learning_rate(optimizer: torch.optim.Optimizer, config: OptimizerConfig, step: int) -> float:
-    """The rate of step `step` (from 0): a linear ramp over warm_up_steps, then constant. Stateless, so resumable."""
+def set_learning_rate(optimizer: torch.optim.Optimizer, config: OptimizerConfig, step: int, steps: int) -> float:
+    """The rate of step `step` (from 0) of `steps`: a linear ramp over warm_up_steps, then constant, or with
+    decay=cosine half a cosine to 0. Stateless, so resumable.
+    """
     ramp = min(1.0, (step + 1) / config.warm_up_steps) if config.warm_up_steps else 1.0
+    fall = 0.5 + 0.5 * math.cos(math.pi * min(1.0, step / steps)) if config.decay == "cosine" else 1.0
+    rate = config.learning_rate * ramp * fall
     for group in optimizer.param_groups:
-        group["lr"] = config.learning_rate * ramp
-    return config.learning_rate * ramp
+        group["lr"] = rate
+    return rate
 
 
 class WeightAverage:

@@ -41,11 +41,14 @@ class StartConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OptimizerConfig:
-    """AdamW as HSMR trains it; warm_up_steps raise the rate linearly, ema_decay > 0 evaluates averaged weights."""
+    """AdamW as HSMR trains it; warm_up_steps raise the rate linearly, decay=cosine lets it fall to 0 over the planned
+    steps, ema_decay > 0 evaluates averaged weights.
+    """
 
     learning_rate: float = 1e-5
     weight_decay: float = 1e-4
     warm_up_steps: int = 0
+    decay: Literal["none", "cosine"] = "none"
     gradient_clip: float = 0.0  # largest norm of the gradient; 0 = not clipped
     ema_decay: float = 0.0  # 0 = no averaging
     precision: Literal["float32", "bfloat16", "float16"] = "float32"  # of the forward pass; losses are always float32
@@ -124,6 +127,8 @@ def config_digest(config: TrainConfig) -> str:
     relevant = {name: asdict(getattr(config, name)) for name in RESULT_RELEVANT}
     if config.data.folds == 1:  # as before there were folds: what was trained then is found again
         del relevant["data"]["folds"], relevant["data"]["fold"]
+    if config.optimizer.decay == "none":  # as before it could
+        del relevant["optimizer"]["decay"]
     if config.network.uncertainty == "none":  # as before a network could say
         del relevant["network"]["uncertainty"]
     del relevant["network"]["init"], relevant["network"]["backbone"]

@@ -5,6 +5,7 @@ Knows torch.distributed but not Ray: a test, a laptop and a cluster run this sam
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import cached_property
 from typing import Any, Final
 
 import torch
@@ -104,7 +105,7 @@ class TrainingWorker:
 
     def _train_on(self, batch: TrainBatch, on_gradients: StepHook) -> None:
         config = self.job.config.optimizer
-        set_learning_rate(self.optimizer, config, self.step)
+        set_learning_rate(self.optimizer, config, self.step, self._planned_steps)
         self.network.train()
         self.optimizer.zero_grad(set_to_none=True)
         loss, predicted = self._gradients.add(batch.to(self.place.device))
@@ -143,10 +144,14 @@ class TrainingWorker:
     def _tell(self, validation: Mapping[str, float] | None = None) -> None:
         if self.place.rank:
             return
+        people, loss = self.step * self.job.config.data.global_batch, self.losses[-1] if self.losses else None
+        steps = self._planned_steps
+        self._report(Progress(step=self.step, steps=steps, people=people, loss=loss, validation=validation))
+
+    @cached_property
+    def _planned_steps(self) -> int:
         schedule, data = self.job.config.schedule, self.job.config.data
-        planned = min(schedule.max_steps, schedule.epochs * batches_per_epoch(data, self.job.index))
-        people, loss = self.step * data.global_batch, self.losses[-1] if self.losses else None
-        self._report(Progress(step=self.step, steps=planned, people=people, loss=loss, validation=validation))
+        return min(schedule.max_steps, schedule.epochs * batches_per_epoch(data, self.job.index))
 
     def _ended(self) -> str | None:
         """Why training is over, or None. The same on all ranks."""

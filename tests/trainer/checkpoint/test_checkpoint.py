@@ -24,9 +24,9 @@ from tests.trainer.networks import INFO, SMALL, crops, golden_config, state_dict
 from trainer.checkpoint import (
     CheckpointError,
     checkpoint_digest,
+    load_backbone,
     load_checkpoint,
     load_state,
-    load_vitpose,
     save_checkpoint,
     save_state,
 )
@@ -113,7 +113,7 @@ def test_safetensors_of_others_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_header_that_does_not_fit_its_weights(storage: Storage) -> None:
-    address = rewritten(storage, lambda network: network["vit"].update(depth=3))
+    address = rewritten(storage, lambda network: network["backbone"].update(depth=3))
     with pytest.raises(CheckpointError, match=r"b\.safetensors.*missing: backbone\.blocks\.2"):
         load_checkpoint(address)
 
@@ -268,7 +268,9 @@ def test_the_variant_is_found_by_its_shapes(tmp_path: Path) -> None:
 
 
 def test_no_variant_fits(golden_dir: Path) -> None:
-    with pytest.raises(CheckpointError, match=r"hsmr_tiny\.ckpt fits no variant \(tiny, b, l, h\)\. Nearest is 'tiny'"):
+    with pytest.raises(
+        CheckpointError, match=r"hsmr_tiny\.ckpt fits no variant \(tiny, mini, b, l, h\)\. Nearest is 'tiny'"
+    ):
         load_checkpoint(str(golden_dir / "hsmr_tiny.ckpt"))
 
 
@@ -284,11 +286,11 @@ def test_missing_and_unexpected_weights_are_named(tmp_path: Path) -> None:
 def test_vitpose_backbone(golden_dir: Path, config: NetworkConfig) -> None:
     path, network = golden_dir / "vitpose_tiny.pth", Hsmr(config)
     head = network.head.poses_decoder.weight.clone()
-    load_vitpose(network.backbone, str(path))
-    assert torch.equal(network.backbone.pos_embed, state_dict(path)["backbone.pos_embed"])
+    load_backbone(network.backbone, str(path))
+    assert torch.equal(network.backbone.get_parameter("pos_embed"), state_dict(path)["backbone.pos_embed"])
     assert torch.equal(network.head.poses_decoder.weight, head)
     with pytest.raises(CheckpointError, match=r"vitpose_tiny\.pth does not fit this backbone.*No variant"):
-        load_vitpose(Hsmr(SMALL).backbone, str(path))
+        load_backbone(Hsmr(SMALL).backbone, str(path))
     with pytest.raises(CheckpointError, match=r"only a backbone"):
         load_checkpoint(str(path))
 
@@ -302,7 +304,7 @@ def test_vitpose_backbones_by_any_prefix(prefix: str, wrapped: bool, tmp_path: P
     beside = {prefix.removesuffix("backbone.") + "keypoint_head.final_layer.bias": torch.ones(17)}
     weights |= beside | {prefix + "cls_token": torch.zeros(1, 1, 32)}
     torch.save({"state_dict": weights} if wrapped else weights, path)
-    load_vitpose(network.backbone, str(path))
+    load_backbone(network.backbone, str(path))
     assert same(network.backbone, pretrained)
     with pytest.raises(CheckpointError, match=r"vitpose_backbone\.pth holds neither.*only a backbone"):
         load_checkpoint(str(path))
@@ -334,7 +336,7 @@ def test_hostile_pickles_are_refused_by_name(tmp_path: Path, zipped: bool) -> No
     with pytest.raises(CheckpointError, match=r"hostile\.ckpt is refused.*(posix|nt)\.system"):
         load_checkpoint(str(path), config=SMALL)
     with pytest.raises(CheckpointError, match=r"hostile\.ckpt is refused"):
-        load_vitpose(Hsmr(SMALL).backbone, str(path))
+        load_backbone(Hsmr(SMALL).backbone, str(path))
     assert not mark.exists()
 
 

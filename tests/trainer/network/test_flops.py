@@ -25,7 +25,7 @@ def test_forward_and_training_step(config: NetworkConfig) -> None:
     with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as backward:
         torch.cat(outputs, 1).sum().backward()
     counted = forward.get_total_flops() + backward.get_total_flops()
-    pixels = 2 * N_TOKENS * 3 * PATCH_PX**2 * config.vit.dim
+    pixels = 2 * N_TOKENS * 3 * PATCH_PX**2 * config.backbone.dim
     query = 2 * config.decoder.dim
     assert counted == 2 * (training_flops(config) - pixels - query)  # these two inputs need no gradient
 
@@ -45,3 +45,12 @@ def test_utilisation() -> None:
     rate = 0.5 * peak / training_flops(config)
     assert utilisation(config, rate, peak, training=True) == pytest.approx(0.5)
     assert utilisation(config, rate, peak, training=False) == pytest.approx(0.5 / (1 + BACKWARD))
+
+
+def test_keypoint_net() -> None:
+    config = variant("mini")
+    network, patches = Hsmr(config), normalise(crops(2, seed=0))
+    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter, torch.no_grad():
+        network.head.transformer(network.backbone(patches))
+    outputs = 2 * config.decoder.dim * (6 * 24 + 10 + 3)
+    assert counter.get_total_flops() == pytest.approx(2 * (forward_flops(config) - outputs), rel=2e-3)  # places of heat

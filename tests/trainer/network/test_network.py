@@ -99,7 +99,7 @@ def test_activation_checkpointing_keeps_less(monkeypatch: pytest.MonkeyPatch) ->
             network.backbone(normalise(crops(2, seed=5)))
         return sum(kept.values())
 
-    deep = NetworkConfig(vit=VitConfig(dim=32, depth=8, heads=2), decoder=SMALL.decoder)
+    deep = NetworkConfig(backbone=VitConfig(dim=32, depth=8, heads=2), decoder=SMALL.decoder)
     assert saved(Hsmr(deep, recompute=True).train()) < saved(Hsmr(deep).train()) / 3
 
 
@@ -156,7 +156,7 @@ def test_sizes_of_the_backbones(name: str, millions: int) -> None:
 
 
 def test_unknown_variants_list_the_known() -> None:
-    with pytest.raises(ValueError, match=r"no network variant 'H'; there are tiny, b, l, h\. Did you mean 'h'"):
+    with pytest.raises(ValueError, match=r"no network variant 'H'; there are tiny, mini, b, l, h\. Did you mean 'h'"):
         variant("H")
     with pytest.raises(ValueError, match="does not divide"):
         VitConfig(dim=100, depth=1, heads=3)
