@@ -12,7 +12,7 @@ from pipeline.labelling.acceptance import AcceptConfig, Measured, judge, measure
 from pipeline.labelling.batches import LabelBatch, PersonBatch
 from pipeline.labelling.convert import as_model, as_numpy
 from pipeline.labelling.evidence import energy, recorded_evidence
-from pipeline.labels.exchange.hsmr_fields import MM_PER_M, HsmrLabel
+from pipeline.labels.exchange.hsmr_fields import HsmrLabel
 from schemas.labels import Decision, StartSource
 from schemas.skel import N_BETAS, N_Q
 
@@ -28,14 +28,14 @@ def import_people(
 
     With one, the imported label is a candidate, which replaces the parent's by the acceptance rule alone: where all
     else that is known of the person makes it more probable. The camera is solved and the error measured by us, whatever
-    the file says; `pve_max` is the file's.
+    the file says; the distance to SMPL is the file's.
     """
     known = np.array([label is not None for label in imported], dtype=bool)
     q, betas = (
         _stacked([None if label is None else label.q for label in imported], N_Q),
         _stacked([None if label is None else label.betas for label in imported], N_BETAS),
     )
-    pve_max_mm = np.array([np.nan if label is None else label.pve_max * MM_PER_M for label in imported], np.float64)
+    pve_max_mm = np.array([np.nan if label is None else label.distance_mm for label in imported], np.float64)
     skel = skelify.model
     with torch.no_grad():
         keypoints, focal = as_model(skel, batch.keypoints), as_model(skel, batch.focal)

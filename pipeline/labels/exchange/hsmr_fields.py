@@ -7,19 +7,28 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32
 
+from pipeline.labels.exchange.fitting_loss import MM_PER_M
 from schemas.skel import N_BETAS, N_Q, mirror_table
-
-MM_PER_M = 1000.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HsmrLabel:
-    """A label as HSMR stores it: q (46,) rad, betas (10,), pve_max m and kp2d_err crop units, NaN where unknown."""
+    """A label as HSMR stores it: q (46,) rad, betas (10,), pve_max m and kp2d_err crop units, NaN where unknown.
+
+    smpl_pve_max_mm: our own field: the distance to the SMPL pseudo-label, however the label was made, mm, NaN where
+    unknown; None in files of others, whose labels are conversions as far as `pve_max` is their distance.
+    """
 
     q: Float32[np.ndarray, "46"]
     betas: Float32[np.ndarray, "10"]
     pve_max: float
     kp2d_err: float
+    smpl_pve_max_mm: float | None = None
+
+    @property
+    def distance_mm(self) -> float:
+        """PVE max to the SMPL pseudo-label as the file says it, mm; NaN where it does not."""
+        return self.pve_max * MM_PER_M if self.smpl_pve_max_mm is None else self.smpl_pve_max_mm
 
 
 def label_fields(label: HsmrLabel | None) -> dict[str, Any]:
@@ -36,6 +45,7 @@ def label_fields(label: HsmrLabel | None) -> dict[str, Any]:
             f"{prefix}_betas": np.zeros(N_BETAS, np.float32) if label is None else np.array(label.betas, np.float32),
             f"{prefix}_pve_max": np.float32(np.nan if label is None else label.pve_max),
             f"{prefix}_kp2d_err": np.float32(np.nan if label is None else label.kp2d_err),
+            f"{prefix}_smpl_pve_max_mm": np.float64(np.nan if label is None else label.distance_mm),
             f"{prefix}_has_poses": has,
             f"{prefix}_has_betas": has,
         }
@@ -49,7 +59,9 @@ def label_of(person: Mapping[str, Any]) -> HsmrLabel | None:
     if q is None or betas is None or not all(_scalar(flag) > 0 for flag in flags):
         return None
     pve_max, kp2d_err = (_scalar(person.get(f"orig_{name}")) for name in ("pve_max", "kp2d_err"))
-    return HsmrLabel(q=q, betas=betas, pve_max=pve_max, kp2d_err=kp2d_err)
+    own = person.get("orig_smpl_pve_max_mm")
+    distance = None if own is None else _scalar(own)
+    return HsmrLabel(q=q, betas=betas, pve_max=pve_max, kp2d_err=kp2d_err, smpl_pve_max_mm=distance)
 
 
 def mirror(q: Float32[np.ndarray, "*any 46"]) -> Float32[np.ndarray, "*any 46"]:

@@ -10,7 +10,8 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.image.camera import FOCAL
-from pipeline.labels.exchange.hsmr_fields import MM_PER_M, HsmrLabel
+from pipeline.labels.exchange.fitting_loss import FITTING_COLUMNS, TAKEN_BELOW_IN_NPZ, fitting_loss
+from pipeline.labels.exchange.hsmr_fields import HsmrLabel
 from pipeline.labels.files.columns import figures, vectors
 from pipeline.labels.files.errors import LabelStoreError
 from pipeline.labels.files.staging import read_labels
@@ -22,15 +23,17 @@ from schemas.skel import N_BETAS, N_Q
 
 _IDENTITY = ("dataset", "shard", "key", "person")
 _CAMERA = ("cam_t", "focal", "camera_source", "camera_turn")
-_COLUMNS = (*_IDENTITY, "has_label", "q", "betas", *_CAMERA, "pve_max_mm", "kp2d_error")
+_COLUMNS = (*_IDENTITY, "has_label", "q", "betas", *_CAMERA, *FITTING_COLUMNS, "kp2d_error")
+_OPTIONAL = ("dataset", "shard", "pve_max", "smpl_pve_max_mm", "kp2d_err")
 
 
 def export_npz(store: LabelStore, round: int, destination: str) -> int:
     """Write the labelled people of a generation to one npz; returns how many. Raises NoSuchGenerationError.
 
-    poses (N, 46) rad, betas (N, 10), cam_t (N, 3) m, pve_max (N,) m, kp2d_err (N,) crop units (NaN: unknown), and
-    dataset, shard, key, person (N,). Nothing in it is pickled. focal (N,) crop units, camera_source (N,) and
-    camera_turn (N, 3) rad say which camera cam_t, kp2d_err and the pelvis hold for (docs/camera_and_crop.md).
+    poses (N, 46) rad, betas (N, 10), cam_t (N, 3) m, pve_max (N,) m (`fitting_loss`), smpl_pve_max_mm (N,) mm and
+    kp2d_err (N,) crop units (NaN: unknown), and dataset, shard, key, person (N,). Nothing in it is pickled. focal (N,)
+    crop units, camera_source (N,) and camera_turn (N, 3) rad say which camera cam_t, kp2d_err and the pelvis hold for
+    (docs/camera_and_crop.md).
     """
     tables = [read_labels(url, _COLUMNS) for url in store.files(round).values()]
     table = pa.concat_tables([part.filter(part["has_label"]) for part in tables]).combine_chunks()
@@ -41,7 +44,8 @@ def export_npz(store: LabelStore, round: int, destination: str) -> int:
         "focal": np.nan_to_num(figures(table["focal"]), nan=FOCAL),
         "camera_source": np.array([name or CameraSource.HSMR for name in table["camera_source"].to_pylist()], np.str_),
         "camera_turn": vectors(table["camera_turn"]),
-        "pve_max": figures(table["pve_max_mm"]) / MM_PER_M,
+        "pve_max": fitting_loss(table, TAKEN_BELOW_IN_NPZ),
+        "smpl_pve_max_mm": figures(table["pve_max_mm"]),
         "kp2d_err": figures(table["kp2d_error"]),
         **{name: np.array(table[name].to_pylist(), dtype=np.str_) for name in ("dataset", "shard", "key")},
         "person": np.asarray(table["person"], np.int32),
@@ -67,7 +71,8 @@ class NpzLabels:
 
 
 def read_npz(path: str) -> NpzLabels:
-    """Read poses (N, 46), betas (N, 10), key (N,), person (N,); optional dataset, shard, pve_max (m) and kp2d_err.
+    """Read poses (N, 46), betas (N, 10), key (N,), person (N,); optional dataset, shard, pve_max (m), kp2d_err and
+    smpl_pve_max_mm.
 
     Raises LabelStoreError for a file that lacks an array, holds pickled objects, or names a person twice.
     """
@@ -91,13 +96,14 @@ def read_npz(path: str) -> NpzLabels:
                 betas=arrays["betas"][i].astype(np.float32),
                 pve_max=float(arrays.get("pve_max", unknown)[i]),
                 kp2d_err=float(arrays.get("kp2d_err", unknown)[i]),
+                smpl_pve_max_mm=float(arrays["smpl_pve_max_mm"][i]) if "smpl_pve_max_mm" in arrays else None,
             )
     return NpzLabels(by_place=labels, identity=identity)
 
 
 def _checked_count(path: str, arrays: Mapping[str, np.ndarray]) -> int:
     shapes = {"poses": (N_Q,), "betas": (N_BETAS,), "key": (), "person": ()}
-    shapes |= {name: () for name in ("dataset", "shard", "pve_max", "kp2d_err") if name in arrays}
+    shapes |= {name: () for name in _OPTIONAL if name in arrays}
     count = len(arrays["poses"]) if "poses" in arrays and arrays["poses"].ndim else 0
     for name, rest in shapes.items():
         if name not in arrays or arrays[name].shape != (count, *rest):

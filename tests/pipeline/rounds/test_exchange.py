@@ -85,8 +85,9 @@ def test_npz_has_what_the_motion_prior_reads(store: LabelStore, tmp_path: Path) 
     assert arrays["betas"].shape == (6, 10)
     labelled = [row for row in store.read_all(0).to_pylist() if row["has_label"]]
     np.testing.assert_array_equal(arrays["poses"], np.array([row["q"] for row in labelled], np.float32))
-    np.testing.assert_allclose(arrays["pve_max"] * 1000, [row["pve_max_mm"] for row in labelled])
-    assert (arrays["pve_max"] < 0.2).all(), "metres"
+    distance = np.array([row["pve_max_mm"] for row in labelled])
+    np.testing.assert_array_equal(arrays["smpl_pve_max_mm"], distance)
+    np.testing.assert_allclose(arrays["pve_max"] * 1000, np.where(distance < 50, distance, 0), err_msg="metres")
     assert arrays["key"].tolist() == [row["key"] for row in labelled]
 
 
@@ -108,6 +109,7 @@ def test_tars_keep_everything_and_add_the_label_of_each_person(store: LabelStore
                 np.testing.assert_array_equal(person["flip_betas"], np.array(row["betas"], np.float32))
                 if row["has_label"]:
                     assert person["orig_pve_max"] == pytest.approx(row["pve_max_mm"] / 1000)
+                    assert person["orig_smpl_pve_max_mm"] == row["pve_max_mm"]
                     assert person["orig_kp2d_err"] == pytest.approx(row["kp2d_error"])
 
 
