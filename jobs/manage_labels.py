@@ -5,6 +5,7 @@ Errors go to stderr with what to do next. Exit code: 0 done, 1 not done or (veri
 
 import argparse
 import logging
+import os
 import re
 import sys
 from collections.abc import Sequence
@@ -49,9 +50,12 @@ def _settings() -> tuple[type, ...]:
 
 
 def _failures() -> Errors:
+    from pipeline.body import BodyFileError
     from pipeline.labels import LabelStoreError
+    from pipeline.rounds.actor import StagingError
+    from pipeline.rounds.pool import ActorStartError
 
-    return LabelStoreError, ValueError, OSError
+    return LabelStoreError, StagingError, ActorStartError, BodyFileError, ValueError, OSError
 
 
 def _work(options: argparse.Namespace) -> int:
@@ -174,16 +178,22 @@ def _export(store: "LabelStore", options: argparse.Namespace) -> int:
 
 
 def _import(options: argparse.Namespace, overrides: list[str]) -> int:
-    from jobs.environment import code_revision
+    from pipeline.runtime.ray_environment import prepare_ray
+
+    prepare_ray(os.environ)
+
+    from jobs.environment import code_revision, ray_address
     from pipeline.labels import LabelStore
     from pipeline.labels.exchange.label_sources import NpzSource, TarLabels
     from pipeline.rounds.import_round import import_round
     from pipeline.rounds.round_config import RoundConfig
     from pipeline.runtime.config import ConfigError, load_config
+    from pipeline.runtime.ray_cluster import refuse_lost_paths
 
     if options.tars and not any(word.startswith("data.shards=") for word in overrides) and options.round == 0:
         overrides = [*overrides, f"data.shards={options.tars}"]
     config = load_config(RoundConfig, overrides)
+    refuse_lost_paths(config.storage, config.data)
     try:
         source = TarLabels(options.tars, config.data.dataset) if options.tars else NpzSource(options.npz)
         store = LabelStore(config.storage.root, config.storage.catalog)
@@ -194,6 +204,7 @@ def _import(options: argparse.Namespace, overrides: list[str]) -> int:
         config,
         source,
         store,
+        ray_address=ray_address(),
         code_revision=code_revision(),
         force_publish=options.force_publish,
     )

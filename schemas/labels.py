@@ -30,6 +30,18 @@ class Decision(StrEnum):
     KEPT_UNREADABLE = "kept_unreadable"
     NO_LABEL = "no_label"
     IMPORTED = "imported"  # taken from the labels of somebody else, in a round 0
+    KEPT_NOT_IMPORTED = "kept_not_imported"  # an import has no label of this person
+    # imports: the person has no label, since the one to be imported is refused
+    REFUSED_NOT_FINITE = "refused_not_finite"
+    REFUSED_BETAS_OUT_OF_RANGE = "refused_betas_out_of_range"
+    REFUSED_FAR_FROM_SMPL = "refused_far_from_smpl"  # a conversion that is not near its pseudo-label
+    REFUSED_AS_FIRST_LABEL = "refused_as_first_label"  # by the acceptance rule, in a later round
+
+
+WITHOUT_LABEL: Final = frozenset(
+    {Decision.NO_LABEL, *(decision for decision in Decision if decision.startswith("refused_"))}
+)
+"""Decisions of rows that have no label; `kept_unreadable` says nothing of that."""
 
 
 class StartSource(StrEnum):

@@ -29,6 +29,8 @@ from tests.pipeline.labels.exchange.original_filters import (
     taken_from_tar,
 )
 
+pytestmark = pytest.mark.usefixtures("local_ray")
+
 PEOPLE, ROUNDS, KEPT = 48, 2, 0.99
 Who = tuple[str, int]
 
