@@ -122,7 +122,7 @@ def _fields(path: str) -> dict[str, dict[str, Any]]:
     """The four dicts of a file, an npz or a bare pickle."""
     with open(path, "rb") as file:
         packed = file.read(2) == _ZIP
-    arrays = npz_arrays(path, FIELDS) if packed else {}
+    arrays = npz_arrays(path, FIELDS, objects=True) if packed else {}
     found: Any = {name: _dict_in(array) for name, array in arrays.items()} if packed else _pickle(path)
     for name in FIELDS:
         values = found.get(name) if isinstance(found, dict) else None

@@ -26,8 +26,9 @@ _EXPANSION: Final = 100  # of an honest file's floats by compression, far above 
 _BYTES_PER_OPCODE: Final = 4  # of an honest pickle of many arrays 10
 
 
-def npz_arrays(path: str, names: Iterable[str]) -> dict[str, Shaped[np.ndarray, "..."]]:
-    """Those arrays of the npz at `path` whose names are asked for; one of objects holds plain values and arrays.
+def npz_arrays(path: str, names: Iterable[str], *, objects: bool = False) -> dict[str, Shaped[np.ndarray, "..."]]:
+    """Those arrays of the npz at `path` whose names are asked for. objects: also such as hold pickled values, which
+    are plain ones and arrays.
 
     Raises LabelStoreError for a file that is no npz, whose arrays are not what their headers say, or that wants to run
     something; OSError where it is not there.
@@ -42,7 +43,7 @@ def npz_arrays(path: str, names: Iterable[str]) -> dict[str, Shaped[np.ndarray, 
                     if name in arrays:
                         raise LabelStoreError(f"it has {name} twice")
                     if name in wanted and name != info.filename:
-                        arrays[name] = _array(_content(members, info), name)
+                        arrays[name] = _array(_content(members, info), name, objects)
         except (LabelStoreError, ForbiddenPickleError, MalformedPickleError) as error:
             raise LabelStoreError(f"{path} is no npz that can be read safely: {error}.") from error
         except Exception as error:  # broken archives make zipfile and zlib raise nearly any type
@@ -59,7 +60,7 @@ def _content(members: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
     return members.read(info)
 
 
-def _array(data: bytes, name: str) -> np.ndarray:
+def _array(data: bytes, name: str, objects: bool) -> np.ndarray:
     if data[:6] != _MAGIC or len(data) < 12 or data[6] not in (1, 2, 3):
         raise LabelStoreError(f"{name} is no array")
     prefix = 2 if data[6] == 1 else 4
@@ -71,6 +72,8 @@ def _array(data: bytes, name: str) -> np.ndarray:
     if len(numbers) > 32 or any(len(number) > _MAX_NUMBER for number in numbers):
         raise LabelStoreError(f"{name} claims an absurd shape")
     shape, dtype = tuple(int(number) for number in numbers), np.dtype(header[1].decode())
+    if dtype.hasobject and not objects:
+        raise LabelStoreError(f"{name} holds pickled objects")
     if dtype.hasobject:
         return _objects(data[start:], shape, name)
     if len(data) - start != math.prod(shape) * dtype.itemsize:
