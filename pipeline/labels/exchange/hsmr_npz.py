@@ -63,7 +63,7 @@ def read_npz(path: str) -> ManyLabels:
     """Read poses (N, 46), betas (N, 10), key (N,), person (N,); optional dataset, shard, pve_max (m), kp2d_err and
     smpl_pve_max_mm. Rows that are not finite are none.
 
-    Raises LabelStoreError for a file that lacks an array, holds pickled objects, or names a person twice, and OSError.
+    Raises LabelStoreError for a file that lacks an array, holds pickled objects, or names a person twice.
     """
     arrays = npz_arrays(path, ("poses", "betas", "key", "person", *_OPTIONAL))
     count = _checked_count(path, arrays)

@@ -30,25 +30,24 @@ def npz_arrays(path: str, names: Iterable[str], *, objects: bool = False) -> dic
     """Those arrays of the npz at `path` whose names are asked for. objects: also such as hold pickled values, which
     are plain ones and arrays.
 
-    Raises LabelStoreError for a file that is no npz, whose arrays are not what their headers say, or that wants to run
-    something; OSError where it is not there.
+    Raises LabelStoreError for a file that cannot be read, is no npz, whose arrays are not what their headers say, or
+    that wants to run something.
     """
     wanted = set(names)
     arrays: dict[str, np.ndarray] = {}
-    with open(path, "rb") as file:
-        try:
-            with zipfile.ZipFile(file) as members:
-                for info in members.infolist():
-                    name = info.filename.removesuffix(".npy")
-                    if name in arrays:
-                        raise LabelStoreError(f"it has {name} twice")
-                    if name in wanted and name != info.filename:
-                        arrays[name] = _array(_content(members, info), name, objects)
-        except (LabelStoreError, ForbiddenPickleError, MalformedPickleError) as error:
-            raise LabelStoreError(f"{path} is no npz that can be read safely: {error}.") from error
-        except Exception as error:  # broken archives make zipfile and zlib raise nearly any type
-            message = f"{type(error).__name__}: {str(error)[:200]}"
-            raise LabelStoreError(f"{path} is no npz that can be read safely: {message}.") from error
+    try:
+        with open(path, "rb") as file, zipfile.ZipFile(file) as members:
+            for info in members.infolist():
+                name = info.filename.removesuffix(".npy")
+                if name in arrays:
+                    raise LabelStoreError(f"it has {name} twice")
+                if name in wanted and name != info.filename:
+                    arrays[name] = _array(_content(members, info), name, objects)
+    except (LabelStoreError, ForbiddenPickleError, MalformedPickleError) as error:
+        raise LabelStoreError(f"{path} is no npz that can be read safely: {error}.") from error
+    except Exception as error:  # broken archives make zipfile and zlib raise nearly any type
+        message = f"{type(error).__name__}: {str(error)[:200]}"
+        raise LabelStoreError(f"{path} is no npz that can be read safely: {message}.") from error
     return arrays
 
 
