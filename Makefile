@@ -45,7 +45,7 @@ test-slow: $(READY) ## the tests marked slow
 test-ceph: $(READY) ## the label store on an older S3, Ceph RADOS Gateway (apt-get install radosgw ceph-mon ceph-osd)
 	$(BIN)/python -m pytest -m ceph
 
-test-input: $(READY) ## 20,000 hostile shards, gadgets and bombs (tests/input)
+test-input: $(READY) ## 20,000 hostile shards, 6,000 label files, gadgets and bombs (tests/input)
 	$(BIN)/python -m pytest -m 'input or not input' tests/input -s
 
 lint: $(READY) ## ruff check, ruff format --check, pyrefly

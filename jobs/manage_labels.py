@@ -5,6 +5,7 @@ Errors go to stderr with what to do next. Exit code: 0 done, 1 not done or (veri
 
 import argparse
 import logging
+import os
 import re
 import sys
 from collections.abc import Sequence
@@ -15,6 +16,7 @@ from jobs.command_line import Command, CommandError, Errors, add_keys, command_p
 
 if TYPE_CHECKING:
     from pipeline.labels import LabelStore
+    from pipeline.labels.exchange.label_sources import LabelSource
     from pipeline.labels.upkeep.expire import Expired
 
 EXAMPLES: Final = """examples:
@@ -49,9 +51,12 @@ def _settings() -> tuple[type, ...]:
 
 
 def _failures() -> Errors:
+    from pipeline.body import BodyFileError
     from pipeline.labels import LabelStoreError
+    from pipeline.rounds.actor import StagingError
+    from pipeline.rounds.pool import ActorStartError
 
-    return LabelStoreError, ValueError, OSError
+    return LabelStoreError, StagingError, ActorStartError, BodyFileError, ValueError, OSError
 
 
 def _work(options: argparse.Namespace) -> int:
@@ -163,6 +168,11 @@ def _export(store: "LabelStore", options: argparse.Namespace) -> int:
             from pipeline.labels.exchange.hsmr_npz import export_npz
 
             print(f"Wrote {export_npz(store, k, to)} labelled people to {to}.")
+        case "pseudo-gt":
+            from pipeline.labels.exchange.hsmr_pseudo_gt import export_pseudo_gt
+
+            taught = export_pseudo_gt(store, k, to, options.ranks)
+            print(f"Wrote the labels of {taught} people to {to}/better_pseudo_gt.npz_r0 to _r{options.ranks - 1}.")
         case _:
             from pipeline.labels.exchange.hsmr_tars import export_tars
 
@@ -174,18 +184,23 @@ def _export(store: "LabelStore", options: argparse.Namespace) -> int:
 
 
 def _import(options: argparse.Namespace, overrides: list[str]) -> int:
-    from jobs.environment import code_revision
+    from pipeline.runtime.ray_environment import prepare_ray
+
+    prepare_ray(os.environ)
+
+    from jobs.environment import code_revision, ray_address
     from pipeline.labels import LabelStore
-    from pipeline.labels.exchange.label_sources import NpzSource, TarLabels
     from pipeline.rounds.import_round import import_round
     from pipeline.rounds.round_config import RoundConfig
     from pipeline.runtime.config import ConfigError, load_config
+    from pipeline.runtime.ray_cluster import refuse_lost_paths
 
     if options.tars and not any(word.startswith("data.shards=") for word in overrides) and options.round == 0:
         overrides = [*overrides, f"data.shards={options.tars}"]
     config = load_config(RoundConfig, overrides)
+    refuse_lost_paths(config.storage, config.data)
     try:
-        source = TarLabels(options.tars, config.data.dataset) if options.tars else NpzSource(options.npz)
+        source = _source(options, config.data.dataset)
         store = LabelStore(config.storage.root, config.storage.catalog)
     except FileNotFoundError as error:
         raise ConfigError(str(error)) from error
@@ -194,6 +209,7 @@ def _import(options: argparse.Namespace, overrides: list[str]) -> int:
         config,
         source,
         store,
+        ray_address=ray_address(),
         code_revision=code_revision(),
         force_publish=options.force_publish,
     )
@@ -203,6 +219,21 @@ def _import(options: argparse.Namespace, overrides: list[str]) -> int:
         decisions = ", ".join(f"{name} {count}" for name, count in done.generation.decisions.items())
         print(f"Round {options.round} is published: {done.matched} of {done.people} people matched; {decisions}.")
     return 0
+
+
+def _source(options: argparse.Namespace, dataset: str | None) -> "LabelSource":
+    from pipeline.labels.exchange.label_sources import NpzSource, PseudoGtSource, TarLabels
+
+    if options.tars:
+        return TarLabels(options.tars, dataset)
+    if options.npz:
+        return NpzSource(options.npz)
+    source = PseudoGtSource(options.pseudo_gt)
+    print(
+        f"{len(source.found.labels.rows)} people with a refined label; entries in several files: "
+        f"{source.found.repeated}, unusable: {source.found.unusable}"
+    )
+    return source
 
 
 def _relocate(store: "LabelStore", options: argparse.Namespace) -> int:
@@ -264,8 +295,10 @@ def _parser() -> argparse.ArgumentParser:
     verify.set_defaults(run=_verify)
     export = commands.add_parser("export", help="a generation for others: Parquet, npz, or HSMR's tars")
     export.add_argument("round", type=int, metavar="K")
-    export.add_argument("--as", dest="form", choices=("parquet", "shards", "npz", "tars"), required=True)
-    export.add_argument("--to", required=True, metavar="PATH", help="file (parquet, npz) or folder (shards, tars)")
+    forms = ("parquet", "shards", "npz", "tars", "pseudo-gt")
+    export.add_argument("--as", dest="form", choices=forms, required=True)
+    export.add_argument("--to", required=True, metavar="PATH", help="file (parquet, npz) or folder (the others)")
+    export.add_argument("--ranks", type=_positive, default=8, metavar="N", help="pseudo-gt: a file for each rank (8)")
     export.set_defaults(run=_export)
     _add_import(commands.add_parser("import", help="publish labels that somebody else made, as a generation"))
     relocate = commands.add_parser("relocate", parents=[dry], help="copy or move the whole store to another root")
@@ -285,6 +318,9 @@ def _add_import(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--round", type=int, required=True, metavar="K")
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--tars", metavar="PATTERN", help="HSMR's converted tars, as data.shards is written")
+    source.add_argument(
+        "--pseudo-gt", metavar="FILE", nargs="+", help="HSMR's better_pseudo_gt.npz_r0 ...; the last of several counts"
+    )
     source.add_argument("--npz", metavar="FILE", help="poses, betas, key, person; dataset and shard where needed")
     parser.add_argument("--force-publish", type=_reason, metavar="REASON", help="as in refine_round.py")
 
@@ -299,6 +335,12 @@ def _reason(text: str) -> str:
     if not text.strip():
         raise argparse.ArgumentTypeError("a reason in words is expected")
     return text.strip()
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r}: 1 or more expected")
+    return int(text)
 
 
 def _age(text: str) -> timedelta:

@@ -3,9 +3,14 @@
 from enum import StrEnum
 from typing import Final
 
+import numpy as np
 import pyarrow as pa
+from jaxtyping import Bool, Float64, Shaped
 
 from schemas.skel import N_BETAS, N_Q
+
+POOR_FIT_MM: Final = 60.0
+"""PVE max above which the conversion of a pseudo-label did not follow it (HSMR's own bound)."""
 
 
 class Decision(StrEnum):
@@ -25,6 +30,18 @@ class Decision(StrEnum):
     KEPT_UNREADABLE = "kept_unreadable"
     NO_LABEL = "no_label"
     IMPORTED = "imported"  # taken from the labels of somebody else, in a round 0
+    KEPT_NOT_IMPORTED = "kept_not_imported"  # an import has no label of this person
+    # imports: the person has no label, since the one to be imported is refused
+    REFUSED_NOT_FINITE = "refused_not_finite"
+    REFUSED_BETAS_OUT_OF_RANGE = "refused_betas_out_of_range"
+    REFUSED_FAR_FROM_SMPL = "refused_far_from_smpl"  # a conversion that is not near its pseudo-label
+    REFUSED_AS_FIRST_LABEL = "refused_as_first_label"  # by the acceptance rule, in a later round
+
+
+WITHOUT_LABEL: Final = frozenset(
+    {Decision.NO_LABEL, *(decision for decision in Decision if decision.startswith("refused_"))}
+)
+"""Decisions of rows that have no label; `kept_unreadable` says nothing of that."""
 
 
 class StartSource(StrEnum):
@@ -93,3 +110,15 @@ to crown. photo_group: equal for photos that show the same, by content or as fra
 (pipeline.shards.photo_group); null in generations from before there were groups."""
 
 IDENTITY_COLUMNS: Final = ("dataset", "shard", "key", "person")
+
+
+def is_poor_fit(
+    decision: Shaped[np.ndarray, "N"], start_source: Shaped[np.ndarray, "N"], pve_max_mm: Float64[np.ndarray, "N"]
+) -> Bool[np.ndarray, "N"]:
+    """(N,): is the label a conversion that did not follow its SMPL mesh, made in this round or kept since?
+
+    decision, start_source and pve_max_mm (NaN: unknown) of the rows. A kept row has a decision of its own, but the
+    figures of the label that was kept; those it is judged by POOR_FIT_MM, whatever fit.convert.poor_fit_mm said.
+    """
+    flagged = np.asarray(decision) == Decision.CONVERTED_POOR_FIT.value
+    return flagged | ((np.asarray(start_source) == StartSource.SMPL.value) & (pve_max_mm > POOR_FIT_MM))

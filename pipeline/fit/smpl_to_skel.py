@@ -29,6 +29,7 @@ from pipeline.fit.surface.bone_motion import bone_rotations_to_q
 from pipeline.fit.surface.surface_patches import SurfacePatches
 from pipeline.numerics.error_metrics import pve_mm
 from pipeline.numerics.levenberg_marquardt import Linearised, LmConfig, Minimum, minimise
+from schemas.labels import POOR_FIT_MM
 from schemas.skel import N_BETAS, N_Q
 
 _AT_ONCE, _AT_ONCE_ON_GPU = 64, 4096  # frames; their two meshes weigh 160 KB each
@@ -45,7 +46,7 @@ class SmplToSkelConfig:
     betas_std: float = 2.0  # to the SMPL betas
     n_patches: int = 150
     max_iterations: int = 60
-    poor_fit_mm: float = 60.0  # a PVE max above this flags the frame
+    poor_fit_mm: float = POOR_FIT_MM  # a PVE max above this flags the frame
 
 
 class SmplToSkelResult(NamedTuple):

@@ -9,7 +9,7 @@ from typing import Final
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Float64, Int, Int64
+from jaxtyping import Bool, Float64, Int, Int64
 from torch import Tensor
 
 from pipeline.body import Smpl
@@ -26,8 +26,8 @@ from pipeline.labelling.estimated_focal import with_estimated_focal
 from pipeline.labelling.evidence import Evidence, energy, recorded_evidence
 from pipeline.labelling.heldout_keypoints import heldout_errors
 from pipeline.labelling.predictor import PredictionBatch
+from pipeline.labelling.smpl_distance import distance_to_smpl
 from pipeline.labelling.tracks import TrackPart
-from pipeline.numerics.error_metrics import pve_mm
 from schemas.labels import Decision, StartSource
 from schemas.skel import N_Q, N_UNLIMITED
 
@@ -94,7 +94,8 @@ def refine_people(
         after = replace(measure(skel, candidates.fit.q, candidates.fit.betas, *seen), energy=after_energy)
         decisions = judge(before, after, has_parent, evidence.keypoints, accept)
         taken = np.isin(decisions, [Decision.IMPROVED, Decision.FIRST_LABEL])
-        pve_mean, pve_max = _distance_to_smpl(batch, candidates, taken, skelify, smpl)
+        measured = torch.as_tensor(np.flatnonzero(batch.has_smpl & taken), device=after.cam_t.device)
+        pve_mean, pve_max = distance_to_smpl(batch, candidates.fit.q, candidates.fit.betas, measured, skel, smpl)
         heldout = heldout_errors(skel, batch, lambda people, rows: _refit(people, evidence, rows, skelify))
     found = _rows_of(batch, candidates, evidence, after).with_columns(
         pve_mean_mm=as_numpy(pve_mean), pve_max_mm=as_numpy(pve_max)
@@ -214,20 +215,6 @@ def _refit(people: PersonBatch, evidence: Evidence, rows: Int64[np.ndarray, "M"]
     q, betas = start[:, :N_Q], start[:, N_Q:]
     cam_t = rough_camera(skel.keypoints(q, betas), seen.keypoints, seen.focal)
     return _fit(seen, q, betas, cam_t, skelify)
-
-
-def _distance_to_smpl(
-    batch: PersonBatch, candidates: Candidates, taken: Bool[np.ndarray, "N"], skelify: Skelify, smpl: Smpl
-) -> tuple[Float[Tensor, "N"], Float[Tensor, "N"]]:
-    """PVE mean and max (N,) mm to the SMPL pseudo-label, NaN for people without one, and where nothing was taken."""
-    skel, q, betas = skelify.model, candidates.fit.q, candidates.fit.betas
-    mean, worst = (torch.full((len(q),), torch.nan, dtype=q.dtype, device=q.device) for _ in range(2))
-    rows = torch.as_tensor(np.flatnonzero(batch.has_smpl & taken), device=q.device)
-    if len(rows):
-        pose, shape = as_model(skel, batch.smpl_pose)[rows], as_model(skel, batch.smpl_betas)[rows]
-        distance = pve_mm(skel(q[rows], betas[rows]).skin_vertices, smpl(pose, shape).vertices)
-        mean[rows], worst[rows] = distance.mean(1), distance.amax(1)
-    return mean, worst
 
 
 def _rows_of(batch: PersonBatch, candidates: Candidates, evidence: Evidence, after: Measured) -> LabelBatch:

@@ -1,4 +1,4 @@
-"""The Ray actor of a round: it loads the models once, calls `process_shard`, and stages what that returns."""
+"""The Ray actor of a round: it loads the models once, computes shard after shard, and stages what comes out."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,7 +10,9 @@ from pipeline.body import load_skel, load_smpl
 from pipeline.fit import Skelify, SmplToSkel
 from pipeline.labelling.predictor import PredictorSource
 from pipeline.labels import StagedShard, Staging, read_labels
+from pipeline.labels.exchange.label_sources import LabelSource
 from pipeline.lenses.known_lens import KnownLenses
+from pipeline.rounds.import_task import import_shard
 from pipeline.rounds.round_config import RoundConfig
 from pipeline.rounds.shard_task import Models, ShardLabels, ShardTask, process_shard
 from schemas.input_shard import ShardId
@@ -28,7 +30,7 @@ class ActorBrief:
     """What every actor of a run is told. `parent_files`: (dataset, shard) -> label file of generation round-1.
 
     predictor: where the network comes from whose predictions start the fits, if there is one. lenses: how people get
-    their cameras.
+    their cameras. imported: whose labels are taken, in the place of fits.
     """
 
     round: int
@@ -38,6 +40,7 @@ class ActorBrief:
     parent_files: Mapping[ShardId, str]
     lenses: KnownLenses
     predictor: PredictorSource | None = None
+    imported: LabelSource | None = None
 
 
 def load_models(
@@ -57,7 +60,7 @@ def load_models(
 
 
 class ShardActor:
-    """Placement only; the work is `process_shard`."""
+    """Placement only; the work is `process_shard`, or `import_shard`."""
 
     def __init__(self, brief: ActorBrief) -> None:
         # One thread each: actors fill the cores, and sums in another order would change labels in the last bits.
@@ -89,6 +92,8 @@ class ShardActor:
         brief = self._brief
         url = brief.parent_files.get(task.id)
         parent = LABEL_SCHEMA.empty_table() if url is None else read_labels(url)
+        if brief.imported is not None:
+            return import_shard(task, brief.round, parent, self._models, brief.config, brief.imported)
         return process_shard(task, brief.round, parent, self._models, brief.config)
 
     def _check_store(self, failure: Exception) -> None:

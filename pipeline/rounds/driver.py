@@ -16,6 +16,7 @@ from pipeline.labelling.predictor import PredictorSource
 from pipeline.labels import Generation, LabelStore, Lineage, StagedShard, Staging, read_labels
 from pipeline.labels.files.round_lock import RoundLock
 from pipeline.rounds.actor import ActorBrief, ShardActor, StagingError
+from pipeline.rounds.import_task import check_matched
 from pipeline.rounds.plan import RoundPlan, plan_round
 from pipeline.rounds.pool import ActorPool, Done, GivenUp
 from pipeline.rounds.progress import RoundProgress
@@ -60,10 +61,10 @@ def run_round(
     store = open_store(config.storage)
     if ray_address is None:
         plan = resolved_plan(round, config, store, None, predictor)
-        return _run(plan, store, None, started, code_revision, force_publish)
+        return run_plan(plan, store, None, started, code_revision, force_publish)
     with ray_session(ray_address, config.run.actors, shipped_packages(predictor)):
         plan = resolved_plan(round, config, store, ray_address, predictor)
-        return _run(plan, store, ray_address, started, code_revision, force_publish)
+        return run_plan(plan, store, ray_address, started, code_revision, force_publish)
 
 
 def open_store(storage: StorageConfig) -> LabelStore:
@@ -95,7 +96,7 @@ def _absolute(folder: str) -> str:
     return str(Path(folder).expanduser().absolute())
 
 
-def _run(
+def run_plan(
     plan: RoundPlan,
     store: LabelStore,
     ray_address: str | None,
@@ -103,9 +104,12 @@ def _run(
     code_revision: str,
     force_publish: str | None,
 ) -> RoundResult:
+    """Compute, audit and publish what is planned. Raises as `run_round`, and ConfigError for an import that matches
+    nobody.
+    """
     if earlier := store.published_by(plan.round, plan.run_id):
         return _found(plan, earlier)
-    with driver_lock(plan, store) as lock:
+    with _driver_lock(plan, store) as lock:
         if earlier := store.published_by(plan.round, plan.run_id):  # by the process that held the lock
             return _found(plan, earlier)
         staging = store.staging(plan.round, plan.run_id, plan.config_digest)
@@ -114,7 +118,9 @@ def _run(
         computed, job_id = _compute_missing(plan, staging, missing, ray_address)
         every = staged | computed
         shards = [every[task.id] for task in plan.tasks]
-        lineage = round_lineage(plan, started, code_revision, job_id)
+        if plan.imported is not None:
+            check_matched(plan.imported, shards)
+        lineage = _round_lineage(plan, started, code_revision, job_id)
         lock.check()
         publication = store.publish(lineage, shards, unreadable_shards(shards), plan.config.audit, force=force_publish)
     return RoundResult(
@@ -131,7 +137,7 @@ def _found(plan: RoundPlan, earlier: Generation) -> RoundResult:
 
 
 @contextlib.contextmanager
-def driver_lock(plan: RoundPlan, store: LabelStore) -> Iterator[RoundLock]:
+def _driver_lock(plan: RoundPlan, store: LabelStore) -> Iterator[RoundLock]:
     """The lock of the round. Raises RoundBusyError, or StagingError where nothing can be written."""
     with contextlib.ExitStack() as stack:
         try:
@@ -177,13 +183,14 @@ def compute(plan: RoundPlan, staging: Staging, tasks: list[ShardTask]) -> Iterat
             parent_files=plan.parent_files,
             lenses=plan.lenses,
             predictor=plan.predictor,
+            imported=plan.imported,
         )
     )
     placement = place(plan.config.run.actors, plan.config.fit.device)
     pool: ActorPool[ShardTask, StagedShard] = ActorPool(
-        lambda: _start_actor(placement, brief), placement.actors, plan.config.run.attempts, (StagingError,)
+        lambda: _start_actor(placement, brief), placement.actors, plan.config.run.attempts, (StagingError, ConfigError)
     )
-    title = f"round {plan.round}"
+    title = f"round {plan.round}" if plan.imported is None else f"import of round {plan.round}"
     total = len(plan.tasks)
     with RoundProgress(title=title, shards=total, finished=total - len(tasks), shown=plan.config.run.progress) as bar:
         for outcome in pool.run(tasks):
@@ -216,9 +223,9 @@ def _quarantine(plan: RoundPlan, staging: Staging, failure: GivenUp[ShardTask]) 
     return staging.write(task.dataset, task.shard, labels.table, readable=labels.readable, rejections=labels.rejections)
 
 
-def round_lineage(plan: RoundPlan, started: datetime, code_revision: str, ray_job_id: str | None) -> Lineage:
+def _round_lineage(plan: RoundPlan, started: datetime, code_revision: str, ray_job_id: str | None) -> Lineage:
     """What is known of a generation before its audit."""
-    parent = plan.parent
+    parent, told = plan.parent, plan.imported
     return Lineage(
         round=plan.round,
         run_id=plan.run_id,
@@ -234,4 +241,5 @@ def round_lineage(plan: RoundPlan, started: datetime, code_revision: str, ray_jo
         inputs=plan.inputs,
         started=started.isoformat(timespec="seconds"),
         ray_job_id=ray_job_id,
+        imported_from=None if told is None else f"{told.uri} (sha256 {told.digest})",
     )

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 from pipeline.labelling.predictor import PredictorSource
 from pipeline.labels import Generation, LabelStore, derive_run_id
+from pipeline.labels.exchange.label_sources import LabelSource
 from pipeline.lenses.calibration import Calibration, read_calibration
 from pipeline.lenses.known_lens import KnownLenses
 from pipeline.rounds.round_config import RoundConfig, config_digest
@@ -22,7 +23,8 @@ class RoundPlan:
     """Everything that decides the labels of a round. `config.fit.device` is resolved, never `auto`.
 
     `parent_files`: (dataset, shard) -> label file of generation round-1; empty in round 0. `predictor`: the network
-    whose predictions start the fits, None in round 0. `lenses`: how people get their cameras.
+    whose predictions start the fits, None in round 0. `lenses`: how people get their cameras. `imported`: whose labels
+    are taken, None where they are fitted.
     """
 
     round: int
@@ -36,6 +38,7 @@ class RoundPlan:
     lenses: KnownLenses
     inputs: tuple[InputShard, ...]
     tasks: tuple[ShardTask, ...]
+    imported: LabelSource | None = None
 
 
 def plan_round(
@@ -77,6 +80,19 @@ def plan_round(
         inputs=inputs,
         tasks=tasks,
     )
+
+
+def plan_import(plan: RoundPlan, source: LabelSource) -> RoundPlan:
+    """The same round, from the labels of `source`."""
+    run_id = derive_run_id(
+        round=plan.round,
+        parent_snapshot_id=None if plan.parent is None else plan.parent.snapshot_id,
+        checkpoint_digest=f"import {source.digest}",
+        body_digest=plan.body_digest,
+        config_digest=plan.config_digest,
+        inputs=plan.inputs,
+    )
+    return replace(plan, run_id=run_id, imported=source)
 
 
 def _lenses(config: RoundConfig) -> KnownLenses:

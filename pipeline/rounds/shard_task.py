@@ -87,6 +87,13 @@ def process_shard(task: ShardTask, round: int, parent: pa.Table, models: Models,
             labels = _refined(seen, batch, LabelBatch.from_table(parent, batch.ids), models, config)
         labels = with_groups(with_heights(labels, models.skelify.model), [person for person, _ in seen.people])
         tables.append(labels.take(seen.wanted).to_table(round))
+    return shard_labels(tables, parent, rejections, round)
+
+
+def shard_labels(
+    tables: Sequence[pa.Table], parent: pa.Table, rejections: Sequence[Rejection], round: int
+) -> ShardLabels:
+    """The outcome of a shard whose people's rows are in `tables`. Raises UnreadableShardError as `process_shard`."""
     for rejection in rejections:
         if rejection.reason is RejectionReason.SHARD_UNREADABLE:
             raise UnreadableShardError(rejection.detail)

@@ -24,10 +24,16 @@ _MEANING = {
     Decision.KEPT_LIMITS: "kept: the new pose breaks joint limits",
     Decision.KEPT_NOT_FINITE: "kept: the new label is not finite",
     Decision.KEPT_TOO_FEW_KEYPOINTS: "kept: too few confident keypoints",
+    Decision.KEPT_GROSS_MISFIT: "kept: the new label is far from the keypoints",
     Decision.KEPT_FAR_FROM_SMPL: "kept: the new label is far from SMPL",
     Decision.KEPT_UNREADABLE: "kept: the person cannot be read",
     Decision.NO_LABEL: "no label",
     Decision.IMPORTED: "imported as it was",
+    Decision.KEPT_NOT_IMPORTED: "kept: there is none to import",
+    Decision.REFUSED_NOT_FINITE: "no label: the imported one is not finite",
+    Decision.REFUSED_BETAS_OUT_OF_RANGE: "no label: the imported shape is out of range",
+    Decision.REFUSED_FAR_FROM_SMPL: "no label: the imported one is far from SMPL",
+    Decision.REFUSED_AS_FIRST_LABEL: "no label: the imported one is not good enough",
 }
 
 

@@ -11,10 +11,12 @@ Three walls, because each alone has known ways round it:
 from pipeline.safe_pickle.body_globals import BODY_GLOBALS, load_body_pickle
 from pipeline.safe_pickle.errors import ForbiddenPickleError, MalformedPickleError
 from pipeline.safe_pickle.numpy_globals import SHARD_GLOBALS
+from pipeline.safe_pickle.opcodes import MAX_OPCODES
 from pipeline.safe_pickle.unpickling import restricted_loads
 
 __all__ = [
     "BODY_GLOBALS",
+    "MAX_OPCODES",
     "SHARD_GLOBALS",
     "ForbiddenPickleError",
     "MalformedPickleError",

@@ -34,7 +34,7 @@ def _argument_sizes() -> dict[int, tuple[int, int, int]]:
 
 
 _ARGUMENT_SIZES: Final = _argument_sizes()
-_MAX_OPCODES: Final = 1_000_000  # a person takes 400, a body file 1,000; an empty list takes one and becomes 300 bytes
+MAX_OPCODES: Final = 1_000_000  # a person takes 400, a body file 1,000; an empty list takes one and becomes 300 bytes
 _MAX_LARGE_INTEGERS: Final = 100  # beyond 64 bits, where any number of them can be made to have one hash
 _BYTES_OF_64_BITS: Final = {ord("I"): 21, ord("L"): 22, 0x8A: 9, 0x8B: 12}
 """Opcode -> bytes of its argument, a line of digits or a length and a number, that hold any integer of 64 bits."""
@@ -48,7 +48,7 @@ _FIXED_STEP: Final = tuple(
 )
 
 
-def scan_opcodes(data: bytes) -> None:
+def scan_opcodes(data: bytes, max_opcodes: int = MAX_OPCODES) -> None:
     """Refuse opcodes that reach outside the pickle, lengths beyond its end, memo numbers beyond its opcode count, and
     large integers in numbers: as dict keys they may have one hash, which costs the square of their number.
 
@@ -58,8 +58,8 @@ def scan_opcodes(data: bytes) -> None:
     while position < end:
         opcode = data[position]
         count += 1
-        if count > _MAX_OPCODES:
-            raise ForbiddenPickleError(f"refused a pickle of more than {_MAX_OPCODES} opcodes")
+        if count > max_opcodes:
+            raise ForbiddenPickleError(f"refused a pickle of more than {max_opcodes} opcodes")
         if step := _FIXED_STEP[opcode]:
             position += step
             continue

@@ -9,7 +9,7 @@ import pickle
 import pickletools
 import struct
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -80,9 +80,14 @@ def _saved(jpeg: bytes, mode: str = "RGB", **options: Any) -> bytes:
 def _members(second: tuple[bytes, bytes] | None = None) -> Members:
     """The three samples, the second one replaced."""
     first, middle, third = good_samples()
+    return tar_members([first, second or middle, third])
+
+
+def tar_members(samples: Sequence[tuple[bytes, bytes]]) -> Members:
+    """Members of a tar of samples, (JPEG, data.pyd) of each of KEYS."""
     return [
         (tarfile.TarInfo(f"{key}.{part}"), data)
-        for key, sample in zip(KEYS, (first, second or middle, third), strict=True)
+        for key, sample in zip(KEYS, samples, strict=True)
         for part, data in zip(("jpg", "data.pyd"), sample, strict=True)
     ]
 
@@ -220,7 +225,11 @@ def _jpeg(rng: Rng, seeds: tuple[bytes, ...]) -> tuple[bytes, tuple[str, ...]]:
 
 def _pickle(rng: Rng, seeds: tuple[bytes, ...]) -> tuple[bytes, tuple[str, ...]]:
     """The second pickle: opcodes dropped, doubled, swapped, exchanged; arguments replaced; gadgets spliced in."""
-    labels = good_samples()[int(rng.integers(3))][1]
+    return _with_second(labels=mutated_pickle(good_samples()[int(rng.integers(3))][1], rng))
+
+
+def mutated_pickle(labels: bytes, rng: Rng) -> bytes:
+    """The pickle with a few of its opcodes changed."""
     pieces = _opcodes(labels)
     for _ in range(int(rng.integers(1, 5))):
         i, j = (int(n) for n in rng.integers(2, len(pieces), size=2))
@@ -238,7 +247,7 @@ def _pickle(rng: Rng, seeds: tuple[bytes, ...]) -> tuple[bytes, tuple[str, ...]]
             case _:
                 gadgets = gadget_pickles()
                 pieces.insert(i, gadgets[int(rng.integers(len(gadgets)))].removesuffix(b"."))
-    return _with_second(labels=b"".join(pieces))
+    return b"".join(pieces)
 
 
 _SNIPPETS = (
@@ -268,9 +277,9 @@ def _values(rng: Rng, seeds: tuple[bytes, ...]) -> tuple[bytes, tuple[str, ...]]
     people: Any = [person(1), person(2)]
     for _ in range(int(rng.integers(1, 4))):
         name = str(rng.choice([*people[0], "orig_poses"]))
-        people[int(rng.integers(2))][name] = _absurd(rng, people[0].get(name))
+        people[int(rng.integers(2))][name] = absurd(rng, people[0].get(name))
     if rng.random() < 0.1:
-        people = [_absurd(rng, people), *people]
+        people = [absurd(rng, people), *people]
     try:
         labels = pickle.dumps(people, int(rng.choice([2, 3, 4, 5])))
     except (pickle.PicklingError, OverflowError):
@@ -278,7 +287,7 @@ def _values(rng: Rng, seeds: tuple[bytes, ...]) -> tuple[bytes, tuple[str, ...]]
     return _with_second(labels=labels)
 
 
-def _absurd(rng: Rng, value: Any) -> Any:
+def absurd(rng: Rng, value: Any) -> Any:
     numbers = (
         0,
         1,

@@ -61,7 +61,7 @@ def collate(people: Sequence[JoinedPerson], weights: LabelWeightConfig, camera: 
         flip[i], rotation[i] = sample.augmentation.flip, np.deg2rad(sample.augmentation.rotation_deg)
     label_turn = turn if camera == "full" else None
     q = q_in_crop(np.stack([p.label.q for p in people]), flip, rotation, label_turn) * has_label[:, None]
-    decision = np.array([p.label.decision for p in people])
+    poor_fit = np.array([p.label.poor_fit for p in people], bool)
     q_std = mirrored_joint_order(np.stack([p.label.q_std for p in people]), flip)
     teaches = has_label[:, None] & within_limits(q)
     arrays = {
@@ -73,8 +73,8 @@ def collate(people: Sequence[JoinedPerson], weights: LabelWeightConfig, camera: 
         "q_std": np.where(has_label[:, None], q_std, 0).astype(np.float32),
         "betas": np.stack([p.label.betas for p in people]) * has_label[:, None],
         "has_label": has_label,
-        "joint_weight": joint_weights(weights, q_std, decision) * teaches,
-        "betas_weight": betas_weights(weights, decision) * has_label,
+        "joint_weight": joint_weights(weights, q_std, poor_fit) * teaches,
+        "betas_weight": betas_weights(weights, poor_fit) * has_label,
         "focal": focal,
         "ray": ray.astype(np.float32),
     }

@@ -11,6 +11,7 @@ from jaxtyping import Float32
 from pipeline.image.person_camera import PersonCamera
 from pipeline.labels import read_labels, vectors
 from schemas.camera import CameraSource
+from schemas.labels import is_poor_fit
 from schemas.person import PersonId
 
 NOT_IN_SHARD: Final = "not_in_shard"
@@ -25,6 +26,8 @@ _COLUMNS: Final = (
     "betas",
     "q_std",
     "decision",
+    "start_source",
+    "pve_max_mm",
     "focal",
     "camera_source",
     "camera_turn",
@@ -43,7 +46,7 @@ class LabelRow:
     q: Float32[np.ndarray, "46"]
     betas: Float32[np.ndarray, "10"]
     q_std: Float32[np.ndarray, "46"]
-    decision: str
+    poor_fit: bool
     camera: PersonCamera
     calibrated: bool
 
@@ -60,7 +63,11 @@ class ShardLabels:
         }
         self._identities = list(self._rows)
         self._has_label = table["has_label"].to_numpy().astype(bool)
-        self._decision = table["decision"].to_pylist()
+        self._poor_fit = is_poor_fit(
+            np.array(table["decision"].to_pylist()),
+            np.array(table["start_source"].to_pylist()),
+            table["pve_max_mm"].to_numpy().astype(np.float64),  # null: NaN
+        )
         self._q, self._betas, self._q_std = (vectors(table[name]) for name in ("q", "betas", "q_std"))
         self._focal, self._turn = table["focal"].to_numpy().astype(np.float64), vectors(table["camera_turn"])
         self._source = table["camera_source"].to_pylist()
@@ -79,7 +86,7 @@ class ShardLabels:
             q=self._q[row],
             betas=self._betas[row],
             q_std=self._q_std[row],
-            decision=self._decision[row],
+            poor_fit=bool(self._poor_fit[row]),
             camera=PersonCamera.of_label(float(self._focal[row]), self._turn[row]),
             calibrated=self._source[row] == CameraSource.CALIBRATION,
         )

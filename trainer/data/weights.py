@@ -4,10 +4,9 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from jaxtyping import Bool, Float32, Shaped
+from jaxtyping import Bool, Float32
 from numpy.typing import NDArray
 
-from schemas.labels import Decision
 from schemas.skel import DOFS, N_JOINTS, N_UNLIMITED, q_limits
 
 _LIMIT_TOLERANCE: Final = 0.01  # rad; a label is held to its limits in float32
@@ -19,7 +18,7 @@ class LabelWeightConfig:
     """enabled=False: every label counts in full.
 
     q_std_half: rad; a joint whose angles are known to this standard deviation counts half. poor_fit: factor for labels
-    whose SMPL mesh SKEL could not follow (`converted_poor_fit`).
+    whose SMPL mesh SKEL could not follow (`schemas.labels.is_poor_fit`).
     """
 
     enabled: bool = True
@@ -34,10 +33,10 @@ class LabelWeightConfig:
 
 
 def joint_weights(
-    config: LabelWeightConfig, q_std: Float32[np.ndarray, "B 46"], decision: Shaped[np.ndarray, "B"]
+    config: LabelWeightConfig, q_std: Float32[np.ndarray, "B 46"], poor_fit: Bool[np.ndarray, "B"]
 ) -> Float32[np.ndarray, "B 24"]:
     """(B, 24): 1 / (1 + (s / q_std_half)^2), s the root mean square of q_std (B, 46) over the joint's angles in rad,
-    times the factor of the label's decision (B,).
+    times the factor of poor fits (B,).
     """
     if not config.enabled:
         return np.ones((len(q_std), N_JOINTS), np.float32)
@@ -45,14 +44,14 @@ def joint_weights(
     np.add.at(variance.T, _JOINT_OF_Q, np.square(q_std, dtype=np.float64).T)
     variance /= np.bincount(_JOINT_OF_Q, minlength=N_JOINTS)
     certainty = 1 / (1 + variance / config.q_std_half**2)
-    return (certainty * _factor(config, decision)[:, None]).astype(np.float32)
+    return (certainty * _factor(config, poor_fit)[:, None]).astype(np.float32)
 
 
-def betas_weights(config: LabelWeightConfig, decision: Shaped[np.ndarray, "B"]) -> Float32[np.ndarray, "B"]:
-    """(B,): the factor of the label's decision; the tables hold no standard deviation of the shape."""
+def betas_weights(config: LabelWeightConfig, poor_fit: Bool[np.ndarray, "B"]) -> Float32[np.ndarray, "B"]:
+    """(B,): the factor of poor fits; the tables hold no standard deviation of the shape."""
     if not config.enabled:
-        return np.ones(len(decision), np.float32)
-    return _factor(config, decision).astype(np.float32)
+        return np.ones(len(poor_fit), np.float32)
+    return _factor(config, poor_fit).astype(np.float32)
 
 
 def within_limits(q: Float32[np.ndarray, "B 46"]) -> Bool[np.ndarray, "B 24"]:
@@ -68,5 +67,5 @@ def within_limits(q: Float32[np.ndarray, "B 46"]) -> Bool[np.ndarray, "B 24"]:
     return outside == 0
 
 
-def _factor(config: LabelWeightConfig, decision: Shaped[np.ndarray, "B"]) -> NDArray[np.float64]:
-    return np.where(np.asarray(decision) == Decision.CONVERTED_POOR_FIT.value, config.poor_fit, 1.0)
+def _factor(config: LabelWeightConfig, poor_fit: Bool[np.ndarray, "B"]) -> NDArray[np.float64]:
+    return np.where(poor_fit, config.poor_fit, 1.0)

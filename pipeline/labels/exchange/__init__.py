@@ -1,1 +1,1 @@
-"""Labels from and for others: Parquet exports, HSMR's tars and npz files."""
+"""Labels from and for others: Parquet exports, HSMR's tars, npz files and refined labels."""

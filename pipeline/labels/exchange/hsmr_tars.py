@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from pipeline.labels.exchange.hsmr_fields import MM_PER_M, HsmrLabel, label_fields, label_of
-from pipeline.labels.files.columns import vectors
+from pipeline.labels.exchange.fitting_loss import FITTING_COLUMNS, TAKEN_BELOW_IN_TARS, fitting_loss
+from pipeline.labels.exchange.hsmr_fields import HsmrLabel, label_fields, label_of
+from pipeline.labels.files.columns import figures, vectors
 from pipeline.labels.files.errors import LabelStoreError
 from pipeline.labels.files.staging import read_labels
 from pipeline.labels.store import LabelStore
@@ -16,7 +17,7 @@ from pipeline.shards.writer import pickle_people
 from pipeline.storage.opening import open_storage
 from schemas.input_shard import InputShard
 
-_COLUMNS = ("key", "person", "has_label", "q", "betas", "pve_max_mm", "kp2d_error")
+_COLUMNS = ("key", "person", "has_label", "q", "betas", *FITTING_COLUMNS, "kp2d_error")
 _LABEL_PART = "data.pyd"
 
 PersonInShard = tuple[str, int]
@@ -73,15 +74,16 @@ def _people(table: pa.Table) -> list[PersonInShard]:
 
 def _labels(table: pa.Table) -> Iterator[HsmrLabel | None]:
     rows = zip(
+        table["has_label"].to_pylist(),
         vectors(table["q"]),
         vectors(table["betas"]),
-        *(table[name].to_pylist() for name in ("has_label", "pve_max_mm", "kp2d_error")),
+        fitting_loss(table, TAKEN_BELOW_IN_TARS).tolist(),
+        *(figures(table[name]).tolist() for name in ("pve_max_mm", "kp2d_error")),
         strict=True,
     )
-    for q, betas, has_label, pve_max_mm, error in rows:
-        pve_max = float("nan") if pve_max_mm is None else pve_max_mm / MM_PER_M
-        kp2d_err = float("nan") if error is None else error
-        yield HsmrLabel(q=q, betas=betas, pve_max=pve_max, kp2d_err=kp2d_err) if has_label else None
+    for has_label, q, betas, pve_max, distance, error in rows:
+        label = HsmrLabel(q=q, betas=betas, pve_max=pve_max, kp2d_err=error, smpl_pve_max_mm=distance)
+        yield label if has_label else None
 
 
 def _write(item: InputShard, labels: Mapping[PersonInShard, HsmrLabel], url: str) -> WrittenTar:

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Protocol
 
 from pipeline.labels.exchange.hsmr_fields import HsmrLabel
-from pipeline.labels.exchange.hsmr_npz import NpzLabels, read_npz
+from pipeline.labels.exchange.hsmr_npz import read_npz
+from pipeline.labels.exchange.hsmr_pseudo_gt import PseudoGt, read_pseudo_gt
 from pipeline.labels.exchange.hsmr_tars import PersonInShard, read_tar_labels
 from pipeline.runtime.config import ConfigError
 from pipeline.shards import list_shards
@@ -58,8 +59,24 @@ class NpzSource:
     def __init__(self, path: str) -> None:
         """Raises LabelStoreError for a file that cannot be used."""
         self.uri = path
-        self._labels: NpzLabels = read_npz(path)
+        self._labels = read_npz(path)
         self.digest = hashlib.sha256(Path(path).read_bytes()).hexdigest()
 
     def of_shard(self, dataset: str, shard: str, people: Sequence[PersonId]) -> list[HsmrLabel | None]:
         return [self._labels.label(who) for who in people]
+
+
+class PseudoGtSource:
+    """HSMR's own refined labels, the files of all ranks; see `pipeline.labels.exchange.hsmr_pseudo_gt`."""
+
+    def __init__(self, paths: Sequence[str]) -> None:
+        """Raises LabelStoreError for a file that cannot be used, FileNotFoundError where there is none."""
+        if not paths:
+            raise FileNotFoundError("No file of refined labels: better_pseudo_gt.npz_r0, ... expected.")
+        self.uri = " ".join(paths)
+        self.found: PseudoGt = read_pseudo_gt(paths)
+        digests = [hashlib.sha256(Path(path).read_bytes()).hexdigest() for path in paths]
+        self.digest = hashlib.sha256(" ".join(digests).encode()).hexdigest()
+
+    def of_shard(self, dataset: str, shard: str, people: Sequence[PersonId]) -> list[HsmrLabel | None]:
+        return [self.found.labels.label(who) for who in people]

@@ -26,7 +26,7 @@ from pipeline.labels.files.staging import StagedShard
 from pipeline.labels.publishing.audit_config import AuditConfig
 from pipeline.labels.publishing.audit_report import EXAMPLES
 from schemas.camera import CameraSource
-from schemas.labels import LABEL_SCHEMA, Decision, StartSource
+from schemas.labels import LABEL_SCHEMA, WITHOUT_LABEL, Decision, StartSource
 
 QUANTILE_COLUMNS: Final = (
     "kp2d_error",
@@ -122,7 +122,8 @@ def _row_failures(table: pa.Table, staged: StagedShard) -> dict[str, Mask]:
 def _known_decisions(table: pa.Table, labelled: Mask) -> Mask:
     known = one_of(table["decision"], [str(item) for item in Decision])
     known &= one_of(table["start_source"], [str(item) for item in StartSource])
-    without, carried = equals(table["decision"], Decision.NO_LABEL), equals(table["decision"], Decision.KEPT_UNREADABLE)
+    without = one_of(table["decision"], [str(item) for item in WITHOUT_LABEL])
+    carried = equals(table["decision"], Decision.KEPT_UNREADABLE)
     return known & np.where(labelled, ~without, without | carried)
 
 

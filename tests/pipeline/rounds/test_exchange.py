@@ -25,6 +25,8 @@ from schemas.labels import LABEL_SCHEMA
 from schemas.skel import q_limits
 from tests.pipeline.rounds.made_shards import make_samples, write_shards
 
+pytestmark = pytest.mark.usefixtures("local_ray")
+
 PEOPLE = 8
 
 
@@ -52,6 +54,7 @@ def store(shards: str, tmp_path_factory: pytest.TempPathFactory) -> LabelStore:
         poses=(standing + rng.normal(0, 0.02, (len(labelled), 46))).astype(np.float32),
         betas=rng.normal(0, 0.3, (len(labelled), 10)).astype(np.float32),
         pve_max=rng.uniform(0.01, 0.06, len(labelled)),
+        smpl_pve_max_mm=rng.uniform(10, 60, len(labelled)),  # they are no conversions of what the shards hold
         key=np.array([f"made/{i:04d}" for i in labelled]),
         person=np.zeros(len(labelled), np.int32),
     )
@@ -85,8 +88,9 @@ def test_npz_has_what_the_motion_prior_reads(store: LabelStore, tmp_path: Path) 
     assert arrays["betas"].shape == (6, 10)
     labelled = [row for row in store.read_all(0).to_pylist() if row["has_label"]]
     np.testing.assert_array_equal(arrays["poses"], np.array([row["q"] for row in labelled], np.float32))
-    np.testing.assert_allclose(arrays["pve_max"] * 1000, [row["pve_max_mm"] for row in labelled])
-    assert (arrays["pve_max"] < 0.2).all(), "metres"
+    distance = np.array([row["pve_max_mm"] for row in labelled])
+    np.testing.assert_array_equal(arrays["smpl_pve_max_mm"], distance)
+    np.testing.assert_allclose(arrays["pve_max"] * 1000, np.where(distance < 50, distance, 0), err_msg="metres")
     assert arrays["key"].tolist() == [row["key"] for row in labelled]
 
 
@@ -108,6 +112,7 @@ def test_tars_keep_everything_and_add_the_label_of_each_person(store: LabelStore
                 np.testing.assert_array_equal(person["flip_betas"], np.array(row["betas"], np.float32))
                 if row["has_label"]:
                     assert person["orig_pve_max"] == pytest.approx(row["pve_max_mm"] / 1000)
+                    assert person["orig_smpl_pve_max_mm"] == row["pve_max_mm"]
                     assert person["orig_kp2d_err"] == pytest.approx(row["kp2d_error"])
 
 
@@ -122,16 +127,35 @@ def test_a_mirrored_label_is_that_of_the_mirror_image() -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [{"orig_poses": np.full(46, np.nan)}, {"orig_poses": np.zeros(45)}, {"orig_betas": "x"}, {"orig_has_poses": 0}],
+    [{"poses": np.full(46, np.nan)}, {"poses": np.zeros(45)}, {"betas": "x"}, {"has_poses": 0}, {"has_betas": 10**400}],
     ids=str,
 )
 def test_labels_that_are_none_are_not_read(change: dict) -> None:
     """HSMR's loader turns a NaN pose with a small PVE into valid zeros (data/README, "order trap"); we do not."""
-    fields = (
-        label_fields(HsmrLabel(q=np.zeros(46, np.float32), betas=np.zeros(10, np.float32), pve_max=0.0, kp2d_err=0.0))
-        | change
-    )
-    assert label_of(fields) is None
+    q, betas = np.arange(46, dtype=np.float32) / 100, np.zeros(10, np.float32)
+    fields = label_fields(HsmrLabel(q=q, betas=betas, pve_max=0.0, kp2d_err=0.0))
+    fields |= {f"orig_{name}": value for name, value in change.items()}
+    label = label_of(fields)
+    assert label is not None, "that of the mirror image is left"
+    np.testing.assert_array_equal(label.q, q)
+    assert label_of(fields | {f"flip_{name}": value for name, value in change.items()}) is None
+
+
+def of_pve(pve_max: float) -> HsmrLabel:
+    numbers = {"q": np.full(46, pve_max, np.float32), "betas": np.zeros(10, np.float32)}
+    return HsmrLabel(**numbers, pve_max=pve_max, kp2d_err=0.0)
+
+
+@pytest.mark.parametrize(("orig", "flip", "taken"), [(0.01, 0.02, "orig"), (0.4, 0.02, "flip"), (0.4, 0.5, "orig")])
+def test_the_mirror_image_s_label_is_taken_where_it_alone_passes(orig: float, flip: float, taken: str) -> None:
+    made = [of_pve(x) for x in (orig, flip)]
+    fields = {name: value for name, value in label_fields(made[0]).items() if name.startswith("orig")}
+    fields |= {name: value for name, value in label_fields(made[1]).items() if name.startswith("flip")}
+    label = label_of({name: value for name, value in fields.items() if "smpl" not in name})
+    assert label is not None
+    assert label.pve_max == np.float32({"orig": orig, "flip": flip}[taken])
+    expected = fields["orig_poses"] if taken == "orig" else mirror(fields["flip_poses"])
+    np.testing.assert_array_equal(label.q, expected)
 
 
 def test_exported_tars_come_back_as_the_same_labels(store: LabelStore, tmp_path: Path) -> None:
@@ -177,6 +201,7 @@ def test_in_a_later_round_an_imported_label_must_be_better(store: LabelStore, sh
         spoilt,
         poses=q,
         betas=np.array([row["betas"] for row in rows], np.float32),
+        smpl_pve_max_mm=np.full(len(rows), np.nan),
         key=np.array([row["key"] for row in rows]),
         person=np.array([row["person"] for row in rows]),
     )

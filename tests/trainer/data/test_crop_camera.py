@@ -155,7 +155,7 @@ def joined(person: Person, q: np.ndarray, camera: PersonCamera, *, calibrated: b
         q=q,
         betas=np.zeros(10, np.float32),
         q_std=np.zeros(46, np.float32),
-        decision="improved",
+        poor_fit=False,
         camera=camera,
         calibrated=calibrated,
     )

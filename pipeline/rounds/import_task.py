@@ -1,0 +1,72 @@
+"""What an import does with one shard: read its people, ask the source for their labels, gate and judge them."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
+
+import pyarrow as pa
+
+from pipeline.labelling.adopted_labels import ImportGates, import_people
+from pipeline.labelling.batches import LabelBatch, PersonBatch
+from pipeline.labels import StagedShard
+from pipeline.labels.exchange.label_sources import LabelSource
+from pipeline.rounds.round_config import RoundConfig
+from pipeline.rounds.shard_batches import single_batches
+from pipeline.rounds.shard_task import (
+    Models,
+    ShardLabels,
+    ShardTask,
+    carry_over,
+    photos_of,
+    shard_labels,
+    with_groups,
+    with_guesses,
+    with_heights,
+)
+from pipeline.runtime.config import ConfigError
+from pipeline.shards import read_shard
+from schemas.input_shard import InputShard
+from schemas.labels import Decision
+from schemas.person import Person, Rejection
+
+_NOT_MATCHED: Final = (Decision.NO_LABEL, Decision.KEPT_NOT_IMPORTED, Decision.KEPT_UNREADABLE)
+
+
+def import_shard(
+    task: ShardTask, round: int, parent: pa.Table, models: Models, config: RoundConfig, source: LabelSource
+) -> ShardLabels:
+    """The labels that `source` has for one shard, as labels of round `round`. `parent` as in `process_shard`.
+
+    Raises UnreadableShardError as `process_shard`, and OSError, ValueError or LabelStoreError where the source cannot
+    be read.
+    """
+    if task.source is None:
+        return carry_over(task, round, parent, f"{task.shard} is not among the inputs of round {round}")
+    gates = ImportGates(accept=config.accept, far_mm=config.fit.convert.poor_fit_mm)
+    rejections: list[Rejection] = []
+    tables: list[pa.Table] = []
+    for people in _batches(task.source, rejections, models, config):
+        batch = PersonBatch.from_people(people)
+        found = source.of_shard(task.dataset, task.shard, batch.ids)
+        known = None if round == 0 else LabelBatch.from_table(parent, batch.ids)
+        labels = import_people(batch, found, known, models.skelify, models.smpl, gates)
+        tables.append(with_groups(with_heights(labels, models.skelify.model), people).to_table(round))
+    return shard_labels(tables, parent, rejections, round)
+
+
+def matched(decisions: Mapping[str, int]) -> int:
+    """How many people the source had a label of, by the decisions of an import."""
+    return sum(count for name, count in decisions.items() if name not in _NOT_MATCHED)
+
+
+def check_matched(source: LabelSource, shards: Sequence[StagedShard]) -> None:
+    """Raises ConfigError where people were read, and none of them is in the source."""
+    if any(item.readable for item in shards) and not any(matched(item.decisions) for item in shards):
+        raise ConfigError(f"{source.uri} has no label of anybody in the input shards: do keys and shards agree?")
+
+
+def _batches(
+    source: InputShard, rejections: list[Rejection], models: Models, config: RoundConfig
+) -> Iterator[list[Person]]:
+    photos = models.lenses.of(photos_of(read_shard(source), rejections))
+    for seen in single_batches(with_guesses(photos, None), config.fit.batch_size):
+        yield [person for person, _ in seen.people]
