@@ -82,6 +82,7 @@ PLAN: dict[str, str] = {
     "benchmarks": "benchmarks.baselines benchmarks.footage benchmarks.made body demo_set fit fit.prior fit.video image "
     "labelling labels labels.files lenses numerics render rounds runtime shards storage tests "
     "trainer.data trainer.inference trainer.network trainer.training",
+    "tools.label_spread": "benchmarks.made labelling",
     "tools.keypoint_noise": "benchmarks.footage body fit fit.views image",
 }
 MOST_LOOSE_MODULES = 2  # beside packages, for what everybody there needs
