@@ -61,9 +61,11 @@ def run(options: Options) -> None:
         zero = made.zero()
         for case in cases:
             for number, labels in made.rounds(case, rounds, zero):
-                known = made.against_truth(pa.concat_tables(labels))
+                whole = pa.concat_tables(labels)
+                known, hidden = made.against_truth(whole), _hidden(whole)
                 rows += [
                     {"predictor": case.kind, "noise": case.noise, "seed": options.seed, "round": number, "group": group}
+                    | hidden
                     | judged(known.error[:, angles], known.std[:, angles])
                     for group, angles in GROUPS.items()
                 ]
@@ -103,6 +105,13 @@ def judged(error: PerPerson, std: PerPerson) -> dict[str, Any]:
     }
 
 
+def _hidden(labels: pa.Table) -> dict[str, Any]:
+    """Of the people with hidden keypoints: how many they are, and the mean shares of those inside their regions."""
+    held = {name: labels[f"kp2d_heldout_{name}"].drop_null().to_numpy() for name in ("in_50", "in_90")}
+    means = {f"heldout_{name}": float(values.mean()) if len(values) else None for name, values in held.items()}
+    return {"heldout_people": len(held["in_50"]), **means}
+
+
 def _print(rows: Sequence[Mapping[str, Any]]) -> None:
     names = ("coverage_50", "coverage_90", "mean_square_z", "nll", "nll_constant", "rank", "ause", "ause_blind")
     headings = ("50 % holds", "90 % holds", "mean z^2", "NLL", "NLL, one std", "rank", "AUSE", "blind")
@@ -113,6 +122,14 @@ def _print(rows: Sequence[Mapping[str, Any]]) -> None:
     say("one std: for everyone, the root mean square of these errors. rank: correlation of q_std and |error|.")
     say("AUSE: area between the curve below and the best one, over the mean error; blind: of an order at random.")
     whole = [row for row in rows if row["group"] == LIMITED]
+    say("Hidden keypoints inside the regions that should hold 50 and 90 % of them:")
+    table(
+        ("predictor", "s", "round", "people", "50 % holds", "90 % holds"),
+        [
+            [*_of(row), str(row["heldout_people"]), *map(_share, (row["heldout_in_50"], row["heldout_in_90"]))]
+            for row in whole
+        ],
+    )
     say("Expected / observed error by decile of q_std, rad, limited angles:")
     table(
         ("predictor", "s", "round", *map(str, range(1, 11))),
@@ -127,6 +144,10 @@ def _print(rows: Sequence[Mapping[str, Any]]) -> None:
 
 def _of(row: Mapping[str, Any]) -> list[str]:
     return [row["predictor"], f"{row['noise']:g}", str(row["round"])]
+
+
+def _share(share: float | None) -> str:
+    return "" if share is None else f"{share:.2f}"
 
 
 def _pairs(ours: Sequence[float], other: Sequence[float]) -> list[str]:

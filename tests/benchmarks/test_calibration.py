@@ -17,7 +17,7 @@ def test_it_writes_a_row_for_each_predictor_round_and_group(tmp_path: Path) -> N
     file = tmp_path / "rows.json"
     done = bench("--quick", "calibration", f"--json={file}")
     assert done.returncode == 0, done.stderr
-    for expected in ("90 % holds", "AUSE", "by decile", "without the share"):
+    for expected in ("90 % holds", "AUSE", "Hidden keypoints", "by decile", "without the share"):
         assert expected in done.stdout
     rows = json.loads(file.read_text())
     assert [(row["predictor"], row["round"], row["group"]) for row in rows] == [
