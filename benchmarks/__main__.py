@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from benchmarks import (
+    calibration,
     camera_token,
     conversion,
     gpu,
@@ -33,6 +34,7 @@ BENCHMARKS = {
     "objective": (objective.run, "the published objective at our minimum against LBFGS, person by person"),
     "truth": (truth.run, "error to the truth: robust against hsmr objective, and the ablation"),
     "loop-gain": (loop_gain.run, "labels' error to the truth by round, with networks of stated quality"),
+    "calibration": (calibration.run, "do the labels' standard deviations tell the truth, by group of angles"),
     "prior": (pose_prior.run, "energy of the pose prior by kind of pose, and what its modes cover"),
     "real-truth": (real_truth.run, "fits of real footage against its measured 3D points, under several cameras"),
     "track": (track.run, "whole tracks against frame by frame: time per frame and length, dense solve, jitter"),
@@ -62,6 +64,7 @@ def main() -> int:
         json=arguments.json,
         pictures=arguments.pictures,
         checkpoint=arguments.checkpoint,
+        plot=arguments.plot,
         people=arguments.people,
         seed=arguments.seed,
         rounds=arguments.rounds,
@@ -115,13 +118,14 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--files", type=int, default=500, help="label files of `store`, a round (default 500)")
     parser.add_argument("--rows-per-file", type=int, default=200, help="rows of each of them (default 200)")
     parser.add_argument("--data", type=Path, help="folder of footage with a truth.npz, for `real-truth`")
-    parser.add_argument("--json", type=Path, help="file for the rows of `real-truth` or `loop-gain`")
-    parser.add_argument("--people", type=int, default=240, help="made people of `loop-gain` (default 240)")
-    parser.add_argument("--seed", type=int, default=0, help="of the made people and predictors of `loop-gain`")
-    parser.add_argument("--rounds", type=int, default=2, help="rounds of `loop-gain` after round 0 (default 2)")
+    parser.add_argument("--json", type=Path, help="file for the rows of `real-truth`, `loop-gain` or `calibration`")
+    parser.add_argument("--plot", type=Path, help="PNG for the curves of `calibration` (needs matplotlib)")
+    parser.add_argument("--people", type=int, default=240, help="of `loop-gain` and `calibration` (default 240)")
+    parser.add_argument("--seed", type=int, default=0, help="of their people and predictors (default 0)")
+    parser.add_argument("--rounds", type=int, default=2, help="theirs, after round 0 (default 2)")
     parser.add_argument(
         "--predictor", action="append", default=[], metavar="KIND[:s]",
-        help="a network of `loop-gain`, off by s rad; may be repeated (default: all kinds)",
+        help="a network of theirs, off by s rad; may be repeated (default: all kinds; `calibration`: three)",
     )  # fmt: skip
     parser.add_argument("--betas-noise", type=float, default=0.0, help="how far off their betas are (default 0)")
     parser.add_argument("--pictures", type=Path, help="JPEG to which `real-truth` draws each view's label in all views")

@@ -23,7 +23,8 @@ class Options:
     json: Path | None = None  # where a benchmark that can writes its rows
     pictures: Path | None = None  # where `real-truth` draws labels of one view into the others
     checkpoint: str | None = None  # network whose predictions `real-truth` starts from too
-    people: int = 240  # of `loop-gain`
+    plot: Path | None = None  # where `calibration` draws
+    people: int = 240  # of `loop-gain` and `calibration`
     seed: int = 0
     rounds: int = 2
     predictor: tuple[str, ...] = ()  # KIND or KIND:s, all when none is given

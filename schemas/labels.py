@@ -83,6 +83,8 @@ LABEL_SCHEMA: Final = pa.schema(
         pa.field("parent_kp2d_error", pa.float64()),
         pa.field("candidate_kp2d_error", pa.float64()),
         pa.field("kp2d_heldout_error", pa.float64()),
+        pa.field("kp2d_heldout_in_50", pa.float64()),
+        pa.field("kp2d_heldout_in_90", pa.float64()),
         pa.field("energy", pa.float64()),
         pa.field("parent_energy", pa.float64()),
         pa.field("pve_mean_mm", pa.float64()),
@@ -100,14 +102,15 @@ LABEL_SCHEMA: Final = pa.schema(
 q, q_std, anchor_q rad; cam_t m; anchor_q, anchor_betas are the guess that the label's fit was held to: a later round
 without new information holds to the same one, else it would count the same keypoints again and drift. prediction_*: the
 network's answer that the fit was held to besides, and how far off that may be (rad, betas); standard deviation 0: none.
-kp2d errors in crop units, kp2d_heldout_error on keypoints hidden from a second fit of a few people; energy,
-parent_energy: of label and parent given this round's evidence, in squared standard deviations
-(pipeline.labelling.evidence), lower is more probable; limit_violation = largest excess over a limit, rad.
-focal, camera_source (schemas.camera.CameraSource) and camera_turn say which camera q, cam_t and the errors hold for:
-the focal length in crop units, and the rotation vector (rad) from the crop camera's axes to the photo camera's. Null:
-HSMR's camera, as in every generation from before there was another. height_m: of the body that betas make, from soles
-to crown. photo_group: equal for photos that show the same, by content or as frames of one sequence
-(pipeline.shards.photo_group); null in generations from before there were groups."""
+kp2d errors in crop units, kp2d_heldout_error on keypoints hidden from a second fit of a few people; kp2d_heldout_in_50,
+kp2d_heldout_in_90: the shares of those inside the regions that should hold 50 and 90 % of them. energy, parent_energy:
+of label and parent given this round's evidence, in squared standard deviations (pipeline.labelling.evidence), lower is
+more probable; limit_violation = largest excess over a limit, rad. focal, camera_source (schemas.camera.CameraSource)
+and camera_turn say which camera q, cam_t and the errors hold for: the focal length in crop units, and the rotation
+vector (rad) from the crop camera's axes to the photo camera's. Null: HSMR's camera, as in every generation from before
+there was another. height_m: of the body that betas make, from soles to crown. photo_group: equal for photos that show
+the same, by content or as frames of one sequence (pipeline.shards.photo_group); null in generations from before there
+were groups."""
 
 IDENTITY_COLUMNS: Final = ("dataset", "shard", "key", "person")
 

@@ -75,12 +75,14 @@ PLAN: dict[str, str] = {
     "tools.open_body": "body render",
     "tools.surroundings": "demo_set",
     "tools.pose_prior": "body fit fit.prior fit.starts numerics render",
-    "benchmarks.made": "body demo_set fit fit.solver image labelling labels labels.files numerics rounds",
+    "benchmarks.made": "body demo_set fit fit.prior fit.solver image labelling labels labels.files lenses numerics "
+    "render rounds shards",
     "benchmarks.baselines": "benchmarks.made body fit fit.solver fit.surface image numerics",
     "benchmarks.footage": "body fit fit.views image labelling render trainer.checkpoint trainer.inference",
     "benchmarks": "benchmarks.baselines benchmarks.footage benchmarks.made body demo_set fit fit.prior fit.video image "
     "labelling labels labels.files lenses numerics render rounds runtime shards storage tests "
     "trainer.data trainer.inference trainer.network trainer.training",
+    "tools.label_spread": "benchmarks.made labelling",
     "tools.keypoint_noise": "benchmarks.footage body fit fit.views image",
 }
 MOST_LOOSE_MODULES = 2  # beside packages, for what everybody there needs

@@ -107,6 +107,8 @@ class LabelBatch:
     parent_kp2d_error: Float64[np.ndarray, "N"]
     candidate_kp2d_error: Float64[np.ndarray, "N"]
     kp2d_heldout_error: Float64[np.ndarray, "N"]
+    kp2d_heldout_in_50: Float64[np.ndarray, "N"]
+    kp2d_heldout_in_90: Float64[np.ndarray, "N"]
     energy: Float64[np.ndarray, "N"]
     parent_energy: Float64[np.ndarray, "N"]
     pve_mean_mm: Float64[np.ndarray, "N"]

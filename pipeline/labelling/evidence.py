@@ -16,7 +16,7 @@ from torch import Tensor
 from pipeline.body.skel import Skel
 from pipeline.fit import Anchor, Skelify
 from pipeline.fit.objectives.opinion import Opinion
-from pipeline.fit.skelify import Problem
+from pipeline.fit.skelify import Problem, SkelifyResult
 from pipeline.fit.solver.image_objective import CAM
 from pipeline.image.camera import rough_camera, solve_camera
 from pipeline.labelling.batches import LabelBatch, PersonBatch
@@ -75,6 +75,18 @@ def recorded_evidence(batch: PersonBatch, parent: LabelBatch, skel: Skel) -> Evi
         prediction=as_model(skel, np.concatenate([parent.prediction_q, parent.prediction_betas], 1)),
         prediction_std=torch.where(std > 0, std, torch.inf),
     )
+
+
+def fitted(
+    skelify: Skelify,
+    evidence: Evidence,
+    q: Float[Tensor, "B 46"],
+    betas: Float[Tensor, "B 10"],
+    cam_t: Float[Tensor, "B 3"],
+) -> SkelifyResult:
+    """The most probable bodies that are found from a start."""
+    anchor = evidence.anchor(skelify.model)
+    return skelify.fit(evidence.keypoints, q, betas, cam_t, anchor, evidence.keypoints_3d, evidence.focal)
 
 
 def energy(

@@ -1,13 +1,15 @@
 """How well a fit foretells keypoints that it has not seen, on a few people, the same in every round.
 
-The error on the fitted keypoints falls the closer a fit follows their noise; that on hidden ones falls only as the body
+Whether they lie where it expects them as often as it says is calibration that needs no truth (docs/calibration.md). The
+error on the fitted keypoints falls the closer a fit follows their noise; that on hidden ones falls only as the body
 comes nearer to the person (docs/objectives.md#the-held-out-error).
 """
 
 import hashlib
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 import torch
@@ -15,18 +17,17 @@ from jaxtyping import Bool, Float, Float32, Float64, Int64, UInt64
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pipeline.body.skel import Skel
-from pipeline.fit.skelify import SkelifyResult
-from pipeline.image.camera import project
 from pipeline.image.keypoint_error import enough_keypoints, kp2d_error, usable_confidence
 from pipeline.labelling.batches import PersonBatch
-from pipeline.labelling.convert import as_model, as_numpy
+from pipeline.labelling.convert import as_numpy
+from pipeline.labelling.foretold import Foretold
 from schemas.keypoints import KEYPOINT_NAMES, N_KEYPOINTS, TWINS
 from schemas.person import PersonId
 
 SAMPLED_SHARE: Final = 0.05  # of the people
 HIDDEN_SHARE: Final = 0.125  # of a person's detections
 FEWEST_HIDDEN: Final = 3  # detections
+LEVELS: Final = (0.5, 0.9)
 
 _DETECTION: Final = np.array([TWINS.get(point, point) for point in range(N_KEYPOINTS)])
 """The BODY_25 point whose twin a J19 point may be: seeing one is as good as seeing the other."""
@@ -36,27 +37,45 @@ _NEVER_HIDDEN: Final = [KEYPOINT_NAMES.index(name) for name in ("neck", "mid_hip
 
 _NOT_DRAWN: Final = np.uint64(2**64 - 1)
 
-Fit = Callable[[PersonBatch, Int64[np.ndarray, "M"]], SkelifyResult]
-"""Fits M people, given as they are to be seen and by their rows among all people."""
+Foretell = Callable[[PersonBatch, Int64[np.ndarray, "M"]], Foretold]
+"""Fits M people, given as they are to be seen and by their rows among all people, and says where their keypoints are.
+"""
 
 
-def heldout_errors(skel: Skel, batch: PersonBatch, fit: Fit) -> Float64[np.ndarray, "N"]:
-    """kp2d error (N,), crop units, on keypoints hidden from `fit`, which sees all other evidence of the sampled people.
-
-    NaN for who is not in the sample, or has too few keypoints to spare some. `fit` is the round's own: from the same
-    start, held to the same anchor; it is not called where there is nobody to fit.
+class HeldOut(NamedTuple):
+    """By person: kp2d error on the hidden keypoints, crop units, and which shares of them lie in the regions that
+    should hold 50 and 90 % of them. NaN for who is not in the sample, or has too few keypoints to spare some.
     """
-    errors = np.full(len(batch), np.nan)
+
+    error: Float64[np.ndarray, "N"]
+    in_50: Float64[np.ndarray, "N"]
+    in_90: Float64[np.ndarray, "N"]
+
+
+def held_out(batch: PersonBatch, foretell: Foretell) -> HeldOut:
+    """How well keypoints are foretold by a fit which sees all other evidence of the sampled people.
+
+    `foretell` holds them to what the round does; it is not called where there is nobody to fit.
+    """
+    found = HeldOut(*(np.full(len(batch), np.nan) for _ in HeldOut._fields))
     rows = np.flatnonzero(in_sample(batch.ids))
     hidden = hidden_keypoints(batch.take(rows).ids, batch.keypoints[rows])
     rows, hidden = rows[hidden.any(1)], hidden[hidden.any(1)]
     if len(rows):
         people = batch.take(rows)
-        found = fit(without(people, hidden), rows)
-        focal, keypoints = as_model(skel, people.focal), as_model(skel, people.keypoints)
-        mask = torch.as_tensor(hidden, device=keypoints.device)
-        errors[rows] = as_numpy(heldout_error(skel, found.q, found.betas, found.cam_t, focal, keypoints, mask))
-    return errors
+        told = foretell(without(people, hidden), rows)
+        shown = np.where(hidden[..., None], people.keypoints, np.float32(0))
+        for column, values in zip(found, _judged(told, torch.as_tensor(shown).to(told.places)), strict=True):
+            column[rows] = as_numpy(values)
+    return found
+
+
+def _judged(told: Foretold, hidden: Float[Tensor, "M 44 3"]) -> tuple[Float[Tensor, "M"], ...]:
+    """Of the keypoints whose confidence is not 0: see HeldOut."""
+    squared = told.squared_distance(hidden)
+    there = torch.isfinite(squared)
+    inside = [(there & (squared <= -2 * math.log(1 - level))).sum(1) / there.sum(1) for level in LEVELS]
+    return kp2d_error(told.places, hidden), *inside
 
 
 def in_sample(ids: Sequence[PersonId]) -> Bool[np.ndarray, "N"]:
@@ -90,23 +109,6 @@ def without(batch: PersonBatch, hidden: Bool[np.ndarray, "N 44"]) -> PersonBatch
     keypoints, keypoints_3d = batch.keypoints.copy(), batch.keypoints_3d.copy()
     keypoints[hidden, -1] = keypoints_3d[hidden, -1] = 0
     return replace(batch, keypoints=keypoints, keypoints_3d=keypoints_3d)
-
-
-def heldout_error(
-    skel: Skel,
-    q: Float[Tensor, "N 46"],
-    betas: Float[Tensor, "N 10"],
-    cam_t: Float[Tensor, "N 3"],
-    focal: Float[Tensor, "N"],
-    keypoints: Float[Tensor, "N 44 3"],
-    hidden: Bool[Tensor, "N 44"],
-) -> Float[Tensor, "N"]:
-    """kp2d error (N,), crop units, over the hidden of these keypoints alone, under the camera of the fit that did not
-    see them (cam_t m, focal crop units). NaN for a person without a hidden one, or whose fit is not finite.
-    """
-    confidence = torch.where(hidden, keypoints[..., -1], torch.zeros_like(keypoints[..., -1]))
-    seen_now = torch.cat([keypoints[..., :-1], confidence[..., None]], -1)
-    return kp2d_error(project(skel.keypoints(q, betas), cam_t, focal), seen_now)
 
 
 def _drawn(purpose: str, ids: Sequence[PersonId], count: int) -> UInt64[np.ndarray, "N {count}"]:

@@ -9,22 +9,24 @@ from typing import Final
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float64, Int, Int64
+from jaxtyping import Bool, Int, Int64
 from torch import Tensor
 
 from pipeline.body import Smpl
 from pipeline.fit import Skelify
 from pipeline.fit.skelify import SkelifyResult
 from pipeline.fit.video.track import TrackFit
-from pipeline.image.camera import at_focal, rough_camera
+from pipeline.image.camera import at_focal
 from pipeline.labelling.acceptance import AcceptConfig, Measured, judge, measure
 from pipeline.labelling.batches import LabelBatch, PersonBatch
 from pipeline.labelling.candidate import Candidates, Choice
 from pipeline.labelling.convert import as_model, as_numpy
 from pipeline.labelling.credibility import independence, widening
 from pipeline.labelling.estimated_focal import with_estimated_focal
-from pipeline.labelling.evidence import Evidence, energy, recorded_evidence
-from pipeline.labelling.heldout_keypoints import heldout_errors
+from pipeline.labelling.evidence import Evidence, energy, fitted, recorded_evidence
+from pipeline.labelling.foretold import Foretold, foretold
+from pipeline.labelling.heldout_keypoints import HeldOut, held_out
+from pipeline.labelling.label_spread import spread_factor
 from pipeline.labelling.predictor import PredictionBatch
 from pipeline.labelling.smpl_distance import distance_to_smpl
 from pipeline.labelling.tracks import TrackPart
@@ -96,7 +98,7 @@ def refine_people(
         taken = np.isin(decisions, [Decision.IMPROVED, Decision.FIRST_LABEL])
         measured = torch.as_tensor(np.flatnonzero(batch.has_smpl & taken), device=after.cam_t.device)
         pve_mean, pve_max = distance_to_smpl(batch, candidates.fit.q, candidates.fit.betas, measured, skel, smpl)
-        heldout = heldout_errors(skel, batch, lambda people, rows: _refit(people, evidence, rows, skelify))
+        heldout = held_out(batch, lambda people, rows: _foretold(people, evidence, rows, skelify))
     found = _rows_of(batch, candidates, evidence, after).with_columns(
         pve_mean_mm=as_numpy(pve_mean), pve_max_mm=as_numpy(pve_max)
     )
@@ -118,16 +120,11 @@ def _fit_to_what_was_known(known: _Round) -> tuple[Evidence, Candidates]:
     anchor_q, anchor_betas = evidence.anchor_q.clone(), evidence.anchor_betas.clone()
     anchor_q[new], anchor_betas[new] = first.anchor_q, first.anchor_betas
     evidence = replace(evidence, anchor_q=anchor_q, anchor_betas=anchor_betas)
-    again = _fit(evidence.of(old), q[old], betas[old], cam_t[old], skelify)
+    again = fitted(skelify, evidence.of(old), q[old], betas[old], cam_t[old])
     order = torch.cat([old, torch.nonzero(new).squeeze(1)])
     back = torch.argsort(order)
     whole = SkelifyResult(*(torch.cat(pair)[back] for pair in zip(again, first, strict=True)))
     return evidence, Candidates(whole, source)
-
-
-def _fit(evidence: Evidence, q: Tensor, betas: Tensor, cam_t: Tensor, skelify: Skelify) -> SkelifyResult:
-    anchor = evidence.anchor(skelify.model)
-    return skelify.fit(evidence.keypoints, q, betas, cam_t, anchor, evidence.keypoints_3d, evidence.focal)
 
 
 def _with_new_predictions(
@@ -170,10 +167,10 @@ def _fit_to_predictions(
     if predicted is None or not len(rows):
         return candidates
     seen, here = evidence.of(rows), candidates.of(rows)
-    again = here._replace(fit=_fit(seen, here.fit.q, here.fit.betas, here.fit.cam_t, skelify))
+    again = here._replace(fit=fitted(skelify, seen, here.fit.q, here.fit.betas, here.fit.cam_t))
     cam_t = as_model(skelify.model, predicted.cam_t)[rows]
     cam_t = at_focal(cam_t, as_model(skelify.model, predicted.focal)[rows], seen.focal)
-    fit = _fit(seen, seen.prediction[:, :N_Q], seen.prediction[:, N_Q:], cam_t, skelify)
+    fit = fitted(skelify, seen, seen.prediction[:, :N_Q], seen.prediction[:, N_Q:], cam_t)
     # whose anchor nobody said is theirs stays marked, or the next round would hold them to it as to a pseudo-label
     source = np.where(as_numpy(seen.mean_pose), StartSource.MEAN_POSE, StartSource.PREDICTION)
     rival = Candidates(fit, source.astype(object))
@@ -202,19 +199,12 @@ def _fit_track(
     return rows[good], together.of(good), (after[good], before[good])
 
 
-def _refit(people: PersonBatch, evidence: Evidence, rows: Int64[np.ndarray, "M"], skelify: Skelify) -> SkelifyResult:
-    """People of whom some keypoints are hidden, from what else is known of them: neither start nor hold has seen the
-    hidden ones.
-    """
+def _foretold(people: PersonBatch, evidence: Evidence, rows: Int64[np.ndarray, "M"], skelify: Skelify) -> Foretold:
+    """The keypoints of people of whom some are hidden, from what else is known of them."""
     skel = skelify.model
     seen = evidence.of(torch.as_tensor(rows, device=evidence.focal.device))
     hidden = as_model(skel, people.keypoints), as_model(skel, people.keypoints_3d)
-    seen = replace(seen, keypoints=hidden[0], keypoints_3d=hidden[1])
-    start = torch.cat([seen.anchor_q, seen.anchor_betas], 1)
-    start = torch.where(torch.isfinite(seen.prediction_std), seen.prediction, start)
-    q, betas = start[:, :N_Q], start[:, N_Q:]
-    cam_t = rough_camera(skel.keypoints(q, betas), seen.keypoints, seen.focal)
-    return _fit(seen, q, betas, cam_t, skelify)
+    return foretold(skelify, replace(seen, keypoints=hidden[0], keypoints_3d=hidden[1]))
 
 
 def _rows_of(batch: PersonBatch, candidates: Candidates, evidence: Evidence, after: Measured) -> LabelBatch:
@@ -226,7 +216,7 @@ def _rows_of(batch: PersonBatch, candidates: Candidates, evidence: Evidence, aft
         q=as_numpy(fit.q),
         betas=as_numpy(fit.betas),
         cam_t=as_numpy(after.cam_t),
-        q_std=as_numpy(fit.q_std),
+        q_std=np.minimum(as_numpy(fit.q_std) * spread_factor(), np.pi),
         anchor_q=as_numpy(evidence.anchor_q),
         anchor_betas=as_numpy(evidence.anchor_betas),
         start_source=candidates.source,
@@ -258,7 +248,7 @@ def _merged(
     after: Measured,
     decisions: list[Decision],
     taken: Bool[np.ndarray, "N"],
-    heldout: Float64[np.ndarray, "N"],
+    heldout: HeldOut,
 ) -> LabelBatch:
     """The parents' labels as measured today, replaced by the candidates' where those were taken."""
     parent_error, parent_energy = (
@@ -273,5 +263,7 @@ def _merged(
         candidate_kp2d_error=np.where(as_numpy(after.finite), found.kp2d_error, np.nan),
         parent_energy=parent_energy,
         iterations=found.iterations,
-        kp2d_heldout_error=np.where(labels.has_label, heldout, np.nan),
+        kp2d_heldout_error=np.where(labels.has_label, heldout.error, np.nan),
+        kp2d_heldout_in_50=np.where(labels.has_label, heldout.in_50, np.nan),
+        kp2d_heldout_in_90=np.where(labels.has_label, heldout.in_90, np.nan),
     ).under_cameras_of(batch)

@@ -89,6 +89,15 @@ def sparsification(
     return np.stack([sums[n - 1] / n for n in kept])
 
 
+def area_between_sparsifications(error: PerPerson, std: PerPerson) -> PerColumn:
+    """Mean distance (D,) of the curve to the best one there can be, over LEFT_OUT, as a share of the mean |error|:
+    AUSE (Ilg et al., ECCV 2018), 0 when std ranks people as their errors do. NaN where nobody errs.
+    """
+    curve = sparsification(error, std)
+    best = sparsification(error, np.abs(error) + np.finfo(np.float64).tiny)
+    return np.where(best[0] > 0, (curve - best).mean(0) / np.where(best[0] > 0, best[0], 1), np.nan)
+
+
 def _check(error: PerPerson, std: PerPerson) -> None:
     if error.ndim != 2 or error.shape != std.shape or not len(error):
         raise ValueError(f"error {error.shape} and std {std.shape} must both be (N, D), with N at least 1")

@@ -128,6 +128,9 @@ def test_lineage_prints_the_chain(inspect: Command) -> None:
     text = inspect("lineage", "1")
     assert "lineage of round 0" in text
     assert "3 shards" in text
+    assert "50 % regions hold 50.0%, 90 % regions hold 75.0% of the hidden keypoints of 54 people" in text
+    assert "kp2d_heldout_in_50 p50" not in text
+    assert chain[0]["metrics"]["kp2d_heldout_in_90"]["mean"] == 0.75
 
 
 @pytest.mark.parametrize(

@@ -78,6 +78,21 @@ def linearise(
     )
 
 
+def image_jacobian(
+    skel: Skel, x: Float[Tensor, "A 59"], focal: Float[Tensor, "A"]
+) -> tuple[Float[Tensor, "A 44 2"], Float[Tensor, "A 44 2 59"]]:
+    """Where the keypoints of x fall, crop units, and the derivatives of that by the unknowns."""
+    found, cam_t = skel.keypoints_and_jacobian(x[:, :N_Q], x[:, N_Q:CAM]), cam_t_of(x)
+    body = spin_jacobian(skel.rig, found, x[:, N_Q:CAM])
+    return project(found.points, cam_t, focal), _projected(found.points, body, cam_t, focal)
+
+
+def _projected(points: Tensor, body: Tensor, cam_t: Tensor, focal: Tensor) -> Tensor:
+    slope = projection_jacobian(points, cam_t, focal)
+    by_cam = torch.cat([slope[..., :2], slope[..., 2:] * cam_t[:, None, None, 2:]], -1)
+    return torch.cat([slope @ body, by_cam], -1)
+
+
 def _least_squares(cost: Tensor, jacobian: Tensor, residual: Tensor, pull: Tensor) -> Linearised:
     """jacobian (A, K, D, 59), residual and pull (A, K, D): gradient and normal matrix of the reweighted squares."""
     weighted = (jacobian * pull[..., None]).flatten(1, 2)
@@ -86,8 +101,7 @@ def _least_squares(cost: Tensor, jacobian: Tensor, residual: Tensor, pull: Tenso
 
 
 def _image(points: Tensor, body: Tensor, cam_t: Tensor, terms: ImageObjective, scale: float) -> Linearised:
-    slope = projection_jacobian(points, cam_t, terms.focal)
-    by_cam = torch.cat([slope[..., :2], slope[..., 2:] * cam_t[:, None, None, 2:]], -1)
+    jacobian = _projected(points, body, cam_t, terms.focal)
     residual = project(points, cam_t, terms.focal) - terms.position
     squared = residual.square()
     far = squared if terms.kernel == Kernel.IMAGE_PER_AXIS else squared.sum(-1, keepdim=True)
@@ -95,7 +109,7 @@ def _image(points: Tensor, body: Tensor, cam_t: Tensor, terms: ImageObjective, s
     half = squares / (squares + far)
     weight = terms.weight[..., None]
     cost = (weight * half * squared).sum((1, 2))
-    return _least_squares(cost, torch.cat([slope @ body, by_cam], -1), residual, weight * half**2)
+    return _least_squares(cost, jacobian, residual, weight * half**2)
 
 
 def _space(points: Tensor, body: Tensor, terms: ImageObjective) -> Linearised:

@@ -26,6 +26,7 @@ _MEASURES: Final = {
     "height_m": ("height_m", 1),
 }
 
+_HELD: Final = {"kp2d_heldout_in_50": "50 %", "kp2d_heldout_in_90": "90 %"}
 
 _CAMERAS: Final = f"""
     SELECT dataset, coalesce(camera_source, 'hsmr') AS camera_source, count(*) AS people,
@@ -149,7 +150,9 @@ def lineage_table(item: Lineage) -> ResultTable:
     shards = [f"{shard.dataset}/{shard.shard}" for shard in item.inputs]
     facts["inputs"] = f"{len(shards)} shards, {sum(shard.size for shard in item.inputs)} bytes: {_shortened(shards)}"
     facts["config"] = f"{len(item.config.splitlines())} lines (in full with --format json)"
-    facts["metrics"] = ", ".join(f"{name} p50 {q.p50:.4g}, p95 {q.p95:.4g}" for name, q in item.metrics.items())
+    errors = {name: q for name, q in item.metrics.items() if name not in _HELD}
+    facts["metrics"] = ", ".join(f"{name} p50 {q.p50:.4g}, p95 {q.p95:.4g}" for name, q in errors.items())
+    facts["heldout_coverage"] = _heldout_coverage(item)
     if item.forced is not None:
         facts["forced"] = f"{item.forced.reason} (failed: {', '.join(item.forced.checks)})"
     for name in ("decisions", "rejections"):
@@ -190,6 +193,13 @@ def _round_row(item: Generation) -> tuple[Any, ...]:
         item.checkpoint_uri,
         item.parent_run_id,
     )
+
+
+def _heldout_coverage(item: Lineage) -> str:
+    """Empty for generations from before it was measured, and where nobody was in the sample."""
+    found = [(level, item.metrics[name]) for name, level in _HELD.items() if name in item.metrics]
+    shares = ", ".join(f"{level} regions hold {q.mean:.1%}" for level, q in found)
+    return f"{shares} of the hidden keypoints of {found[0][1].count} people" if found else ""
 
 
 def _shortened(names: Sequence[str]) -> str:

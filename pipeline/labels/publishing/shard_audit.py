@@ -32,6 +32,8 @@ QUANTILE_COLUMNS: Final = (
     "kp2d_error",
     "parent_kp2d_error",
     "kp2d_heldout_error",
+    "kp2d_heldout_in_50",
+    "kp2d_heldout_in_90",
     "energy",
     "parent_energy",
     "pve_mean_mm",

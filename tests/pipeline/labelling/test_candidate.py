@@ -110,7 +110,7 @@ def test_a_round_takes_the_rival_of_a_fit_that_would_be_refused(
         Guess(q, b, np.array([0, 0, 45], np.float32), *std)
         for q, b in zip(truth.numpy().astype(np.float32), betas.numpy().astype(np.float32), strict=True)
     ]
-    fit, fits = refine._fit, []
+    fit, fits = refine.fitted, []
 
     def second_ends_upside_down(*arguments) -> SkelifyResult:
         fits.append(found := fit(*arguments))
@@ -119,7 +119,7 @@ def test_a_round_takes_the_rival_of_a_fit_that_would_be_refused(
         upside_down = torch.cat([found.q[:, :1] + torch.pi, found.q[:, 1:]], 1)
         return found._replace(q=upside_down, cost=torch.zeros_like(found.cost))
 
-    monkeypatch.setattr(refine, "_fit", second_ends_upside_down)
+    monkeypatch.setattr(refine, "fitted", second_ends_upside_down)
     prediction = PredictionBatch.from_guesses(guesses)
     labels = refine.refine_people(batch, parent, prediction, Skelify(open_skel), open_smpl, ACCEPT)
     assert labels.decision.tolist() == [Decision.IMPROVED] * PEOPLE

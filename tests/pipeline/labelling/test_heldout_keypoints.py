@@ -16,10 +16,11 @@ from pipeline.image.camera import FOCAL, project
 from pipeline.image.keypoint_error import enough_keypoints, kp2d_error
 from pipeline.labelling.batches import PersonBatch
 from pipeline.labelling.convert import as_model
+from pipeline.labelling.foretold import Foretold, at_minimum
 from pipeline.labelling.heldout_keypoints import (
     HIDDEN_SHARE,
-    Fit,
-    heldout_errors,
+    Foretell,
+    held_out,
     hidden_keypoints,
     in_sample,
     without,
@@ -129,10 +130,10 @@ def batch(open_skel: Skel, truth: torch.Tensor) -> PersonBatch:
     )
 
 
-def fitted_by(skelify: Skelify, start: torch.Tensor, results: list[SkelifyResult] | None = None) -> Fit:
+def fitted_by(skelify: Skelify, start: torch.Tensor, results: list[SkelifyResult] | None = None) -> Foretell:
     """Fits from a start, held to it, with the 2D keypoints of people as they are given."""
 
-    def fit(people: PersonBatch, rows: np.ndarray) -> SkelifyResult:
+    def fit(people: PersonBatch, rows: np.ndarray) -> Foretold:
         skel = skelify.model
         q, betas = start[rows], torch.zeros(len(rows), 10, dtype=torch.float64)
         camera = torch.tensor([0.0, 0.0, 45.0], dtype=torch.float64).expand(len(rows), -1)
@@ -141,7 +142,8 @@ def fitted_by(skelify: Skelify, start: torch.Tensor, results: list[SkelifyResult
         found = skelify.fit(keypoints, q, betas, camera, anchor, focal=focal)
         if results is not None:
             results.append(found)
-        return found
+        at = found.q, found.betas, found.cam_t
+        return at_minimum(skelify, skelify.problem(keypoints, *at, anchor, focal=focal))
 
     return fit
 
@@ -157,17 +159,17 @@ def test_the_fit_sees_everything_but_what_it_is_measured_on(
     hidden, found = hidden_keypoints(batch.ids, batch.keypoints), []
     fit = fitted_by(Skelify(open_skel), start, found)
 
-    def watched(people: PersonBatch, rows: np.ndarray) -> SkelifyResult:
+    def watched(people: PersonBatch, rows: np.ndarray) -> Foretold:
         np.testing.assert_array_equal(rows, np.arange(PEOPLE))
         for points, before in ((people.keypoints, batch.keypoints), (people.keypoints_3d, batch.keypoints_3d)):
             assert not points[hidden, -1].any()
             np.testing.assert_array_equal(points[~hidden], before[~hidden])
         return fit(people, rows)
 
-    errors = heldout_errors(open_skel, batch, watched)
+    errors = held_out(batch, watched).error
     moved = batch.keypoints.copy()
     moved[hidden, :2] += 0.1
-    farther = heldout_errors(open_skel, replace(batch, keypoints=moved), fit)
+    farther = held_out(replace(batch, keypoints=moved), fit).error
     assert torch.equal(found[0].q, found[1].q)
     assert (farther > errors).mean() > 0.9
     seen_now = as_model(open_skel, without(batch, ~hidden).keypoints)
@@ -179,14 +181,33 @@ def test_only_the_sample_is_fitted(batch: PersonBatch, start: torch.Tensor, open
     strangers = people(2000)
     strangers = tuple(strangers[row] for row in np.flatnonzero(~in_sample(strangers))[: PEOPLE - 4])
     mixed = replace(batch, ids=batch.ids[:4] + strangers)
-    errors = heldout_errors(open_skel, mixed, fitted_by(Skelify(open_skel), start))
+    errors = held_out(mixed, fitted_by(Skelify(open_skel), start)).error
     assert np.isfinite(errors[:4]).all()
     assert np.isnan(errors[4:]).all()
 
-    def never(people: PersonBatch, rows: np.ndarray) -> SkelifyResult:
+    def never(people: PersonBatch, rows: np.ndarray) -> Foretold:
         raise AssertionError("nobody is to be fitted")
 
-    assert np.isnan(heldout_errors(open_skel, mixed.take(np.arange(4, PEOPLE)), never)).all()
+    assert np.isnan(held_out(mixed.take(np.arange(4, PEOPLE)), never)).all()
+
+
+def test_the_shares_inside_tell_whether_the_regions_are_true(
+    batch: PersonBatch, start: torch.Tensor, open_skel: Skel
+) -> None:
+    fit = fitted_by(Skelify(open_skel), start)
+    found = held_out(batch, fit)
+    assert (found.in_50 <= found.in_90).all()
+    assert 0.35 < found.in_50.mean() < 0.75
+    assert 0.8 < found.in_90.mean() <= 1
+
+    def sure(people: PersonBatch, rows: np.ndarray) -> Foretold:
+        told = fit(people, rows)
+        return told._replace(covariance=torch.zeros_like(told.covariance))
+
+    assert held_out(batch, sure).in_90.mean() < found.in_90.mean() - 0.1, "what the fit leaves open counts"
+    moved = batch.keypoints.copy()
+    moved[hidden_keypoints(batch.ids, batch.keypoints), :2] += 0.2
+    assert held_out(replace(batch, keypoints=moved), fit).in_90.mean() < 0.2
 
 
 def test_it_tells_a_fit_that_follows_the_noise(batch: PersonBatch, truth: torch.Tensor, open_skel: Skel) -> None:
@@ -194,7 +215,10 @@ def test_it_tells_a_fit_that_follows_the_noise(batch: PersonBatch, truth: torch.
     everything = np.arange(PEOPLE)
     held = Skelify(open_skel)
     loose = Skelify(open_skel, SkelifyConfig(anchor_std=3.0, betas_std=30.0, depth_std=2.0))
-    fitted = [float(fitted_by(s, truth)(batch, everything).kp2d_error.mean()) for s in (held, loose)]
-    hidden = [float(heldout_errors(open_skel, batch, fitted_by(s, truth)).mean()) for s in (held, loose)]
+    results: list[SkelifyResult] = []
+    for skelify in (held, loose):
+        fitted_by(skelify, truth, results)(batch, everything)
+    fitted = [float(found.kp2d_error.mean()) for found in results]
+    hidden = [float(held_out(batch, fitted_by(s, truth)).error.mean()) for s in (held, loose)]
     assert fitted[1] < fitted[0]
     assert hidden[1] > hidden[0]

@@ -13,9 +13,11 @@ from pipeline.body.rotations import matrix_to_axis_angle
 from pipeline.fit import Skelify, SmplToSkel
 from pipeline.image.camera import FOCAL, project, solve_camera
 from pipeline.image.keypoint_error import kp2d_error
+from pipeline.labelling import refine
 from pipeline.labelling.acceptance import AcceptConfig, limit_violation
 from pipeline.labelling.batches import LabelBatch, PersonBatch
 from pipeline.labelling.convert import convert_people
+from pipeline.labelling.label_spread import spread_factor
 from pipeline.labelling.predictor import Guess, PredictionBatch
 from pipeline.labelling.refine import refine_people
 from pipeline.shards import list_shards, read_shard
@@ -173,6 +175,18 @@ def test_order_and_batches_do_not_matter(
     nobody = part(batch, [])
     empty = refine_people(nobody, convert_people(nobody, converter), None, skelify, open_smpl, ACCEPT)
     assert empty.to_table(1).num_rows == 0
+
+
+def test_labels_state_their_spread_as_it_was_measured(
+    batch: PersonBatch, generations: list[LabelBatch], open_skel: Skel, open_smpl: Smpl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The curvature's standard deviation times the angle's factor; where nobody is fitted anew it stays as it was."""
+    monkeypatch.setattr(refine, "spread_factor", lambda: np.ones(46))
+    plain = refine_people(batch, generations[0], None, Skelify(open_skel), open_smpl, ACCEPT)
+    taken = np.isin(plain.decision, [Decision.IMPROVED, Decision.FIRST_LABEL])
+    stated = np.minimum(plain.q_std * spread_factor(), np.pi)[taken]
+    np.testing.assert_allclose(generations[1].q_std[taken], stated, rtol=1e-6)
+    np.testing.assert_array_equal(generations[1].q_std[~taken], plain.q_std[~taken])
 
 
 PREDICTED = np.arange(PEOPLE) % 3 == 0

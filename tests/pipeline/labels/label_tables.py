@@ -36,6 +36,8 @@ def label_table(dataset: str, shard: str, *, round: int = 0, rows: int = 20, see
         "parent_kp2d_error": pa.array(parent, mask=~labelled | (round == 0)),
         "candidate_kp2d_error": pa.array(error, mask=~labelled),
         "kp2d_heldout_error": pa.array(1.2 * error, mask=~labelled),
+        "kp2d_heldout_in_50": pa.array(np.full(rows, 0.5), mask=~labelled),
+        "kp2d_heldout_in_90": pa.array(np.full(rows, 0.75), mask=~labelled),
         "energy": pa.array(1e3 * error, mask=~labelled),
         "parent_energy": pa.array(1e3 * parent, mask=~labelled | (round == 0)),
         "pve_mean_mm": pa.array(rng.uniform(3, 12, rows), mask=~labelled),

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from pipeline.numerics.calibration import (
+    area_between_sparsifications,
     coverage,
     error_by_bin,
     gaussian_nll,
@@ -67,6 +68,13 @@ def test_leaving_out_the_unsure(error: np.ndarray, std: np.ndarray) -> None:
     assert (best[1:] < curve[1:]).all()
     np.testing.assert_allclose(sparsification(error, std[::-1])[5], np.abs(error).mean(0), rtol=0.05)
     np.testing.assert_allclose(sparsification(error, std, [1.0])[0], np.abs(error[std.argmin(0), range(D)]))
+
+
+def test_the_area_between_is_nothing_for_who_knows_the_errors(error: np.ndarray, std: np.ndarray) -> None:
+    np.testing.assert_allclose(area_between_sparsifications(error, np.abs(error) + 1e-9), 0, atol=1e-12)
+    blind = area_between_sparsifications(error, std[::-1])
+    assert (area_between_sparsifications(error, std) < blind - 0.05).all()
+    assert np.isnan(area_between_sparsifications(np.zeros((20, 1)), np.ones((20, 1)))).all()
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from pipeline.labelling.batches import LabelBatch
+from pipeline.labelling.label_spread import spread_factor
 from pipeline.labels import LabelStore
 from pipeline.labels.files.columns import VECTORS, figures, vectors
 from pipeline.labels.inspecting import inspection
@@ -104,8 +105,10 @@ def test_the_camera_of_hsmr_gives_the_labels_of_before(older: LabelStore, tmp_pa
         for name in ("key", "person", "has_label", "decision", "start_source", "iterations"):
             assert now[name].to_pylist() == before[name].to_pylist(), name
         for name in VECTORS:
-            atol = within.get(name, 1e-4)
-            np.testing.assert_allclose(vectors(now[name]), vectors(before[name]), atol=atol, err_msg=name)
+            atol, expected = within.get(name, 1e-4), vectors(before[name])
+            if name == "q_std" and round:
+                expected = np.minimum(expected * spread_factor(), np.pi)  # widened since, by what was measured
+            np.testing.assert_allclose(vectors(now[name]), expected, atol=atol, err_msg=name)
         for name in FIGURES_OF_BEFORE:
             rtol = within.get(name[:3], 1e-4)
             np.testing.assert_allclose(figures(now[name]), figures(before[name]), rtol=rtol, atol=1e-6, err_msg=name)

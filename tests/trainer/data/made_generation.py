@@ -65,6 +65,8 @@ def label_table(
         parent_kp2d_error=2 * error,
         candidate_kp2d_error=error,
         kp2d_heldout_error=error,
+        kp2d_heldout_in_50=error,
+        kp2d_heldout_in_90=error,
         energy=error,
         parent_energy=2 * error,
         pve_mean_mm=error,

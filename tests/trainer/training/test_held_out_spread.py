@@ -56,7 +56,7 @@ def test_factors_make_z_one() -> None:
 
 
 def test_labels_that_are_off_never_make_a_prediction_surer() -> None:
-    """Whether their error is new to the network or learned cannot be told: what is claimed is the difference to them."""
+    """Whether their error is new to the network or learned cannot be told: it claims the difference to them."""
     predicted, spread, batch = made(0.0)
     plain, off = HeldOutSpread.empty(CPU), HeldOutSpread.empty(CPU)
     plain.take_in(predicted, spread, batch)

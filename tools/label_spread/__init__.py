@@ -1,0 +1,1 @@
+"""What made pipeline/labelling/label_spread.json."""
