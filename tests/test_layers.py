@@ -16,7 +16,7 @@ LAYERS: dict[str, set[str]] = {
     "pipeline": {"schemas"},
     "trainer": {"schemas", "pipeline"},
     "jobs": {"schemas", "pipeline", "trainer"},
-    "tools": {"schemas", "pipeline", "benchmarks"},
+    "tools": {"schemas", "pipeline", "trainer", "benchmarks"},
     "benchmarks": {"schemas", "pipeline", "trainer", "tests"},
 }
 
@@ -69,8 +69,9 @@ PLAN: dict[str, str] = {
     "trainer.data trainer.inference trainer.network trainer.prior",
     "trainer": "image labels labels.files rounds runtime trainer.training",
     # The commands.
-    "jobs": "body demo_set image labelling labels labels.exchange labels.inspecting labels.upkeep lenses render rounds "
-    "runtime shards trainer trainer.checkpoint trainer.data trainer.inference trainer.training",
+    "jobs": "body demo_set fit.starts image labelling labels labels.exchange labels.inspecting labels.upkeep lenses "
+    "render rounds runtime shards trainer trainer.checkpoint trainer.data trainer.inference trainer.network "
+    "trainer.training",
     # Not installed: what made the files that ship, and what measures.
     "tools.open_body": "body render",
     "tools.surroundings": "demo_set",
@@ -82,6 +83,7 @@ PLAN: dict[str, str] = {
     "benchmarks": "benchmarks.baselines benchmarks.footage benchmarks.made body demo_set fit fit.prior fit.video image "
     "labelling labels labels.files lenses numerics render rounds runtime shards storage tests "
     "trainer.data trainer.inference trainer.network trainer.training",
+    "tools.keypoint_net": "demo_set image shards trainer.data trainer.network trainer.training",
     "tools.label_spread": "benchmarks.made labelling",
     "tools.keypoint_noise": "benchmarks.footage body fit fit.views image",
 }

@@ -6,12 +6,14 @@ from collections.abc import MutableMapping
 
 
 def prepare_ray(environment: MutableMapping[str, str]) -> None:
-    """Set what a Ray of our own needs: no usage report, and a token of its own in place of one in the home folder.
+    """Set what a Ray of our own needs: no usage report, a token of its own in place of one in the home folder, and
+    threads that wait asleep, since actors share the cores.
 
     A first `ray.init()` would otherwise write ~/.ray/auth_token, after which `ray start` demands that token of every
     client, `ray job submit` included. What the environment says is kept. Raises RuntimeError if it is too late.
     """
     environment.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    environment.setdefault("OMP_WAIT_POLICY", "passive")
     if environment.get("RAY_ADDRESS") or "RAY_AUTH_MODE" in environment:
         return
     if "ray" in sys.modules:

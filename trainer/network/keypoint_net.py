@@ -50,8 +50,6 @@ class Seen(NamedTuple):
 class KeypointNet(nn.Module):
     """Normalised crop (B, 3, 256, 256) to tokens (B, 44, dim), a keypoint each."""
 
-    cells: Float[Tensor, "192 2"]
-
     def __init__(self, config: KeypointNetConfig):
         super().__init__()
         first, second, third, fourth = config.widths
@@ -65,17 +63,19 @@ class KeypointNet(nn.Module):
         self.heat = nn.Conv2d(config.dim, N_KEYPOINTS, 1)
         self.token = nn.Linear(config.dim + _PLACE, config.dim)
         self.which = nn.Parameter(nn.init.trunc_normal_(torch.empty(1, N_KEYPOINTS, config.dim), std=0.02))
-        self.register_buffer("cells", cell_centres(), persistent=False)
 
     def forward(self, patches: Patches) -> KeypointTokens:
         heat, features = self.see(avg_pool2d(patches[..., COLUMNS_CUT:-COLUMNS_CUT].to(self.which.dtype), _SHRUNK))
-        share = heat.exp()
-        place = share @ self.cells
-        spread = (share @ self.cells.square().sum(1, keepdim=True) - place.square().sum(2, keepdim=True)).clamp_min(
-            1e-6
-        )
+        share, cells = heat.exp(), cell_centres().to(heat)
+        place = share @ cells
+        spread = (share @ cells.square().sum(1, keepdim=True) - place.square().sum(2, keepdim=True)).clamp_min(1e-6)
         told = torch.cat([share @ features, 4 * place, 4 * spread.sqrt(), share.amax(2, keepdim=True)], 2)
         return self.token(told) + self.which
+
+    def freeze(self) -> None:
+        """Keep what finds the keypoints as it is; the tokens made of them are still learned."""
+        for part in (self.fine, self.coarse, self.joined, self.heat):
+            part.requires_grad_(False)
 
     def see(self, shrunk: Float[Tensor, "B 3 128 96"]) -> Seen:
         """What the tokens are made of. shrunk: what the network sees of a normalised crop, in pixels of 2 x 2."""

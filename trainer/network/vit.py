@@ -54,6 +54,10 @@ class Vit(nn.Module):
         self.last_norm = nn.LayerNorm(config.dim, eps=1e-6)
         self.apply(_initialise)
 
+    def freeze(self) -> None:
+        """Keep all weights as they are."""
+        self.requires_grad_(False)
+
     def forward(self, patches: Patches) -> Tokens:
         middle = patches[..., COLUMNS_CUT:-COLUMNS_CUT].to(self.pos_embed.dtype)
         # The first position belongs to the class token of pre-training, which is gone; upstream adds it everywhere.

@@ -26,6 +26,8 @@ def initial_network(config: StartConfig, init_uri: str | None, seed: int) -> Hsm
         network.load_state_dict(own | {name: x for name, x in found.network.state_dict().items() if name in own})
     elif config.backbone is not None:
         load_backbone(network.backbone, config.backbone)
+    if config.freeze_backbone:
+        network.backbone.freeze()
     return network
 
 

@@ -20,7 +20,8 @@ class StartConfig:
 
     camera, refine_layers, uncertainty: options of the network, see `trainer.network.variants.NetworkConfig`.
     init: `auto` = the best checkpoint trained on the previous generation, else none; `none`; or the URI of a checkpoint
-    (ours, or a released HSMR .ckpt). backbone: URI of a ViTPose file for the backbone alone, used without an init.
+    (ours, or a released HSMR .ckpt). backbone: URI of a file for the backbone alone, ViTPose's or the keypoint net's,
+    used without an init. freeze_backbone: train the head alone, and of the keypoint net what makes the tokens.
     """
 
     variant: str = "h"
@@ -29,6 +30,7 @@ class StartConfig:
     uncertainty: NetworkUncertainty = "none"
     init: str = "auto"
     backbone: str | None = None
+    freeze_backbone: bool = False
     activation_checkpointing: bool = False
     compile: bool = False
 
@@ -131,6 +133,8 @@ def config_digest(config: TrainConfig) -> str:
         del relevant["optimizer"]["decay"]
     if config.network.uncertainty == "none":  # as before a network could say
         del relevant["network"]["uncertainty"]
+    if not config.network.freeze_backbone:
+        del relevant["network"]["freeze_backbone"]
     del relevant["network"]["init"], relevant["network"]["backbone"]
     return hashlib.sha256(json.dumps(relevant, sort_keys=True).encode()).hexdigest()
 

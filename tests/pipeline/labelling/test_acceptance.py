@@ -110,7 +110,8 @@ def test_decision(
 
 def test_every_decision_of_the_rule_has_a_case() -> None:
     by_others = {Decision.CONVERTED, Decision.CONVERTED_POOR_FIT, Decision.IMPORTED, Decision.KEPT_UNREADABLE}
-    by_others |= {Decision.KEPT_FAR_FROM_SMPL}  # by the rule of before
+    by_others |= {Decision.KEPT_FAR_FROM_SMPL}  # by the rule of before, and by imports
+    by_others |= {Decision.KEPT_NOT_IMPORTED, *(decision for decision in Decision if decision.startswith("refused_"))}
     assert {c[-1] for c in CASES} == set(Decision) - by_others
 
 
