@@ -10,36 +10,13 @@ from jobs.command_line import Command, command_parser
 from jobs.demo_report import report
 
 ROOT = Path(__file__).resolve().parents[1]
-KEYPOINT_NET_FILE = ROOT / "trainer" / "network" / "keypoint_net.safetensors"  # named without a slow import
 EPILOG = """examples:
   python jobs/demo.py
   python jobs/demo.py --people 24 --output demo
 """
 ROUNDS = (0, 1, 2)
 HELD_OUT_SHARE = 0.15
-# A network that learns in a minute on two cores, from a backbone that finds keypoints (decision 0026). Its losses weigh
-# angles more than HSMR's, which are for millions of photos.
-NETWORK = (
-    "network.variant=mini",
-    f"network.backbone={KEYPOINT_NET_FILE}",
-    "network.freeze_backbone=true",
-    "data.global_batch=32",
-    f"data.held_out_share={HELD_OUT_SHARE}",
-    "data.augment.extreme_p=0",
-    "loss.keypoints_3d=0.1",
-    "loss.keypoints_2d=0.1",
-    "loss.orient=0.1",
-    "loss.body=0.05",
-    "optimizer.learning_rate=1e-3",
-    "optimizer.weight_decay=0.01",
-    "optimizer.warm_up_steps=100",
-    "optimizer.decay=cosine",
-    "optimizer.gradient_clip=1",
-    "optimizer.ema_decay=0.99",
-    "schedule.max_steps=400",
-    "schedule.validate_every=100",
-    "run.save_every=100",
-)
+STEPS = 400
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -59,6 +36,7 @@ def _parser() -> argparse.ArgumentParser:
 def _demo(options: argparse.Namespace) -> int:
     from pipeline.demo_set import make_demo_set
     from pipeline.runtime.config import ConfigError
+    from trainer.training.mini_recipe import mini_recipe
 
     if options.overrides:
         raise ConfigError(f"{options.overrides[0]!r}: the demo has no settings. Run jobs/run_loop.py on its set.")
@@ -68,7 +46,8 @@ def _demo(options: argparse.Namespace) -> int:
     data = make_demo_set(options.output / "demo", people=options.people, progress=True)
     root = options.output / "labels"
     inputs = (f"data.shards={data.shard_pattern}", f"storage.root={root}")
-    code = _run_job("run_loop.py", "--rounds", str(ROUNDS[-1]), "--min-improvement", "0", *inputs, *NETWORK)
+    network = (f"data.held_out_share={HELD_OUT_SHARE}", *mini_recipe(STEPS))
+    code = _run_job("run_loop.py", "--rounds", str(ROUNDS[-1]), "--min-improvement", "0", *inputs, *network)
     if code:
         print("demo: the loop did not end, see above", file=sys.stderr)
         return code
