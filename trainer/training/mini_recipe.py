@@ -1,4 +1,4 @@
-"""How the variant mini is trained: settings under which it learns from a few hundred people in a minute on two cores."""
+"""How the variant mini is trained: settings by which it learns from a few hundred people in a minute on two cores."""
 
 from trainer.network.keypoint_net import KEYPOINT_NET_FILE
 
