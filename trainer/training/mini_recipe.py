@@ -6,8 +6,8 @@ from trainer.network.keypoint_net import KEYPOINT_NET_FILE
 def mini_recipe(steps: int) -> tuple[str, ...]:
     """Overrides for a training of `steps` steps of 32 people.
 
-    From the backbone that finds keypoints, which stays as it is (decision 0026). The losses weigh angles more than
-    HSMR's, which are for millions of photos; extreme crops show too little to learn from in so short a time.
+    From the backbone that finds keypoints, which stays as it is (decision 0026). The losses weigh angles and shape more
+    than HSMR's, which are for millions of photos; extreme crops show too little to learn from in so short a time.
     """
     every = max(1, steps // 4)
     return (
@@ -16,10 +16,10 @@ def mini_recipe(steps: int) -> tuple[str, ...]:
         "network.freeze_backbone=true",
         "data.global_batch=32",
         "data.augment.extreme_p=0",
-        "loss.keypoints_3d=0.1",
-        "loss.keypoints_2d=0.1",
-        "loss.orient=0.1",
-        "loss.body=0.05",
+        "loss.keypoints_2d=0.05",
+        "loss.orient=0.05",
+        "loss.body=0.02",
+        "loss.betas=0.005",
         "optimizer.learning_rate=1e-3",
         "optimizer.weight_decay=0.01",
         f"optimizer.warm_up_steps={steps // 4}",
