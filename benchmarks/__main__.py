@@ -82,7 +82,6 @@ def main() -> int:
         variant=arguments.variant,
         train=tuple(arguments.train),
         work=arguments.work and arguments.work.absolute(),
-        plot=arguments.plot,
     )
     print(machine())
     if options.quick:

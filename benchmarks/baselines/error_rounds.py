@@ -1,7 +1,8 @@
 """Round k >= 1 by an `ErrorRule`: people are fitted from label and prediction, and the lower kp2d error is kept.
 
-As rounds were until 2026-11-26, but for three things: nobody is refused for their distance to the SMPL pseudo-label
-(200 mm on average), kp2d errors on hidden keypoints are recorded, and tracks are not fitted as wholes.
+As rounds were until 2026-11-26, but for four things: nobody is refused for their distance to the SMPL pseudo-label
+(200 mm on average), kp2d errors on hidden keypoints are recorded, q_std is widened as it is today, so that trainings
+weigh all labels alike, and tracks are not fitted as wholes.
 """
 
 from dataclasses import replace
@@ -16,14 +17,16 @@ from benchmarks.baselines.error_rule import ErrorRule, judge_by_error
 from benchmarks.baselines.fused_anchor import fused_anchor
 from pipeline.fit import Anchor, Skelify
 from pipeline.fit.skelify import SkelifyResult
-from pipeline.image.camera import at_focal, rough_camera
+from pipeline.image.camera import at_focal, project, rough_camera
 from pipeline.labelling.acceptance import Measured, measure
 from pipeline.labelling.batches import LabelBatch, PersonBatch
 from pipeline.labelling.candidate import Candidates
 from pipeline.labelling.convert import as_model, as_numpy
 from pipeline.labelling.estimated_focal import with_estimated_focal
 from pipeline.labelling.evidence import Evidence, recorded_evidence
-from pipeline.labelling.heldout_keypoints import heldout_errors
+from pipeline.labelling.foretold import Foretold
+from pipeline.labelling.heldout_keypoints import held_out
+from pipeline.labelling.label_spread import spread_factor
 from pipeline.labelling.predictor import PredictionBatch
 from schemas.labels import Decision, StartSource
 
@@ -71,7 +74,7 @@ def refine_by_error(
         after = measure(skel, candidates.fit.q, candidates.fit.betas, seen.keypoints, seen.focal)
         has_parent = torch.as_tensor(parent.has_label, device=skel.device)
         decisions = judge_by_error(before, after, has_parent, seen.keypoints, rule)
-        heldout = heldout_errors(skel, batch, lambda people, who: _refit(people, seen, unseen, who, skelify))
+        heldout = held_out(batch, lambda people, who: _foretold(people, seen, unseen, who, skelify)).error
     return _labels(batch, parent, candidates, before, after, decisions, heldout)
 
 
@@ -127,16 +130,17 @@ def _with_rivals(
     return candidates.replaced(rows[better], rival.of(torch.nonzero(better).squeeze(1)))
 
 
-def _refit(
+def _foretold(
     people: PersonBatch, seen: Evidence, unseen: _Start, who: Int64[np.ndarray, "M"], skelify: Skelify
-) -> SkelifyResult:
-    """People of whom some keypoints are hidden, from prediction or anchor."""
+) -> Foretold:
+    """The keypoints of people of whom some are hidden, by a fit from prediction or anchor; how certain, nobody asks."""
     rows, skel = torch.as_tensor(who, device=seen.focal.device), skelify.model
     keypoints, points_3d = (as_model(skel, x) for x in (people.keypoints, people.keypoints_3d))
-    start, part = unseen.of(rows), seen.of(rows)
-    part = replace(part, keypoints=keypoints, keypoints_3d=points_3d)
+    start, part = unseen.of(rows), replace(seen.of(rows), keypoints=keypoints, keypoints_3d=points_3d)
     cam_t = rough_camera(skel.keypoints(start.q, start.betas), keypoints, part.focal)
-    return start._replace(cam_t=cam_t).fit(part, skelify)
+    fit = start._replace(cam_t=cam_t).fit(part, skelify)
+    places = project(skel.keypoints(fit.q, fit.betas), fit.cam_t, part.focal)
+    return Foretold(places, torch.full_like(places, torch.nan)[..., None].expand(*places.shape, 2))
 
 
 def _labels(
@@ -156,7 +160,7 @@ def _labels(
         q=as_numpy(fit.q),
         betas=as_numpy(fit.betas),
         cam_t=as_numpy(after.cam_t),
-        q_std=as_numpy(fit.q_std),
+        q_std=np.minimum(as_numpy(fit.q_std) * spread_factor(), np.pi),
         anchor_q=as_numpy(fit.anchor_q),
         anchor_betas=as_numpy(fit.anchor_betas),
         start_source=candidates.source,
