@@ -156,7 +156,7 @@ def _add_truth_loop(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--steps", type=int, default=1000, help="of each training (default 1000)")
     group.add_argument("--arms", nargs="+", default=[], metavar="ARM", help="loops to compare (default: all)")
-    group.add_argument("--variant", default="tiny", help="the network, as in network.variant (default tiny)")
+    group.add_argument("--variant", default="mini", help="the network, as in network.variant (default mini)")
     group.add_argument(
         "--train", nargs="+", default=[], metavar="KEY=VALUE", help="settings of every training, as of train_round.py"
     )

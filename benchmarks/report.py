@@ -32,7 +32,7 @@ class Options:
     seeds: tuple[int, ...] = (0, 1, 2)  # of `truth-loop`, as all below
     steps: int = 1000  # of each training
     arms: tuple[str, ...] = ()  # all when none is given
-    variant: str = "tiny"
+    variant: str = "mini"
     train: tuple[str, ...] = ()  # KEY=VALUE, of every training
     work: Path | None = None  # where people, labels and networks are kept
 

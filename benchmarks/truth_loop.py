@@ -23,6 +23,7 @@ from pipeline.runtime.config import load_config
 from pipeline.runtime.ray_cluster import ray_session
 from pipeline.shards import list_shards
 from trainer.closed_loop import run_loop
+from trainer.training.mini_recipe import mini_recipe
 from trainer.training.train_config import TrainConfig
 
 PEOPLE: Final = 4000
@@ -125,22 +126,29 @@ def _round_settings(arm: Arm, made: MadeTruth, options: Options) -> list[str]:
 
 
 def _training_settings(arm: Arm, seed: int, steps: int, options: Options) -> list[str]:
-    """Of `steps` steps whatever the number of people; what the command line says goes before, an arm's own last."""
-    every = max(1, steps // 4)
-    schedule = ("schedule.epochs=1000000", f"schedule.max_steps={steps}", f"schedule.validate_every={every}")
+    """What the command line says overrides ours, and an arm's own settings override all."""
     return [
-        f"network.variant={options.variant}",
+        *(mini_recipe(steps) if options.variant == "mini" else _plain_recipe(options.variant, steps)),
         f"data.seed={seed}",
         f"data.held_out_share={HELD_OUT_SHARE}",
-        *schedule,
         "schedule.patience=0",
-        "optimizer.learning_rate=3e-4",
-        f"optimizer.warm_up_steps={steps // 20}",
-        f"run.save_every={every}",
         "run.progress=false",
         *options.train,
         *arm.training,
     ]
+
+
+def _plain_recipe(variant: str, steps: int) -> tuple[str, ...]:
+    every = max(1, steps // 4)
+    return (
+        f"network.variant={variant}",
+        "optimizer.learning_rate=3e-4",
+        f"optimizer.warm_up_steps={steps // 20}",
+        "schedule.epochs=1000000",
+        f"schedule.max_steps={steps}",
+        f"schedule.validate_every={every}",
+        f"run.save_every={every}",
+    )
 
 
 def _digest(rounds: Sequence[str], training: Sequence[str], made: MadeTruth) -> str:

@@ -32,7 +32,8 @@ KEPT = {Decision.KEPT_NOT_BETTER, Decision.KEPT_BETAS_OUT_OF_RANGE, Decision.KEP
 def test_it_judges_labels_and_networks_of_each_loop_and_resumes(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    options = Options(quick=True, work=tmp_path, json=tmp_path / "rows.json", train=("data.global_batch=8",))
+    settings = ("data.global_batch=8",)
+    options = Options(quick=True, variant="tiny", work=tmp_path, json=tmp_path / "rows.json", train=settings)
     truth_loop.run(options)
     rows = json.loads((tmp_path / "rows.json").read_text())
     assert all(list(row) == ["arm", "seed", "round", "whose", "poses", "people", *FIELDS] for row in rows)
