@@ -25,6 +25,7 @@ from benchmarks import (
     track,
     training_data,
     truth,
+    truth_loop,
 )
 from benchmarks.report import Options, machine
 
@@ -35,6 +36,10 @@ BENCHMARKS = {
     "truth": (truth.run, "error to the truth: robust against hsmr objective, and the ablation"),
     "loop-gain": (loop_gain.run, "labels' error to the truth by round, with networks of stated quality"),
     "calibration": (calibration.run, "do the labels' standard deviations tell the truth, by group of angles"),
+    "truth-loop": (
+        truth_loop.run,
+        "labels and trained networks against the truth by round and arm; hours, only if named",
+    ),
     "prior": (pose_prior.run, "energy of the pose prior by kind of pose, and what its modes cover"),
     "real-truth": (real_truth.run, "fits of real footage against its measured 3D points, under several cameras"),
     "track": (track.run, "whole tracks against frame by frame: time per frame and length, dense solve, jitter"),
@@ -47,6 +52,7 @@ BENCHMARKS = {
     "store-s3": (label_store.run_s3, "the same on a real S3 server"),
     "gpu": (gpu.run, "skelify, convert and keypoints on a CUDA device, where there is one"),
 }
+ONLY_IF_NAMED = ("truth-loop",)
 _REPOSITORY = Path(__file__).parents[1]
 
 
@@ -70,12 +76,18 @@ def main() -> int:
         rounds=arguments.rounds,
         predictor=tuple(arguments.predictor),
         betas_noise=arguments.betas_noise,
+        seeds=tuple(arguments.seeds),
+        steps=arguments.steps,
+        arms=tuple(arguments.arms),
+        variant=arguments.variant,
+        train=tuple(arguments.train),
+        work=arguments.work and arguments.work.absolute(),
     )
     print(machine())
     if options.quick:
         print("--quick: too few people for the figures to mean anything.")
     failed = []
-    for name in arguments.names or BENCHMARKS:
+    for name in arguments.names or [name for name in BENCHMARKS if name not in ONLY_IF_NAMED]:
         if not _run(name, options):
             failed.append(name)
     if failed:
@@ -118,20 +130,39 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--files", type=int, default=500, help="label files of `store`, a round (default 500)")
     parser.add_argument("--rows-per-file", type=int, default=200, help="rows of each of them (default 200)")
     parser.add_argument("--data", type=Path, help="folder of footage with a truth.npz, for `real-truth`")
-    parser.add_argument("--json", type=Path, help="file for the rows of `real-truth`, `loop-gain` or `calibration`")
-    parser.add_argument("--plot", type=Path, help="PNG for the curves of `calibration` (needs matplotlib)")
-    parser.add_argument("--people", type=int, default=240, help="of `loop-gain` and `calibration` (default 240)")
-    parser.add_argument("--seed", type=int, default=0, help="of their people and predictors (default 0)")
-    parser.add_argument("--rounds", type=int, default=2, help="theirs, after round 0 (default 2)")
+    parser.add_argument(
+        "--json", type=Path, help="file for the rows of `real-truth`, `loop-gain`, `calibration` or `truth-loop`"
+    )
+    parser.add_argument("--plot", type=Path, help="PNG for the curves of `calibration`, or folder for `truth-loop`'s")
+    parser.add_argument("--people", type=int, help="of `loop-gain` and `calibration` (240) or `truth-loop` (4000)")
+    parser.add_argument("--seed", type=int, default=0, help="of people and predictors of the first two (default 0)")
+    parser.add_argument("--rounds", type=int, help="of the first two (2) or `truth-loop` (4), after round 0")
     parser.add_argument(
         "--predictor", action="append", default=[], metavar="KIND[:s]",
         help="a network of theirs, off by s rad; may be repeated (default: all kinds; `calibration`: three)",
     )  # fmt: skip
     parser.add_argument("--betas-noise", type=float, default=0.0, help="how far off their betas are (default 0)")
+    _add_truth_loop(parser)
     parser.add_argument("--pictures", type=Path, help="JPEG to which `real-truth` draws each view's label in all views")
     parser.add_argument("--checkpoint", help="a checkpoint, for `real-truth` to start from its predictions too")
     parser.add_argument("--shared", type=Path, default=_REPOSITORY.parent / "shared", help="golden/ and data/ folder")
     return parser
+
+
+def _add_truth_loop(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("truth-loop")
+    group.add_argument(
+        "--seeds", type=int, nargs="+", default=[0, 1, 2], help="of people and trainings (default 0 1 2)"
+    )
+    group.add_argument("--steps", type=int, default=1000, help="of each training (default 1000)")
+    group.add_argument("--arms", nargs="+", default=[], metavar="ARM", help="loops to compare (default: all)")
+    group.add_argument("--variant", default="mini", help="the network, as in network.variant (default mini)")
+    group.add_argument(
+        "--train", nargs="+", default=[], metavar="KEY=VALUE", help="settings of every training, as of train_round.py"
+    )
+    group.add_argument(
+        "--work", type=Path, help="folder for people, labels and networks (default: in the cache folder)"
+    )
 
 
 if __name__ == "__main__":

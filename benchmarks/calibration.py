@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from benchmarks.calibration_plot import draw
-from benchmarks.made.made_rounds import Case, made_rounds
+from benchmarks.made.made_rounds import PEOPLE, ROUNDS, Case, made_rounds
 from benchmarks.report import Options, say, table
 from pipeline.numerics.calibration import (
     LEFT_OUT,
@@ -53,7 +53,7 @@ GROUPS: Final[Mapping[str, list[int]]] = {
 
 def run(options: Options) -> None:
     """Print, draw to --plot and write to --json how well q_std is calibrated, by predictor, round and group."""
-    people, rounds = (24, 1) if options.quick else (options.people, options.rounds)
+    people, rounds = (24, 1) if options.quick else (options.people or PEOPLE, options.rounds or ROUNDS)
     cases = [Case.of(text) for text in options.predictor or (DEFAULT[:2] if options.quick else DEFAULT)]
     say(f"{people} people of seed {options.seed}; the predictors' betas are off by {options.betas_noise:g}.")
     rows: list[dict[str, Any]] = []

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from benchmarks.made.known_without_truth import rank_correlations
-from benchmarks.made.made_rounds import Case, MadeRounds, made_rounds
+from benchmarks.made.made_rounds import PEOPLE, ROUNDS, Case, MadeRounds, made_rounds
 from benchmarks.report import Options, say, table
 from pipeline.demo_set import label_errors, mean_label_errors
 from pipeline.image.crop import CROP_PX
@@ -35,7 +35,7 @@ _RANKS: Final[Mapping[str, str]] = {
 
 def run(options: Options) -> None:
     """Print, and write to --json, the labels' errors to the truth by predictor and round."""
-    people, rounds = (24, 1) if options.quick else (options.people, options.rounds)
+    people, rounds = (24, 1) if options.quick else (options.people or PEOPLE, options.rounds or ROUNDS)
     cases = [Case.of(text) for text in options.predictor or (("none", "truth:0.1") if options.quick else ALL)]
     say(f"{people} people of seed {options.seed}; the predictors' betas are off by {options.betas_noise:g}.")
     rows: list[dict[str, object]] = []

@@ -23,12 +23,18 @@ class Options:
     json: Path | None = None  # where a benchmark that can writes its rows
     pictures: Path | None = None  # where `real-truth` draws labels of one view into the others
     checkpoint: str | None = None  # network whose predictions `real-truth` starts from too
-    plot: Path | None = None  # where `calibration` draws
-    people: int = 240  # of `loop-gain` and `calibration`
+    plot: Path | None = None  # where `calibration` and `truth-loop` draw: a PNG, a folder
+    people: int | None = None  # of made sets; each benchmark knows how many by default
     seed: int = 0
-    rounds: int = 2
+    rounds: int | None = None
     predictor: tuple[str, ...] = ()  # KIND or KIND:s, all when none is given
     betas_noise: float = 0.0  # of predictors, standard deviation
+    seeds: tuple[int, ...] = (0, 1, 2)  # of `truth-loop`, as all below
+    steps: int = 1000  # of each training
+    arms: tuple[str, ...] = ()  # all when none is given
+    variant: str = "mini"
+    train: tuple[str, ...] = ()  # KEY=VALUE, of every training
+    work: Path | None = None  # where people, labels and networks are kept
 
 
 def machine() -> str:

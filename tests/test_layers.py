@@ -78,11 +78,13 @@ PLAN: dict[str, str] = {
     "tools.pose_prior": "body fit fit.prior fit.starts numerics render",
     "benchmarks.made": "body demo_set fit fit.prior fit.solver image labelling labels labels.files lenses numerics "
     "render rounds shards",
-    "benchmarks.baselines": "benchmarks.made body fit fit.solver fit.surface image numerics",
+    "benchmarks.baselines": "benchmarks.made body fit fit.solver fit.surface image labelling labels numerics rounds",
+    "benchmarks.loops": "benchmarks.baselines body demo_set fit.starts image labelling labels lenses rounds shards "
+    "trainer.data trainer.training",
     "benchmarks.footage": "body fit fit.views image labelling render trainer.checkpoint trainer.inference",
-    "benchmarks": "benchmarks.baselines benchmarks.footage benchmarks.made body demo_set fit fit.prior fit.video image "
-    "labelling labels labels.files lenses numerics render rounds runtime shards storage tests "
-    "trainer.data trainer.inference trainer.network trainer.training",
+    "benchmarks": "benchmarks.baselines benchmarks.footage benchmarks.loops benchmarks.made body demo_set fit "
+    "fit.prior fit.video image labelling labels labels.files lenses numerics render rounds runtime shards storage "
+    "tests trainer trainer.data trainer.inference trainer.network trainer.training",
     "tools.keypoint_net": "demo_set image shards trainer.data trainer.network trainer.training",
     "tools.label_spread": "benchmarks.made labelling",
     "tools.keypoint_noise": "benchmarks.footage body fit fit.views image",

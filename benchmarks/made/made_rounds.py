@@ -27,6 +27,8 @@ from pipeline.shards import list_shards
 from schemas.labels import LABEL_SCHEMA
 from schemas.person import PersonId
 
+PEOPLE: Final = 240
+ROUNDS: Final = 2
 NONE: Final = "none"
 _SHARDS: Final = 4
 
