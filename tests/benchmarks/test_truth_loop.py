@@ -28,6 +28,7 @@ SEEN = torch.linspace(0.5, 1, 44 * 3).double().reshape(1, 44, 3)
 KEPT = {Decision.KEPT_NOT_BETTER, Decision.KEPT_BETAS_OUT_OF_RANGE, Decision.KEPT_TOO_FEW_KEYPOINTS}
 
 
+@pytest.mark.timeout(1800)  # nine processes of Ray, on a machine that is shared
 @pytest.mark.usefixtures("local_ray")
 def test_it_judges_labels_and_networks_of_each_loop_and_resumes(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
