@@ -30,7 +30,8 @@ class CheckpointInfo:
     generation_snapshot_id: the label generation trained on, None for weights that were not trained on one; round: its
     number; step: optimiser steps taken; config: the whole training configuration, YAML. How far predictions were off on
     held-out people, one standard deviation for everyone: q_std (46,) rad, betas_std (10,); spread_factors (46,): what
-    the standard deviations of the spread head are multiplied by. Each is empty where it was not measured.
+    the standard deviations of the spread head are multiplied by. population_std (56,): how much the labels of these
+    people differ, q rad and betas. Each is empty where it was not measured.
     """
 
     variant: str
@@ -43,6 +44,7 @@ class CheckpointInfo:
     q_std: tuple[float, ...] = ()
     betas_std: tuple[float, ...] = ()
     spread_factors: tuple[float, ...] = ()
+    population_std: tuple[float, ...] = ()
 
 
 def save_checkpoint(storage: Storage, name: str, network: Network, info: CheckpointInfo) -> str:

@@ -11,17 +11,20 @@ from trainer.checkpoint import CheckpointInfo
 
 UNMEASURED_STD: Final = 0.3  # rad; for checkpoints of others, which do not say how good they are
 BETAS_STD: Final = 1.0  # what people differ by
+SAYS_NOTHING: Final = 30.0  # a standard deviation, rad or betas, that weighs nothing beside any other evidence
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KnownSpread:
     """Standard deviations for everyone, q_std (46,) rad and betas_std (10,); factors (46,): by what those of q that the
-    network's head states are multiplied, None without a head that was calibrated. told: whether q's were measured.
+    network's head states are multiplied, None without a head that was calibrated. population_std (56,): what people
+    differ by, infinite where nobody measured. told: whether q's were measured.
     """
 
     q_std: Float32[np.ndarray, "46"]
     betas_std: Float32[np.ndarray, "10"]
     factors: Float32[np.ndarray, "46"] | None
+    population_std: Float32[np.ndarray, "56"]
     told: bool
 
     @classmethod
@@ -32,6 +35,7 @@ class KnownSpread:
             q_std=np.array(q_std or [UNMEASURED_STD] * N_Q, np.float32),
             betas_std=np.array(betas_std or [BETAS_STD] * N_BETAS, np.float32),
             factors=np.array(factors, np.float32) if factors else None,
+            population_std=np.array((info and info.population_std) or [np.inf] * (N_Q + N_BETAS), np.float32),
             told=bool(q_std or factors),
         )
 
@@ -40,3 +44,19 @@ class KnownSpread:
         if stated is None or self.factors is None:
             return np.tile(self.q_std, (count, 1))
         return (stated * self.factors).astype(np.float32)
+
+    def news(
+        self, q_std: Float32[np.ndarray, "N 46"], betas_std: Float32[np.ndarray, "10"]
+    ) -> tuple[Float32[np.ndarray, "N 46"], Float32[np.ndarray, "10"]]:
+        """Standard deviations of what these predictions tell beyond what is known of anybody: 1 / std^2 less that of
+        the population, at most SAYS_NOTHING.
+
+        A network errs towards the average person, and one that tells nothing is as far off as people differ. What the
+        average tells is no evidence of this person (decision 0024).
+        """
+        return _beyond(q_std, self.population_std[:N_Q]), _beyond(betas_std, self.population_std[N_Q:])
+
+
+def _beyond(std: np.ndarray, population: np.ndarray) -> np.ndarray:
+    precision = np.maximum(std.astype(np.float64) ** -2 - population.astype(np.float64) ** -2, SAYS_NOTHING**-2)
+    return (precision**-0.5).astype(np.float32)

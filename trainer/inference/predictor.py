@@ -37,9 +37,15 @@ class NetworkPredictor:
     def predict(self, photos: Sequence[Photo]) -> list[Guess]:
         """One guess per person, in order, in the camera that the network knows: the person's own, or HSMR's.
 
-        A photo is decoded once for all its people; crops are not augmented.
+        A photo is decoded once for all its people; crops are not augmented. As evidence: their standard deviations are
+        those of what they tell beyond the average person.
         """
-        return self._guesses(photos, [self._camera(person) for photo in photos for person in photo.people])
+        guesses = self._guesses(photos, [self._camera(person) for photo in photos for person in photo.people])
+        told = (self._spread.news(guess.q_std[None], guess.betas_std) for guess in guesses)
+        return [
+            guess._replace(q_std=q_std[0], betas_std=betas_std)
+            for guess, (q_std, betas_std) in zip(guesses, told, strict=True)
+        ]
 
     def pose(self, photos: Sequence[Photo]) -> list[PosedPerson]:
         """As `predict`, with the whole camera that each guess holds for; q_std is 0 where only assumed."""

@@ -1,5 +1,6 @@
 """How far off predictions are on held-out people, and what the network said of it: the calibration of its spread."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Final
@@ -9,7 +10,7 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 
 from pipeline.body.rotations import wrapped
-from schemas.skel import N_BETAS, N_Q
+from schemas.skel import N_BETAS, N_Q, N_UNLIMITED
 from trainer.data import TrainBatch
 from trainer.network.hsmr import HsmrOutput
 from trainer.network.spread_head import QStd
@@ -33,13 +34,15 @@ class HeldOutSpread:
     q_squares: Float64[Tensor, "46"]  # (prediction - label)^2, rad^2
     z_squares: Float64[Tensor, "46"]  # the same over the square of the head's std
     betas_squares: Float64[Tensor, "10"]
+    labels: Float64[Tensor, "56"]  # q rad and betas of the labels
+    labels_squares: Float64[Tensor, "56"]
 
     @classmethod
     def empty(cls, device: torch.device) -> "HeldOutSpread":
         def zeros(*shape: int) -> Tensor:
             return torch.zeros(shape, dtype=torch.float64, device=device)
 
-        return cls(zeros(), zeros(N_Q), zeros(N_Q), zeros(N_BETAS))
+        return cls(zeros(), zeros(N_Q), zeros(N_Q), zeros(N_BETAS), zeros(N_Q + N_BETAS), zeros(N_Q + N_BETAS))
 
     def take_in(self, predicted: HsmrOutput, spread: QStd | None, batch: TrainBatch) -> None:
         """A batch of predictions and labels; spread: what the head says of them, None without one."""
@@ -48,6 +51,9 @@ class HeldOutSpread:
         self.people += labelled.sum()
         self.q_squares += squares.double().sum(0)
         self.betas_squares += (predicted.betas - batch.betas)[labelled].double().square().sum(0)
+        labels = torch.cat([batch.q, batch.betas], 1)[labelled].double()
+        self.labels += labels.sum(0)
+        self.labels_squares += labels.square().sum(0)
         if spread is not None:
             self.z_squares += (squares / spread[labelled].double().square()).sum(0)
 
@@ -63,6 +69,14 @@ class HeldOutSpread:
     def betas_std(self) -> tuple[float, ...]:
         """One (10,) for everyone, LABEL_BETAS_STD included; empty without labelled people."""
         return self._roots(self.betas_squares + self.people * LABEL_BETAS_STD**2)
+
+    def population_std(self) -> tuple[float, ...]:
+        """How much people differ, (56,), q rad and betas, LABEL_BETAS_STD included; empty without labelled people. The
+        pelvis is turned any way: a uniform angle's.
+        """
+        found = self._roots((self.labels_squares - self.labels.square() / self.people).clamp_min(0))
+        betas = (math.hypot(std, LABEL_BETAS_STD) for std in found[N_Q:])
+        return (*[math.pi / math.sqrt(3)] * N_UNLIMITED, *found[N_UNLIMITED:N_Q], *betas) if found else ()
 
     def factors(self) -> tuple[float, ...]:
         """What the head's std (46,) are multiplied by so that mean z^2 is 1; empty without head or labelled people."""

@@ -225,6 +225,7 @@ class TrainingWorker:
             q_std=spread.q_std(),
             betas_std=spread.betas_std(),
             spread_factors=spread.factors(),
+            population_std=spread.population_std(),
         )
         save_checkpoint(job.storage, _checkpoint_name(job, self.history[-1]), network, info)
 

@@ -3,9 +3,10 @@
 from dataclasses import replace
 
 import numpy as np
+import pytest
 
 from tests.trainer.networks import INFO
-from trainer.inference.known_spread import BETAS_STD, UNMEASURED_STD, KnownSpread
+from trainer.inference.known_spread import BETAS_STD, SAYS_NOTHING, UNMEASURED_STD, KnownSpread
 
 Q_STD, BETAS, FACTORS = (tuple(np.linspace(0.1, 2, n).tolist()) for n in (46, 10, 46))
 
@@ -27,3 +28,22 @@ def test_what_the_head_says_is_calibrated() -> None:
     np.testing.assert_allclose(spread.of_people(stated, 4), stated * FACTORS, rtol=1e-6)
     np.testing.assert_allclose(spread.of_people(None, 1)[0], Q_STD, rtol=1e-6)
     np.testing.assert_allclose(spread.betas_std, BETAS, rtol=1e-6)
+
+
+def test_who_knows_no_more_than_the_average_person_says_nothing() -> None:
+    spread = KnownSpread.of(
+        replace(INFO, q_std=(0.3,) * 46, betas_std=(1.1,) * 10, population_std=(0.5,) * 46 + (1.2,) * 10)
+    )
+    q_std, betas_std = spread.news(np.array([[0.3] * 44 + [0.5, 0.7]], np.float32), spread.betas_std)
+    assert q_std[0, 0] == pytest.approx((0.3**-2 - 0.5**-2) ** -0.5)
+    assert q_std[0, -2:].tolist() == pytest.approx([SAYS_NOTHING] * 2)
+    assert betas_std[0] == pytest.approx((1.1**-2 - 1.2**-2) ** -0.5)
+    sure, _ = spread.news(np.full((1, 46), 0.05, np.float32), spread.betas_std)
+    np.testing.assert_allclose(sure, 0.05, rtol=0.01)  # what a good network knows is not from the average
+
+
+def test_where_nobody_measured_how_people_differ_all_is_news() -> None:
+    spread = KnownSpread.of(replace(INFO, q_std=Q_STD, betas_std=BETAS))
+    q_std, betas_std = spread.news(spread.of_people(None, 2), spread.betas_std)
+    np.testing.assert_allclose(q_std, np.tile(Q_STD, (2, 1)), rtol=1e-3)
+    np.testing.assert_allclose(betas_std, BETAS, rtol=1e-2)

@@ -71,10 +71,11 @@ def test_nobody_labelled_and_no_head() -> None:
     found.take_in(predicted, None, batch)
     assert found.factors() == ()
     assert len(found.q_std()) == 46
+    assert len(found.population_std()) == 56
     batch.has_label = torch.zeros(PEOPLE, dtype=torch.bool)
     found = HeldOutSpread.empty(CPU)
     found.take_in(predicted, spread, batch)
-    assert (found.factors(), found.q_std(), found.betas_std()) == ((), (), ())
+    assert (found.factors(), found.q_std(), found.betas_std(), found.population_std()) == ((), (), (), ())
     assert spread_loss(predicted, spread, batch) == 0
 
 
@@ -100,3 +101,15 @@ def test_the_true_spread_is_the_least_loss() -> None:
     assert predicted.q.grad is None
     assert std.grad is not None
     assert (std.grad[-100:] == 0).all()
+
+
+def test_how_people_differ() -> None:
+    predicted, spread, batch = made(0.0)
+    batch.q = 0.4 * torch.randn(PEOPLE, 46, generator=torch.Generator().manual_seed(1)) + 0.7
+    batch.betas = 0.6 * torch.randn(PEOPLE, 10, generator=torch.Generator().manual_seed(2))
+    found = HeldOutSpread.empty(CPU)
+    found.take_in(predicted, spread, batch)
+    population = np.array(found.population_std())
+    np.testing.assert_allclose(population[:3], np.pi / np.sqrt(3))
+    np.testing.assert_allclose(population[3:46], 0.4, rtol=0.05)
+    np.testing.assert_allclose(population[46:], np.hypot(0.6, LABEL_BETAS_STD), rtol=0.05)
