@@ -63,6 +63,8 @@ def labels(shard: str, round: int, rows: int) -> pa.Table:
         "parent_kp2d_error": pa.array(error / 0.9, mask=~labelled | first),
         "candidate_kp2d_error": pa.array(error, mask=~labelled),
         "kp2d_heldout_error": pa.array(1.2 * error, mask=~labelled),
+        "kp2d_heldout_in_50": pa.array(rng.uniform(0.3, 0.8, rows), mask=~labelled),
+        "kp2d_heldout_in_90": pa.array(rng.uniform(0.8, 1.0, rows), mask=~labelled),
         "energy": pa.array(1e3 * error, mask=~labelled),
         "parent_energy": pa.array(1e3 * error / 0.9, mask=~labelled | first),
         "pve_mean_mm": pa.array(rng.uniform(3, 12, rows), mask=~labelled),
