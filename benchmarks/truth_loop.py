@@ -23,7 +23,7 @@ from pipeline.runtime.config import load_config
 from pipeline.runtime.ray_cluster import ray_session
 from pipeline.shards import list_shards
 from trainer.closed_loop import run_loop
-from trainer.training.mini_recipe import mini_recipe
+from trainer.training.mini_recipe import mini_recipe, of_steps
 from trainer.training.train_config import TrainConfig
 
 PEOPLE: Final = 4000
@@ -139,15 +139,11 @@ def _training_settings(arm: Arm, seed: int, steps: int, options: Options) -> lis
 
 
 def _plain_recipe(variant: str, steps: int) -> tuple[str, ...]:
-    every = max(1, steps // 4)
     return (
         f"network.variant={variant}",
         "optimizer.learning_rate=3e-4",
         f"optimizer.warm_up_steps={steps // 20}",
-        "schedule.epochs=1000000",
-        f"schedule.max_steps={steps}",
-        f"schedule.validate_every={every}",
-        f"run.save_every={every}",
+        *of_steps(steps),
     )
 
 

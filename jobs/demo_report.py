@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -136,8 +136,9 @@ def _network_table(
 ) -> "Table":
     """The networks against the truth, on the people that neither was trained on, and who always says the mean pose."""
     from pipeline.demo_set import label_errors, mean_label_errors
+    from trainer.inference.held_out_people import held_out_photos
 
-    photos = _held_out_photos(data, held_out_share)
+    photos = held_out_photos(data.shard_pattern, held_out_share)
     predictions = [_predictions(store, record, photos) for record in records]
     constant = [_mean_poses(predictions[0])] if predictions else []
     means = mean_label_errors([label_errors(table, *truth) for table in [*constant, *predictions]])
@@ -174,39 +175,12 @@ def _mean_poses(predictions: "pa.Table") -> "pa.Table":
     return pa.table({name: constant.get(name, predictions[name]) for name in predictions.column_names})
 
 
-def _held_out_photos(data: "DemoSet", share: float) -> "list[Photo]":
-    """With the lenses that rounds know."""
-    from pipeline.lenses.known_lens import KnownLenses
-    from pipeline.shards import list_shards, read_shard
-    from schemas.person import Photo
-    from trainer.data.split import groups_of, is_held_out
-
-    items = [item for info in list_shards(data.shard_pattern) for item in read_shard(info)]
-    photos = [item for item in items if isinstance(item, Photo) and item.people]
-    held_out = is_held_out(groups_of(photos), share)
-    return list(KnownLenses().of([photo for photo, held in zip(photos, held_out, strict=True) if held]))
-
-
 def _predictions(store: "LabelStore", record: "TrainingRecord", photos: "Sequence[Photo]") -> "pa.Table":
     """What a trained network says of these photos, as columns of a label table."""
-    import pyarrow as pa
+    from trainer.inference.held_out_people import as_labels, predict_people
 
-    from pipeline.image.camera import FOCAL
-    from pipeline.image.person_view import person_view
-    from schemas.labels import IDENTITY_COLUMNS
-
-    source, people = _source(store, record), [person for photo in photos for person in photo.people]
-    guesses = [] if source is None else [guess for guess in source.load("cpu").predict(photos) if guess is not None]
-    columns: dict[str, Any] = {
-        name: [list(getattr(guess, name)) for guess in guesses] for name in ("q", "betas", "cam_t")
-    }
-    columns |= {name: [getattr(person.id, name) for person in people] for name in IDENTITY_COLUMNS}
-    focal = [guess.focal for guess in guesses]
-    turns = [
-        [0.0] * 3 if own == FOCAL else list(person_view(person).turn)  # HSMR's camera looks straight at the crop
-        for own, person in zip(focal, people, strict=True)
-    ]
-    return pa.table({**columns, "has_label": [True] * len(people), "focal": focal, "camera_turn": turns})
+    source = _source(store, record)
+    return as_labels([] if source is None else predict_people(source.load("cpu"), photos))
 
 
 def _draw(data: "DemoSet", tables: "Sequence[pa.Table]", truth: Truth, picture: Path) -> None:

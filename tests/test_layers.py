@@ -69,9 +69,8 @@ PLAN: dict[str, str] = {
     "trainer.data trainer.inference trainer.network trainer.prior",
     "trainer": "image labels labels.files rounds runtime trainer.training",
     # The commands.
-    "jobs": "body demo_set fit.starts image labelling labels labels.exchange labels.inspecting labels.upkeep lenses "
-    "render rounds runtime shards trainer trainer.checkpoint trainer.data trainer.inference trainer.network "
-    "trainer.training",
+    "jobs": "body demo_set fit.starts labelling labels labels.exchange labels.inspecting labels.upkeep lenses render "
+    "rounds runtime shards trainer trainer.checkpoint trainer.inference trainer.network trainer.training",
     # Not installed: what made the files that ship, and what measures.
     "tools.open_body": "body render",
     "tools.surroundings": "demo_set",
@@ -79,8 +78,8 @@ PLAN: dict[str, str] = {
     "benchmarks.made": "body demo_set fit fit.prior fit.solver image labelling labels labels.files lenses numerics "
     "render rounds shards",
     "benchmarks.baselines": "benchmarks.made body fit fit.solver fit.surface image labelling labels numerics rounds",
-    "benchmarks.loops": "benchmarks.baselines body demo_set fit.starts image labelling labels lenses rounds shards "
-    "trainer.data trainer.training",
+    "benchmarks.loops": "benchmarks.baselines body demo_set fit.starts image labels rounds trainer.inference "
+    "trainer.training",
     "benchmarks.footage": "body fit fit.views image labelling render trainer.checkpoint trainer.inference",
     "benchmarks": "benchmarks.baselines benchmarks.footage benchmarks.loops benchmarks.made body demo_set fit "
     "fit.prior fit.video image labelling labels labels.files lenses numerics render rounds runtime shards storage "

@@ -26,7 +26,6 @@ from pipeline.labelling.estimated_focal import with_estimated_focal
 from pipeline.labelling.evidence import Evidence, recorded_evidence
 from pipeline.labelling.foretold import Foretold
 from pipeline.labelling.heldout_keypoints import held_out
-from pipeline.labelling.label_spread import spread_factor
 from pipeline.labelling.predictor import PredictionBatch
 from schemas.labels import Decision, StartSource
 
@@ -154,19 +153,7 @@ def _labels(
 ) -> LabelBatch:
     """The parents' labels as measured today, replaced by the candidates' where those were taken. Without energies."""
     fit = candidates.fit
-    found = LabelBatch.of(
-        batch.ids,
-        has_label=np.ones(len(batch), bool),
-        q=as_numpy(fit.q),
-        betas=as_numpy(fit.betas),
-        cam_t=as_numpy(after.cam_t),
-        q_std=np.minimum(as_numpy(fit.q_std) * spread_factor(), np.pi),
-        anchor_q=as_numpy(fit.anchor_q),
-        anchor_betas=as_numpy(fit.anchor_betas),
-        start_source=candidates.source,
-        kp2d_error=as_numpy(after.kp2d_error),
-        limit_violation=as_numpy(after.limit_violation),
-    )
+    found = candidates.as_rows(batch.ids, after, fit.anchor_q, fit.anchor_betas)
     parent_error = np.where(parent.has_label, as_numpy(before.kp2d_error), np.nan)
     kept = parent.with_columns(
         cam_t=as_numpy(before.cam_t), kp2d_error=parent_error, energy=np.full(len(batch), np.nan)

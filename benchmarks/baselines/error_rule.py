@@ -6,8 +6,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from pipeline.image.keypoint_error import enough_keypoints
-from pipeline.labelling.acceptance import AcceptConfig, Measured
+from pipeline.labelling.acceptance import AcceptConfig, Measured, decisions, failed_gates
 from schemas.labels import Decision
 
 
@@ -35,22 +34,13 @@ def judge_by_error(
     first_label_max_error: float = AcceptConfig().first_label_max_error,
 ) -> list[Decision]:
     """The decision for each person. Without a parent label the candidate's error must be at most this, crop units."""
-    allowed = torch.where(has_parent, parent.limit_violation, 0) + rule.limit_tolerance
+    config = AcceptConfig(
+        betas_limit=rule.betas_limit,
+        limit_tolerance=rule.limit_tolerance,
+        first_label_max_error=first_label_max_error,
+    )
     margin = (rule.margin * parent.kp2d_error).clamp_min(rule.least_margin)
     better = (candidate.kp2d_error < parent.kp2d_error) & (candidate.kp2d_error <= parent.kp2d_error - margin)
-    wins = torch.where(has_parent, better, candidate.kp2d_error <= first_label_max_error)
-    failed = {
-        Decision.KEPT_NOT_FINITE: ~candidate.finite,
-        Decision.KEPT_TOO_FEW_KEYPOINTS: ~enough_keypoints(keypoints),
-        Decision.KEPT_BETAS_OUT_OF_RANGE: ~(candidate.betas_size <= rule.betas_limit),
-        Decision.KEPT_LIMITS: ~(candidate.limit_violation <= allowed),
-        Decision.KEPT_NOT_BETTER: ~wins,
-    }
-    return [_decision(person, bool(known), failed) for person, known in enumerate(has_parent)]
-
-
-def _decision(person: int, has_parent: bool, failed: dict[Decision, Tensor]) -> Decision:
-    reason = next((decision for decision, people in failed.items() if bool(people[person])), None)
-    if has_parent:
-        return reason or Decision.IMPROVED
-    return Decision.FIRST_LABEL if reason is None else Decision.NO_LABEL
+    gates = failed_gates(parent, candidate, has_parent, keypoints, config)
+    kept = [gate for gate in gates if gate[0] is not Decision.KEPT_GROSS_MISFIT]  # a lower error is no misfit
+    return decisions(has_parent, [*kept, (Decision.KEPT_NOT_BETTER, has_parent & ~better)])

@@ -1,4 +1,4 @@
-"""Made people whose truth is known, drawn once and kept: who is held out, whose pose is extreme."""
+"""Made people whose truth is known, drawn once and kept, and whose pose is extreme."""
 
 import itertools
 from collections.abc import Collection, Mapping
@@ -14,12 +14,9 @@ from pipeline.body import Skel, load_skel
 from pipeline.demo_set import DemoSet, make_demo_set
 from pipeline.fit.starts.mean_pose import mean_q
 from pipeline.labels import vectors
-from pipeline.lenses.known_lens import KnownLenses
-from pipeline.shards import list_shards, read_shard
 from schemas.labels import IDENTITY_COLUMNS
-from schemas.person import PersonId, Photo
+from schemas.person import PersonId
 from schemas.skel import N_UNLIMITED
-from trainer.data.split import groups_of, is_held_out
 
 EXTREME_SHARE: Final = 0.25
 _PEOPLE_PER_SHARD: Final = 250
@@ -50,10 +47,3 @@ class MadeTruth:
         people = [PersonId(*row) for row in zip(*(self.truth[n].to_pylist() for n in IDENTITY_COLUMNS), strict=True)]
         chosen = {"standard": ~far, "extreme": far}
         return {"all": None} | {name: frozenset(itertools.compress(people, rows)) for name, rows in chosen.items()}
-
-    def held_out_photos(self, share: float) -> list[Photo]:
-        """Those that no network is trained on, with the lenses that rounds know."""
-        items = [item for shard in list_shards(self.data.shard_pattern) for item in read_shard(shard)]
-        photos = [item for item in items if isinstance(item, Photo) and item.people]
-        chosen = is_held_out(groups_of(photos), share)
-        return list(KnownLenses().of([photo for photo, held in zip(photos, chosen, strict=True) if held]))

@@ -1,7 +1,6 @@
 """Rows of `truth-loop`: errors to the truth of a loop's labels and networks, by round and kind of pose."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -9,19 +8,17 @@ import torch
 
 from benchmarks.loops.made_truth import MadeTruth
 from pipeline.demo_set import label_errors, mean_label_errors
-from pipeline.image.camera import FOCAL, project
+from pipeline.image.camera import project
 from pipeline.image.crop import CROP_PX
 from pipeline.image.keypoint_error import kp2d_error
-from pipeline.image.person_view import PersonView, person_view
-from pipeline.labelling.predictor import Guess, Predictor
 from pipeline.labels import LabelStore
 from pipeline.rounds.round_config import PredictConfig
 from schemas.labels import IDENTITY_COLUMNS
-from schemas.person import Person, PersonId, Photo
+from schemas.person import PersonId
+from trainer.inference.held_out_people import Predicted, as_labels, held_out_photos, predict_people
 from trainer.training.checkpoint_choice import predictor_of_round
 
 Row = dict[str, object]
-_PHOTOS_AT_ONCE = 64
 
 
 def label_rows(made: MadeTruth, store: LabelStore, rounds: Sequence[int]) -> list[Row]:
@@ -42,14 +39,15 @@ def network_rows(
 
     kp2d_heldout_px: on all their detected keypoints, under the camera that it predicts. It has seen none of them.
     """
-    photos, errors, seen = made.held_out_photos(held_out_share), [], []
+    photos, errors, seen = held_out_photos(made.data.shard_pattern, held_out_share), [], []
     for round in rounds:
         source = predictor_of_round(PredictConfig(cross_fit=cross_fit), store, round + 1)
         if source is None:
             raise ValueError(f"no network of {store.storage.root} is on record for round {round}: delete that folder.")
-        table = _predicted(source.load(device), photos, made)
-        errors.append(label_errors(table, made.truth, made.skel))
-        seen.append(_column(table, "kp2d_seen_error"))
+        found = predict_people(source.load(device), photos)
+        errors.append(label_errors(as_labels(found), made.truth, made.skel))
+        own = zip((one.person.id for one in found), _errors(made, found), strict=True)
+        seen.append({person: error for person, error in own if np.isfinite(error)})
     return [row for name in made.poses for row in _rows(made, "network", name, rounds, errors, seen)]
 
 
@@ -91,41 +89,16 @@ def _column(table: pa.Table, name: str) -> dict[PersonId, float]:
     return {PersonId(*who): value for who, value in values if value is not None and np.isfinite(value)}
 
 
-def _predicted(predictor: Predictor, photos: Sequence[Photo], made: MadeTruth) -> pa.Table:
-    """What a network says of these photos' people, as columns of a label table, and its error to their keypoints."""
-    found: list[tuple[Person, Guess]] = []
-    for start in range(0, len(photos), _PHOTOS_AT_ONCE):
-        some = photos[start : start + _PHOTOS_AT_ONCE]
-        people = [person for photo in some for person in photo.people]
-        pairs = zip(people, predictor.predict(some), strict=True)
-        found += [(person, guess) for person, guess in pairs if guess is not None]
-    people, guesses = [person for person, _ in found], [guess for _, guess in found]
-    views = [_as_predicted(person, guess) for person, guess in found]
-    columns = {name: [getattr(person.id, name) for person in people] for name in IDENTITY_COLUMNS}
-    columns |= {name: [list(getattr(guess, name)) for guess in guesses] for name in ("q", "betas", "cam_t")}
-    columns |= {
-        "has_label": [True] * len(people),
-        "focal": [guess.focal for guess in guesses],
-        "camera_turn": [list(view.turn) for view in views],
-        "kp2d_seen_error": _errors(made, guesses, views),
-    }
-    return pa.table(columns)
-
-
-def _as_predicted(person: Person, guess: Guess) -> PersonView:
-    """The person as the network's camera sees them; HSMR's looks straight at the crop."""
-    return person_view(replace(person, lens=None) if guess.focal == FOCAL else person)
-
-
-def _errors(made: MadeTruth, guesses: Sequence[Guess], views: Sequence[PersonView]) -> list[float]:
+def _errors(made: MadeTruth, found: Sequence[Predicted]) -> list[float]:
+    """kp2d errors of what is predicted, crop units."""
     q, betas, cam_t, focal, keypoints = (
         torch.tensor(np.array(values), dtype=made.skel.dtype, device=made.skel.device)
         for values in (
-            [guess.q for guess in guesses],
-            [guess.betas for guess in guesses],
-            [guess.cam_t for guess in guesses],
-            [guess.focal for guess in guesses],
-            [view.keypoints for view in views],
+            [one.guess.q for one in found],
+            [one.guess.betas for one in found],
+            [one.guess.cam_t for one in found],
+            [one.guess.focal for one in found],
+            [one.view.keypoints for one in found],
         )
     )
     with torch.no_grad():

@@ -4,6 +4,7 @@ The more probable one is, given the same evidence. The keypoint error, each unde
 is a record, and a guard against what no noise explains.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Self
 
@@ -91,10 +92,10 @@ def judge(
     margin = torch.clamp_min(config.margin_relative * parent.energy, config.margin_absolute)
     worse = ~(candidate.energy <= parent.energy - margin)
     failed = [
-        *_failed_gates(parent, candidate, has_parent, keypoints, config),
+        *failed_gates(parent, candidate, has_parent, keypoints, config),
         (Decision.KEPT_NOT_BETTER, has_parent & worse),
     ]
-    return [_decision(person, bool(has_parent[person]), failed) for person in range(len(has_parent))]
+    return decisions(has_parent, failed)
 
 
 def passes_gates(
@@ -105,17 +106,18 @@ def passes_gates(
     config: AcceptConfig,
 ) -> Bool[Tensor, "B"]:
     """Whose candidate could be taken: it fails none of the gates that hold whatever its energy is."""
-    gates = _failed_gates(parent, candidate, has_parent, keypoints, config)
+    gates = failed_gates(parent, candidate, has_parent, keypoints, config)
     return ~torch.stack([mask for _, mask in gates]).any(0)
 
 
-def _failed_gates(
+def failed_gates(
     parent: Measured,
     candidate: Measured,
     has_parent: Bool[Tensor, "B"],
     keypoints: Float[Tensor, "B 44 3"],
     config: AcceptConfig,
 ) -> list[tuple[Decision, Bool[Tensor, "B"]]]:
+    """Who fails each of the gates, in the order in which they are told."""
     allowed = torch.where(has_parent, parent.limit_violation, torch.zeros_like(parent.limit_violation))
     near = candidate.kp2d_error <= parent.kp2d_error + config.gross_error
     good_enough = candidate.kp2d_error <= config.first_label_max_error
@@ -129,7 +131,12 @@ def _failed_gates(
     ]
 
 
-def _decision(person: int, has_parent: bool, failed: list[tuple[Decision, Tensor]]) -> Decision:
+def decisions(has_parent: Bool[Tensor, "B"], failed: Sequence[tuple[Decision, Bool[Tensor, "B"]]]) -> list[Decision]:
+    """For each person the first test that the candidate failed; IMPROVED or FIRST_LABEL where it failed none."""
+    return [_decision(person, bool(known), failed) for person, known in enumerate(has_parent)]
+
+
+def _decision(person: int, has_parent: bool, failed: Sequence[tuple[Decision, Tensor]]) -> Decision:
     reason = next((decision for decision, mask in failed if bool(mask[person])), None)
     if reason is None:
         return Decision.IMPROVED if has_parent else Decision.FIRST_LABEL

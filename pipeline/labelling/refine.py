@@ -26,7 +26,6 @@ from pipeline.labelling.estimated_focal import with_estimated_focal
 from pipeline.labelling.evidence import Evidence, energy, fitted, recorded_evidence
 from pipeline.labelling.foretold import Foretold, foretold
 from pipeline.labelling.heldout_keypoints import HeldOut, held_out
-from pipeline.labelling.label_spread import spread_factor
 from pipeline.labelling.predictor import PredictionBatch
 from pipeline.labelling.smpl_distance import distance_to_smpl
 from pipeline.labelling.tracks import TrackPart
@@ -209,23 +208,8 @@ def _foretold(people: PersonBatch, evidence: Evidence, rows: Int64[np.ndarray, "
 
 def _rows_of(batch: PersonBatch, candidates: Candidates, evidence: Evidence, after: Measured) -> LabelBatch:
     """The candidates as rows, with all that they were held to."""
-    fit = candidates.fit
-    return LabelBatch.of(
-        batch.ids,
-        has_label=np.ones(len(batch), bool),
-        q=as_numpy(fit.q),
-        betas=as_numpy(fit.betas),
-        cam_t=as_numpy(after.cam_t),
-        q_std=np.minimum(as_numpy(fit.q_std) * spread_factor(), np.pi),
-        anchor_q=as_numpy(evidence.anchor_q),
-        anchor_betas=as_numpy(evidence.anchor_betas),
-        start_source=candidates.source,
-        kp2d_error=as_numpy(after.kp2d_error),
-        limit_violation=as_numpy(after.limit_violation),
-        iterations=as_numpy(fit.iterations),
-        energy=as_numpy(after.energy),
-        **_prediction_columns(evidence),
-    )
+    rows = candidates.as_rows(batch.ids, after, evidence.anchor_q, evidence.anchor_betas)
+    return rows.with_columns(energy=as_numpy(after.energy), **_prediction_columns(evidence))
 
 
 def _prediction_columns(evidence: Evidence) -> dict[str, np.ndarray]:

@@ -11,6 +11,7 @@ import pytest
 
 from tests.conftest import SHARED
 from tests.input.fuzz import Fuzzer
+from tests.input.guarded import run_seeds
 
 DEFAULT_CASES = 1_000
 CASES = 20_000
@@ -18,10 +19,7 @@ CASES = 20_000
 
 def run(folder: Path, seeds: Iterable[int], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder)  # the fuzzer changes it
-    fuzzer = Fuzzer(folder, SHARED if (SHARED / "data").is_dir() else None)
-    for seed in seeds:
-        fuzzer.run(seed)
-    print("\n" + "\n".join(fuzzer.tally.lines()))
+    run_seeds(Fuzzer(folder, SHARED if (SHARED / "data").is_dir() else None), seeds)
 
 
 def test_hostile_shards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

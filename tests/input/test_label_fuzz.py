@@ -15,6 +15,7 @@ from pipeline.labels.files.columns import VECTORS, vectors
 from pipeline.rounds.import_round import import_round
 from pipeline.rounds.round_config import RoundConfig
 from pipeline.runtime.config import load_config
+from tests.input.guarded import run_seeds
 from tests.input.label_files import PLACES, good_file, made_label_case
 from tests.input.label_fuzz import LabelFuzzer, source_of
 from tests.input.mutations import good_tar
@@ -25,10 +26,7 @@ DEFAULT_IMPORTS, IMPORTS = 6, 30
 
 def run(folder: Path, seeds: Iterable[int], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder)  # the fuzzer changes it
-    fuzzer = LabelFuzzer(folder)
-    for seed in seeds:
-        fuzzer.run(seed)
-    print("\n" + "\n".join(fuzzer.tally.lines()))
+    run_seeds(LabelFuzzer(folder), seeds)
 
 
 def test_hostile_label_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

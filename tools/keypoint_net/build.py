@@ -1,4 +1,4 @@
-"""Build the keypoint net's starting weights: `python -m tools.keypoint_net.build --work DIR --epochs 40`.
+"""Build the keypoint net's starting weights: `python -m tools.keypoint_net.build --work DIR`.
 
 The net learns to find keypoints in made people of seeds 1001 and on, 2,000 each: the part that ViTPose's pretraining
 has for the ViT. Nothing of SKEL is in it: what there is to learn of poses it learns from the labels of a round.
@@ -16,9 +16,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from pipeline.image.confidence import counted_confidence
 from pipeline.image.crop import CROP_PX
 from tools.keypoint_net.pictures import Pictures, make_pictures, windows
-from trainer.network.crop_input import normalise
+from trainer.network.crop_input import normalised
 from trainer.network.keypoint_net import KEYPOINT_NET_FILE, MINI, KeypointNet, cell_centres
 from trainer.network.vit import GRID
 from trainer.training.optimisation import WeightAverage
@@ -26,8 +27,8 @@ from trainer.training.optimisation import WeightAverage
 PEOPLE: Final = 2000
 HELD_OUT: Final = 200
 BATCH: Final = 32
+EPOCHS: Final = 30
 RATE: Final = 2e-3
-_SURE: Final = 0.3  # confidence from which a keypoint counts
 
 
 def learn(net: KeypointNet, pictures: Pictures, epochs: int, seed: int = 0) -> KeypointNet:
@@ -57,7 +58,7 @@ def learn(net: KeypointNet, pictures: Pictures, epochs: int, seed: int = 0) -> K
 
 def heat_loss(net: KeypointNet, pixels: Float[Tensor, "B 3 128 96"], keypoints: Float[Tensor, "B 44 3"]) -> Tensor:
     """Cross-entropy of the heat maps and the four cells that a keypoint lies between, over those that are seen."""
-    heat = net.see(normalise(pixels)).heat
+    heat = net.see(normalised(pixels)).heat
     rows, columns = GRID
     place = keypoints[..., :2] * rows + torch.tensor([columns, rows]) / 2 - 0.5
     inside = ((place > -0.5) & (place < torch.tensor([columns, rows]) - 0.5)).all(2)
@@ -69,7 +70,7 @@ def heat_loss(net: KeypointNet, pixels: Float[Tensor, "B 3 128 96"], keypoints: 
             weight = (share[..., 0] if across else 1 - share[..., 0]) * (share[..., 1] if down else 1 - share[..., 1])
             cell = ((low[..., 1] + down) * columns + low[..., 0] + across).long()
             loss = loss - weight * heat.gather(2, cell[..., None])[..., 0]
-    counts = (inside & (keypoints[..., 2] > _SURE)).float()
+    counts = (inside & (counted_confidence(keypoints[..., 2]) > 0)).float()
     return (loss * counts).sum() / counts.sum().clamp_min(1)
 
 
@@ -77,8 +78,8 @@ def heat_loss(net: KeypointNet, pixels: Float[Tensor, "B 3 128 96"], keypoints: 
 def held_out_error(net: KeypointNet, pictures: Pictures) -> str:
     """Mean and median distance in px of the crop, and the share within 5 % of its side."""
     pixels, keypoints = windows(pictures, torch.arange(len(pictures.pixels)), None)
-    found = net.see(normalise(pixels)).heat.exp() @ cell_centres()
-    apart = (found - keypoints[..., :2]).norm(dim=2)[keypoints[..., 2] > _SURE] * CROP_PX
+    found = net.see(normalised(pixels)).heat.exp() @ cell_centres()
+    apart = (found - keypoints[..., :2]).norm(dim=2)[counted_confidence(keypoints[..., 2]) > 0] * CROP_PX
     right = (apart < 0.05 * CROP_PX).float().mean()
     return f"held out: mean {apart.mean():.1f} px, median {apart.median():.1f} px, PCK@0.05 {right:.3f}"
 
@@ -87,7 +88,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, required=True, help="folder for the made people, kept for another time")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1001, 1002])
-    parser.add_argument("--epochs", type=int, default=40)
+    parser.add_argument("--epochs", type=int, default=EPOCHS)
     parser.add_argument("--output", type=Path, default=KEYPOINT_NET_FILE)
     options = parser.parse_args()
     torch.manual_seed(0)

@@ -17,11 +17,10 @@ def load_backbone(backbone: Backbone, address: str) -> None:
     Raises FileNotFoundError; CheckpointError when the file is damaged, refused, or of another backbone.
     """
     with opened(address) as file:
-        own = is_own(file)
-        data = file.read() if own else b""
-    if not own:
-        load_vitpose(backbone, address)
-        return
+        if not is_own(file):
+            load_vitpose(backbone, file, address)
+            return
+        data = file.read()
     try:
         weights = safetensors.torch.load(data)
     except SafetensorError as error:

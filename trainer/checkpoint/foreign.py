@@ -13,7 +13,6 @@ from typing import Any, BinaryIO, Final, Self
 import torch
 from torch import Tensor
 
-from trainer.checkpoint.addresses import opened
 from trainer.checkpoint.errors import CheckpointError
 from trainer.checkpoint.network_weights import Network, build, fit_backbone, fitting_variant, some
 from trainer.network.backbone import Backbone
@@ -69,15 +68,13 @@ def read_released(file: BinaryIO, address: str, config: NetworkConfig | None) ->
     return build(kind, config or fitting_variant(kind, own, address), own, address)
 
 
-def load_vitpose(backbone: Backbone, address: str) -> None:
+def load_vitpose(backbone: Backbone, file: BinaryIO, address: str) -> None:
     """Take a backbone's weights from a ViTPose file, whose names begin with `backbone.` or, in a file of the backbone
     alone, with nothing; its class token and keypoint head have no place here.
 
-    Raises FileNotFoundError; CheckpointError when the file is damaged, refused, or of another size of backbone.
+    Raises CheckpointError when the file is damaged, refused, or of another size of backbone.
     """
-    with opened(address) as file:
-        weights = _weights(read_pickle(file, address))
-    fit_backbone(backbone, _of_backbone(weights), address)
+    fit_backbone(backbone, _of_backbone(_weights(read_pickle(file, address))), address)
 
 
 def _of_backbone(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:

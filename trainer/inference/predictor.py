@@ -41,11 +41,10 @@ class NetworkPredictor:
         those of what they tell beyond the average person.
         """
         guesses = self._guesses(photos, [self._camera(person) for photo in photos for person in photo.people])
-        told = (self._spread.news(guess.q_std[None], guess.betas_std) for guess in guesses)
-        return [
-            guess._replace(q_std=q_std[0], betas_std=betas_std)
-            for guess, (q_std, betas_std) in zip(guesses, told, strict=True)
-        ]
+        if not guesses:
+            return []
+        q_std, betas_std = self._spread.news(np.stack([guess.q_std for guess in guesses]), self._spread.betas_std)
+        return [guess._replace(q_std=own, betas_std=betas_std) for guess, own in zip(guesses, q_std, strict=True)]
 
     def pose(self, photos: Sequence[Photo]) -> list[PosedPerson]:
         """As `predict`, with the whole camera that each guess holds for; q_std is 0 where only assumed."""

@@ -17,5 +17,10 @@ def normalise(patches: UInt8[Tensor, "B 3 256 256"], color_scale: Float[Tensor, 
     image = patches.float()
     if color_scale is not None:
         image = (image * color_scale.to(image)[..., None, None]).clamp(0, 255)
+    return normalised(image)
+
+
+def normalised(image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 3 H W"]:
+    """(image / 255 - mean) / std, of RGB from 0 to 255."""
     mean, std = (image.new_tensor(values)[:, None, None] for values in (IMAGE_MEAN, IMAGE_STD))
     return (image - 255 * mean) / (255 * std)

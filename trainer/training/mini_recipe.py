@@ -9,7 +9,6 @@ def mini_recipe(steps: int) -> tuple[str, ...]:
     From the backbone that finds keypoints, which stays as it is (decision 0026). The losses weigh angles and shape more
     than HSMR's, which are for millions of photos; extreme crops show too little to learn from in so short a time.
     """
-    every = max(1, steps // 4)
     return (
         "network.variant=mini",
         f"network.backbone={KEYPOINT_NET_FILE}",
@@ -26,6 +25,14 @@ def mini_recipe(steps: int) -> tuple[str, ...]:
         "optimizer.decay=cosine",
         "optimizer.gradient_clip=1",
         "optimizer.ema_decay=0.99",
+        *of_steps(steps),
+    )
+
+
+def of_steps(steps: int) -> tuple[str, ...]:
+    """Overrides for a training of `steps` steps, however many people there are, with four validations on the way."""
+    every = max(1, steps // 4)
+    return (
         "schedule.epochs=1000000",
         f"schedule.max_steps={steps}",
         f"schedule.validate_every={every}",

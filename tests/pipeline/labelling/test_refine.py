@@ -13,7 +13,7 @@ from pipeline.body.rotations import matrix_to_axis_angle
 from pipeline.fit import Skelify, SmplToSkel
 from pipeline.image.camera import FOCAL, project, solve_camera
 from pipeline.image.keypoint_error import kp2d_error
-from pipeline.labelling import refine
+from pipeline.labelling import candidate
 from pipeline.labelling.acceptance import AcceptConfig, limit_violation
 from pipeline.labelling.batches import LabelBatch, PersonBatch
 from pipeline.labelling.convert import convert_people
@@ -181,7 +181,7 @@ def test_labels_state_their_spread_as_it_was_measured(
     batch: PersonBatch, generations: list[LabelBatch], open_skel: Skel, open_smpl: Smpl, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The curvature's standard deviation times the angle's factor; where nobody is fitted anew it stays as it was."""
-    monkeypatch.setattr(refine, "spread_factor", lambda: np.ones(46))
+    monkeypatch.setattr(candidate, "spread_factor", lambda: np.ones(46))
     plain = refine_people(batch, generations[0], None, Skelify(open_skel), open_smpl, ACCEPT)
     taken = np.isin(plain.decision, [Decision.IMPROVED, Decision.FIRST_LABEL])
     stated = np.minimum(plain.q_std * spread_factor(), np.pi)[taken]

@@ -11,7 +11,7 @@ from tests.trainer.data.made_generation import make_generation
 from tests.trainer.training.jobs import ALONE, small_config, small_job
 from trainer.checkpoint import load_checkpoint, load_state, save_state
 from trainer.data import LabelIndex
-from trainer.training.job import Outcome, Progress
+from trainer.training.job import Outcome, Progress, TrainingJob
 from trainer.training.train_config import TrainConfig
 from trainer.training.worker import STATE, TrainingDivergedError, TrainingWorker
 
@@ -20,6 +20,17 @@ STEPS = 8
 
 class Killed(Exception):
     """Stands for the end of the process: nothing after it runs."""
+
+
+def kill(job: TrainingJob, at: int) -> None:
+    """Run the job until it dies within this step."""
+
+    def die(step: int, network: nn.Module) -> None:
+        if step == at:
+            raise Killed
+
+    with pytest.raises(Killed):
+        TrainingWorker(job, ALONE).run(die)
 
 
 @pytest.fixture(scope="module")
@@ -60,13 +71,8 @@ def test_a_killed_run_goes_on_to_the_same_weights(
 ) -> None:
     """Killed before the first saved state, within the second epoch, after a validation."""
 
-    def kill(step: int, network: nn.Module) -> None:
-        if step == killed_at:
-            raise Killed
-
     job = small_job(tmp_path, index, settings("optimizer.ema_decay=0.9"))
-    with pytest.raises(Killed):
-        TrainingWorker(job, ALONE).run(kill)
+    kill(job, at=killed_at)
     again = TrainingWorker(job, ALONE)
     assert again.step == max(step for step in (0, 3, 4, 6) if step <= killed_at)
     outcome = again.run()
@@ -88,13 +94,8 @@ def test_the_adversarial_prior_resumes_too(index: LabelIndex, tmp_path: Path) ->
     plain = TrainingWorker(small_job(tmp_path / "plain", index, small_config(*short)), ALONE).run()
     assert whole.losses[0] > plain.losses[0]
 
-    def kill(step: int, network: nn.Module) -> None:
-        if step == 3:
-            raise Killed
-
     job = small_job(tmp_path / "killed", index, config)
-    with pytest.raises(Killed):
-        TrainingWorker(job, ALONE).run(kill)
+    kill(job, at=3)
     assert TrainingWorker(job, ALONE).run().losses == whole.losses
 
 
@@ -141,12 +142,7 @@ def test_the_options_train_and_resume_to_the_same_weights(index: LabelIndex, tmp
     assert token is not None
     assert token.out.weight.abs().max() > 0
 
-    def kill(step: int, network: nn.Module) -> None:
-        if step == 5:
-            raise Killed
-
-    with pytest.raises(Killed):
-        TrainingWorker(small_job(tmp_path / "killed", index, config), ALONE).run(kill)
+    kill(small_job(tmp_path / "killed", index, config), at=5)
     again = TrainingWorker(small_job(tmp_path / "killed", index, config), ALONE)
     assert again.run().losses == outcome.losses
     for name, value in whole.network.state_dict().items():
@@ -224,12 +220,7 @@ def test_float16_trains_and_resumes_with_its_scale(index: LabelIndex, tmp_path: 
     assert outcome.losses[0] == pytest.approx(full[0], rel=0.01)
     assert outcome.losses[0] != full[0], "the forward pass was in half precision"
 
-    def kill(step: int, network: nn.Module) -> None:
-        if step == 5:
-            raise Killed
-
-    with pytest.raises(Killed):
-        TrainingWorker(small_job(tmp_path / "killed", index, config), ALONE).run(kill)
+    kill(small_job(tmp_path / "killed", index, config), at=5)
     again = TrainingWorker(small_job(tmp_path / "killed", index, config), ALONE)
     assert again.run().losses == outcome.losses
     assert again.scaler.state_dict() == whole.scaler.state_dict()
