@@ -25,7 +25,10 @@ def load_skel(
 
 
 def load_smpl(
-    source: str | Path = "open", device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
+    source: str | Path = "open",
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype = torch.float32,
+    gender: str = "neutral",
 ) -> Smpl:
-    """SMPL of the open body or of SMPL_NEUTRAL.pkl in a folder of the official files."""
-    return Smpl(read_smpl(source), device=device, dtype=dtype)
+    """SMPL of the open body or of a folder of the official files, see `body_files`. Raises as `load_skel`."""
+    return Smpl(read_smpl(source, gender), device=device, dtype=dtype)

@@ -1,7 +1,8 @@
 """Where bodies come from: the open body shipped with the package, or a folder of the licensed official files.
 
 A folder holds skel_male.pkl, skel_female.pkl, SMPL_NEUTRAL.pkl, SMPL_to_J19.pkl and J_regressor_SKEL_mix_MALE.pkl, each
-directly in it or in its skel/ or smpl/ subfolder.
+directly in it or in its skel/ or smpl/ subfolder; for recorded motions of men and women SMPL_MALE.pkl and
+SMPL_FEMALE.pkl besides.
 """
 
 from pathlib import Path
@@ -23,6 +24,7 @@ from schemas.skel import N_BETAS, N_JOINTS, PARENTS
 
 OPEN_BODY = Path(__file__).parent / "open_body" / "open_body.npz"
 GENDERS = ("male", "female")
+SMPL_GENDERS = ("neutral", *GENDERS)
 _SUBFOLDERS = ("", "skel", "smpl")
 
 
@@ -47,12 +49,16 @@ def read_skel(source: str | Path, gender: str) -> SkelArrays:
     return _official_skel(_load(folder, f"skel_{gender}.pkl"), keypoint_regressor(smpl_like, j19), f"skel_{gender}.pkl")
 
 
-def read_smpl(source: str | Path) -> SmplArrays:
-    """SMPL arrays of the open body or of SMPL_NEUTRAL.pkl in a folder of official files."""
+def read_smpl(source: str | Path, gender: str = "neutral") -> SmplArrays:
+    """SMPL arrays of the open body, one for all genders, or of SMPL_NEUTRAL.pkl, SMPL_MALE.pkl or SMPL_FEMALE.pkl in a
+    folder of official files. Raises as `read_skel`.
+    """
+    if gender not in SMPL_GENDERS:
+        raise ValueError(f"SMPL gender {gender!r} is not one of {', '.join(SMPL_GENDERS)}")
     if str(source) == "open":
         return _open_smpl()
-    folder = _folder(source)
-    raw, name = _load(folder, "SMPL_NEUTRAL.pkl"), "SMPL_NEUTRAL.pkl"
+    folder, name = _folder(source), f"SMPL_{gender.upper()}.pkl"
+    raw = _load(folder, name)
     j19 = _dense(_load(folder, "SMPL_to_J19.pkl"), (19, N_VERTICES), "SMPL_to_J19")
     return SmplArrays(
         template=_array(raw, "v_template", (N_VERTICES, 3), name),

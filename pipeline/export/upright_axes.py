@@ -21,7 +21,12 @@ def to_upright(points: Float[np.ndarray, "*N 3"]) -> Float[np.ndarray, "*N 3"]:
 
 def to_ground(points: Float[np.ndarray, "*N 3"]) -> Float[np.ndarray, "*N 3"]:
     """(..., 3) m from camera axes to ground axes: (-z, -y, -x)."""
-    return -points[..., [2, 1, 0]]
+    return upright_to_ground(to_upright(points))
+
+
+def upright_to_ground(points: Float[np.ndarray, "*N 3"]) -> Float[np.ndarray, "*N 3"]:
+    """(..., 3) m from upright axes to ground axes: (z, y, -x)."""
+    return points[..., [2, 1, 0]] * np.array([1, 1, -1], points.dtype)
 
 
 def pose_on_ground(q: Float[Tensor, "B 46"], orientation: PelvisOrientation) -> Float[Tensor, "B 46"]:

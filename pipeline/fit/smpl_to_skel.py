@@ -102,27 +102,30 @@ class SmplToSkel:
         pose, betas = (x.to(device=self._solver.device, dtype=torch.float32) for x in (pose, betas))
         return self._in_parts(lambda pose, betas: self._fit_mesh(self._smpl(pose, betas).vertices, betas), pose, betas)
 
-    def fit_mesh(self, vertices: Float[Tensor, "B 6890 3"], betas: Float[Tensor, "B 10"]) -> SmplToSkelResult:
-        """Convert posed SMPL meshes; betas (B, 10) are where the shape starts from and is held to."""
-        return self._in_parts(self._fit_mesh, vertices, betas)
-
-    def _in_parts(
-        self, fit: Callable[[Tensor, Tensor], SmplToSkelResult], first: Tensor, betas: Tensor
+    def fit_mesh(
+        self, vertices: Float[Tensor, "B 6890 3"], betas: Float[Tensor, "B 10"], q: Float[Tensor, "B 46"] | None = None
     ) -> SmplToSkelResult:
+        """Convert posed SMPL meshes; betas (B, 10) are where the shape starts from and is held to; q: where the pose
+        starts from, by default the rigid motion of each bone.
+        """
+        return self._in_parts(self._fit_mesh, vertices, betas, *(() if q is None else (q,)))
+
+    def _in_parts(self, fit: Callable[..., SmplToSkelResult], *inputs: Tensor) -> SmplToSkelResult:
         """A few frames after the other, so that only their meshes are in memory."""
         at_once = _AT_ONCE_ON_GPU if self._solver.device.type == "cuda" else _AT_ONCE
-        parts = [fit(*part) for part in zip(first.split(at_once), betas.split(at_once), strict=True)]
+        parts = [fit(*part) for part in zip(*(values.split(at_once) for values in inputs), strict=True)]
         return SmplToSkelResult(*(torch.cat(values) for values in zip(*parts, strict=True)))
 
-    def _fit_mesh(self, vertices: Tensor, betas: Tensor) -> SmplToSkelResult:
+    def _fit_mesh(self, vertices: Tensor, betas: Tensor, q: Tensor | None = None) -> SmplToSkelResult:
         vertices = vertices.to(device=self._solver.device, dtype=torch.float32)
         patches = self._patches.of_mesh(vertices)
-        problem = _Problem(patches, self._start(patches, betas.to(patches)))
+        problem = _Problem(patches, self._start(patches, betas.to(patches), None if q is None else q.to(patches)))
         return self._result(self._minimise(problem), vertices)
 
-    def _start(self, patches: Tensor, betas: Tensor) -> Tensor:
-        rotations = self._patches.rigid_bone_rotations(patches, betas)
-        q = bone_rotations_to_q(self._solver, rotations, betas)
+    def _start(self, patches: Tensor, betas: Tensor, q: Tensor | None) -> Tensor:
+        if q is None:
+            rotations = self._patches.rigid_bone_rotations(patches, betas)
+            q = bone_rotations_to_q(self._solver, rotations, betas)
         x = self._bounds.clamp(torch.cat([q, betas, torch.zeros_like(betas[:, :3])], 1))
         away = patches - self._patches.points_and_jacobian(x[:, :N_Q], x[:, N_Q:_TRANS]).points
         x[:, _TRANS:] = (self._patches.share[:, None] * away).sum(1)

@@ -7,7 +7,7 @@ import math
 import re
 import zipfile
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 import numpy as np
 from jaxtyping import Shaped
@@ -26,23 +26,26 @@ _EXPANSION: Final = 100  # of an honest file's floats by compression, far above 
 _BYTES_PER_OPCODE: Final = 4  # of an honest pickle of many arrays 10
 
 
-def npz_arrays(path: str, names: Iterable[str], *, objects: bool = False) -> dict[str, Shaped[np.ndarray, "..."]]:
-    """Those arrays of the npz at `path` whose names are asked for. objects: also such as hold pickled values, which
-    are plain ones and arrays.
+def npz_arrays(
+    source: str | BinaryIO, names: Iterable[str], *, objects: bool = False, name: str | None = None
+) -> dict[str, Shaped[np.ndarray, "..."]]:
+    """Those arrays of an npz, at a path or open, whose names are asked for. objects: also such as hold pickled values,
+    which are plain ones and arrays. name: of the file, for messages.
 
     Raises LabelStoreError for a file that cannot be read, is no npz, whose arrays are not what their headers say, or
     that wants to run something.
     """
     wanted = set(names)
     arrays: dict[str, np.ndarray] = {}
+    path = name or str(source)
     try:
-        with open(path, "rb") as file, zipfile.ZipFile(file) as members:
+        with zipfile.ZipFile(source) as members:
             for info in members.infolist():
-                name = info.filename.removesuffix(".npy")
-                if name in arrays:
-                    raise LabelStoreError(f"it has {name} twice")
-                if name in wanted and name != info.filename:
-                    arrays[name] = _array(_content(members, info), name, objects)
+                member = info.filename.removesuffix(".npy")
+                if member in arrays:
+                    raise LabelStoreError(f"it has {member} twice")
+                if member in wanted and member != info.filename:
+                    arrays[member] = _array(_content(members, info), member, objects)
     except (LabelStoreError, ForbiddenPickleError, MalformedPickleError) as error:
         raise LabelStoreError(f"{path} is no npz that can be read safely: {error}.") from error
     except Exception as error:  # broken archives make zipfile and zlib raise nearly any type
