@@ -62,7 +62,9 @@ def run(options: Options) -> None:
 def _as_motion(skel: Skel, smpl: Smpl, pose: Tensor) -> tuple[float, list[str]]:
     """ms a frame, and what `_distances` says: frames of several clips in a row, so neighbours are no good starts."""
     zeros = np.zeros((len(pose), 3), np.float32)
-    motion = SmplMotion(pose=pose.float().numpy(), trans=zeros, betas=np.zeros(N_BETAS, np.float32), fps=30, gender=None)
+    motion = SmplMotion(
+        pose=pose.float().numpy(), trans=zeros, betas=np.zeros(N_BETAS, np.float32), fps=30, gender=None
+    )
     converter = MotionConverter(smpl, skel, gender="male", smpl_gender="neutral")
     found = converter.convert(motion)
     ms = 1000 * seconds(lambda: converter.convert(motion)) / len(pose)

@@ -49,10 +49,14 @@ def _parser() -> argparse.ArgumentParser:
         "--gender", choices=("auto", "male", "female"), default="auto",
         help="SKEL body; auto (default): the one that the file names, male for neutral",
     )  # fmt: skip
-    parser.add_argument("--body", default="open", metavar="DIR", help="folder of the official files; default: open body")
+    parser.add_argument(
+        "--body", default="open", metavar="DIR", help="folder of the official files; default: open body"
+    )
     parser.add_argument("--fps", type=float, default=0.0, help="keep so many frames a second, about; default: all")
     parser.add_argument("--file-fps", type=float, default=None, metavar="FPS", help="rate of files that name none")
-    parser.add_argument("--up", choices=("y", "z"), default="z", help="axis that points up, for .mot; AMASS: z (default)")
+    parser.add_argument(
+        "--up", choices=("y", "z"), default="z", help="axis that points up, for .mot; AMASS: z (default)"
+    )
     parser.add_argument(
         "--angles", choices=("skel", "opensim"), default="skel", help="of .mot, as in predict.py; default: skel"
     )
@@ -92,9 +96,7 @@ def _convert(options: argparse.Namespace) -> int:
         angles=options.angles,
     )
     tasks = list_motions(options.motions)
-    done = convert_motions(
-        tasks, options.output, config, actors=options.actors, ray_address=options.ray_address
-    )
+    done = convert_motions(tasks, options.output, config, actors=options.actors, ray_address=options.ray_address)
     return _report(done, options.output)
 
 

@@ -58,6 +58,7 @@ PLAN: dict[str, str] = {
     # Made-up people; files for others.
     "demo_set": "body image numerics render runtime shards",
     "export": "body fit.solver image",
+    "motions": "body export fit fit.solver labels.exchange labels.files rounds runtime safe_pickle storage",
     # The network: what it is, its files and its inputs; prediction, training, and the loop of both.
     "trainer.network": "body fit.starts image",
     "trainer.checkpoint": "storage trainer.network",
@@ -69,8 +70,9 @@ PLAN: dict[str, str] = {
     "trainer.data trainer.inference trainer.network trainer.prior",
     "trainer": "image labels labels.files rounds runtime trainer.training",
     # The commands.
-    "jobs": "body demo_set fit.starts labelling labels labels.exchange labels.inspecting labels.upkeep lenses render "
-    "rounds runtime shards trainer trainer.checkpoint trainer.inference trainer.network trainer.training",
+    "jobs": "body demo_set fit.starts labelling labels labels.exchange labels.inspecting labels.upkeep lenses "
+    "motions render rounds runtime shards trainer trainer.checkpoint trainer.inference trainer.network "
+    "trainer.training",
     # Not installed: what made the files that ship, and what measures.
     "tools.open_body": "body render",
     "tools.surroundings": "demo_set",
@@ -82,8 +84,8 @@ PLAN: dict[str, str] = {
     "trainer.training",
     "benchmarks.footage": "body fit fit.views image labelling render trainer.checkpoint trainer.inference",
     "benchmarks": "benchmarks.baselines benchmarks.footage benchmarks.loops benchmarks.made body demo_set fit "
-    "fit.prior fit.video image labelling labels labels.files lenses numerics render rounds runtime shards storage "
-    "tests trainer trainer.data trainer.inference trainer.network trainer.training",
+    "fit.prior fit.video image labelling labels labels.files lenses motions numerics render rounds runtime shards "
+    "storage tests trainer trainer.data trainer.inference trainer.network trainer.training",
     "tools.keypoint_net": "demo_set image shards trainer.data trainer.network trainer.training",
     "tools.label_spread": "benchmarks.made labelling",
     "tools.keypoint_noise": "benchmarks.footage body fit fit.views image",

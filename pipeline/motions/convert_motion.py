@@ -95,9 +95,7 @@ class MotionConverter:
         again = self._held.fit_mesh(meshes[poor], shape[poor])
         nearer = again.pve_mean_mm < found.pve_mean_mm[poor]
         rows = poor[nearer]
-        return SmplToSkelResult(
-            *(old.index_copy(0, rows, new[nearer]) for old, new in zip(found, again, strict=True))
-        )
+        return SmplToSkelResult(*(old.index_copy(0, rows, new[nearer]) for old, new in zip(found, again, strict=True)))
 
     def _meshes(self, pose: Tensor, smpl_betas: Tensor) -> Float[Tensor, "B 6890 3"]:
         parts, betas = pose.to(self.smpl.dtype).split(64), smpl_betas.to(self.smpl.dtype)

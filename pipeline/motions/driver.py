@@ -72,4 +72,6 @@ def _start(config: ConvertConfig, output: Any) -> Any:
 
 def _given_up(done: "GivenUp[MotionTask]", config: ConvertConfig) -> MotionRecord:
     reason = f"given up after {done.attempts} attempts: {done.reason}"
-    return MotionRecord(address=done.task.address, name=done.task.name, source="", settings=config.digest, rejected=reason)
+    return MotionRecord(
+        address=done.task.address, name=done.task.name, source="", settings=config.digest, rejected=reason
+    )

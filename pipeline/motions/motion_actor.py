@@ -38,7 +38,11 @@ class ConvertConfig:
     angles: AngleOrder = "skel"
 
     def __post_init__(self) -> None:
-        for name, known in (("gender", ("auto", "male", "female")), ("up", ("y", "z")), ("angles", ("skel", "opensim"))):
+        for name, known in (
+            ("gender", ("auto", "male", "female")),
+            ("up", ("y", "z")),
+            ("angles", ("skel", "opensim")),
+        ):
             if (value := getattr(self, name)) not in known:
                 raise ConfigError(f"{name}={value!r}: one of {', '.join(known)} expected.")
         if not self.fps >= 0:
@@ -99,7 +103,7 @@ class MotionActor:
         """
         storage, name = storage_of_file(task.address)
         with storage.open(name) as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+            digest = hashlib.sha256(file.read()).hexdigest()
         known = read_record(self._output, task)
         if known is not None and (known.source, known.settings) == (digest, self._config.digest):
             return known

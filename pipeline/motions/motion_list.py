@@ -23,13 +23,14 @@ def list_motions(sources: Sequence[str]) -> list[MotionTask]:
     for source in sources:
         found = _in_source(source)
         if not found:
-            raise MotionFileError(f"{source}: there is no {' or '.join(ENDINGS)} file. Name a file, a folder or a pattern.")
+            raise MotionFileError(
+                f"{source}: there is no {' or '.join(ENDINGS)} file. Name a file, a folder or a pattern."
+            )
         for address, name in found:
             task = MotionTask(address=address, name="/".join(safe_name(part) for part in PurePosixPath(name).parts))
             if tasks.setdefault(task.name, task) != task:
-                raise MotionFileError(
-                    f"{address} and {tasks[task.name].address} would both become {task.name}. Convert them into two folders."
-                )
+                both = f"{address} and {tasks[task.name].address}"
+                raise MotionFileError(f"{both} would both become {task.name}. Convert them into two folders.")
     return [tasks[name] for name in sorted(tasks)]
 
 

@@ -46,9 +46,7 @@ MOTION_SCHEMA: Final = pa.schema(
 """A row a frame; fields as in `SkelMotion`."""
 
 
-def content(
-    motion: SkelMotion, name: str, form: MotionFormat, *, skel: Skel, up: UpAxis, angles: AngleOrder
-) -> bytes:
+def content(motion: SkelMotion, name: str, form: MotionFormat, *, skel: Skel, up: UpAxis, angles: AngleOrder) -> bytes:
     """The file of one format. skel, up, angles: for .mot alone, whose axes are OpenSim's, y up."""
     if form == "mot":
         return motion_file(_on_ground(motion, name, skel, up, angles))

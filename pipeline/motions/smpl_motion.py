@@ -65,7 +65,9 @@ def read_smpl_motion(file: BinaryIO, address: str, *, fps: float | None = None) 
     count = len(poses)
     trans = _numbers(raw.get("trans", np.zeros((count, 3))), "trans", address)
     if trans.shape != (count, 3):
-        raise MotionFileError(f"trans of {address} has shape {trans.shape}: ({count}, 3) expected, as poses has frames.")
+        raise MotionFileError(
+            f"trans of {address} has shape {trans.shape}: ({count}, 3) expected, as poses has frames."
+        )
     if not (np.isfinite(poses).all() and np.isfinite(trans).all()):
         raise MotionFileError(f"poses or trans of {address} hold NaN or infinity: the file is damaged.")
     pose = np.zeros((count, _SMPL), np.float32)
@@ -108,7 +110,8 @@ def _betas(raw: Mapping[str, Any], address: str) -> Float32[np.ndarray, "10"]:
         betas = betas[0]
     if betas.ndim != 1 or len(betas) < N_BETAS or not np.isfinite(betas).all():
         raise MotionFileError(
-            f"betas of {address} has shape {betas.shape}: at least {N_BETAS} finite numbers expected, one shape a motion."
+            f"betas of {address} has shape {betas.shape}: at least {N_BETAS} finite numbers expected, "
+            "one shape a motion."
         )
     return betas[:N_BETAS].astype(np.float32)
 
@@ -121,7 +124,9 @@ def _rate(raw: Mapping[str, Any], address: str, default: float | None) -> float:
     array = np.asarray(value)
     rate = float(array.reshape(-1)[0]) if array.size == 1 and array.dtype.kind in "iuf" else np.nan
     if not MIN_FPS <= rate <= MAX_FPS:
-        raise MotionFileError(f"{name or '--fps'} of {address} is {value!r}: {MIN_FPS:g} to {MAX_FPS:g} a second expected.")
+        raise MotionFileError(
+            f"{name or '--fps'} of {address} is {value!r}: {MIN_FPS:g} to {MAX_FPS:g} a second expected."
+        )
     return rate
 
 

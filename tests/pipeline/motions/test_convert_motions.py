@@ -110,7 +110,19 @@ def test_the_command_converts_resumes_and_accounts_for_each_file(
     write(amass, "CMU/01/walk_poses.npz")
     write(amass, "CMU/shape.npz", poses=None)
     (amass / "notes.txt").write_text("no motion")
-    asked = ["--motions", str(amass), "--output", str(output), "--formats", "npz", "mot", "--fps", "30", "--actors", "1"]
+    asked = [
+        "--motions",
+        str(amass),
+        "--output",
+        str(output),
+        "--formats",
+        "npz",
+        "mot",
+        "--fps",
+        "30",
+        "--actors",
+        "1",
+    ]
     assert main(asked) == 1
     told = capsys.readouterr()
     assert "1 motions, 5 frames" in told.out

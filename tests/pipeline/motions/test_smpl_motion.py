@@ -91,13 +91,13 @@ def test_hostile_and_broken_files_run_nothing(tmp_path: Path) -> None:
 
     path = tmp_path / "a.pkl"
     path.write_bytes(pickle.dumps({"poses": Evil()}))
-    with pytest.raises(MotionFileError, match="cannot|can be read safely"):
+    with pytest.raises(MotionFileError, match="can be read safely"):
         read(path)
     assert not (tmp_path / "ran").exists()
     whole = write(tmp_path, "b.npz").read_bytes()
     for data in (b"", b"PK", whole[:200], pickle.dumps([1, 2])):
         path.write_bytes(data)
-        with pytest.raises(MotionFileError, match="a.pkl"):
+        with pytest.raises(MotionFileError, match=r"a\.pkl"):
             read(path)
 
 
