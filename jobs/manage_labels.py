@@ -1,4 +1,6 @@
-"""Operate a label store: rollback, forget, expire, verify, export, import, relocate. Looking is inspect_labels.py.
+"""Operate a label store: rollback, forget, expire, verify, export, check-export, import, relocate.
+
+Looking is inspect_labels.py.
 
 Errors go to stderr with what to do next. Exit code: 0 done, 1 not done or (verify) something is wrong, 2 bad usage.
 """
@@ -26,6 +28,7 @@ EXAMPLES: Final = """examples:
   python jobs/manage_labels.py expire --older-than 30d --dry-run
   python jobs/manage_labels.py verify 3
   python jobs/manage_labels.py export 3 --as tars --to /data/hsmr_tars
+  python jobs/manage_labels.py check-export /data/hsmr_tars
   python jobs/manage_labels.py import --round 0 --tars '/data/hsmr_tars/aic/{000000..000412}.tar' storage.root=./labels
   python jobs/manage_labels.py relocate --to s3://bucket/labels --to-catalog postgresql+psycopg://HOST/DB --move
 
@@ -180,6 +183,34 @@ def _export(store: "LabelStore", options: argparse.Namespace) -> int:
                 print(
                     f"{tar.url}: {tar.labelled} people labelled, {tar.unlabelled} not, {tar.left_out} samples left out"
                 )
+    from pipeline.labels.exchange.export_record import record_export
+
+    generation = store.generation(k)
+    record = record_export(store, generation, options.form, to, folder=options.form not in {"parquet", "npz"})
+    print(f"Snapshot {generation.snapshot_id} of round {k}: {record}")
+    return 0
+
+
+def _check_export(store: "LabelStore", options: argparse.Namespace) -> int:
+    from pipeline.labels.exchange.export_record import check_export
+
+    record, faults = check_export(options.path)
+    print(f"{options.path}: round {record.round}, snapshot {record.snapshot_id} of {record.store}, as {record.form}")
+    for fault in faults[:_SHOWN]:
+        print(f"  {fault}")
+    if len(faults) > _SHOWN:
+        print(f"  ... {len(faults) - _SHOWN} more")
+    if faults:
+        raise CommandError(f"{len(faults)} files are not as they were exported: export the round again.")
+    if store.storage.root != record.store:
+        print(f"All {len(record.files)} files are as exported. Name that store in storage.root to compare with it.")
+        return 0
+    published = {generation.round: generation.snapshot_id for generation in store.rounds()}
+    if published.get(record.round) != record.snapshot_id:
+        raise CommandError(
+            f"the files are as exported, but round {record.round} is another one today: export it again."
+        )
+    print(f"All {len(record.files)} files are as exported, of the generation that is published today.")
     return 0
 
 
@@ -300,6 +331,9 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("--to", required=True, metavar="PATH", help="file (parquet, npz) or folder (the others)")
     export.add_argument("--ranks", type=_positive, default=8, metavar="N", help="pseudo-gt: a file for each rank (8)")
     export.set_defaults(run=_export)
+    check = commands.add_parser("check-export", help="compare an export with what it was, and with its generation")
+    check.add_argument("path", metavar="PATH", help="what was given to export --to")
+    check.set_defaults(run=_check_export)
     _add_import(commands.add_parser("import", help="publish labels that somebody else made, as a generation"))
     relocate = commands.add_parser("relocate", parents=[dry], help="copy or move the whole store to another root")
     relocate.add_argument("--to", required=True, metavar="ROOT", help="DIR or s3://bucket/prefix")
