@@ -18,6 +18,7 @@ JOBS.remove("command_line")
 
 # Complete but for an override that exists, and refused before anything is made.
 WORDS = {
+    "convert_motions": "--motions DIR --output DIR",
     "demo": "--people 2",
     "inspect_labels": "show 1",
     "manage_labels": "verify 1",

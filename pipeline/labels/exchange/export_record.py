@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Final
 
+from pipeline.labels import Generation
 from pipeline.labels.files.errors import LabelStoreError
 from pipeline.labels.store import LabelStore
-from pipeline.labels import Generation
 from pipeline.storage.opening import open_storage, storage_of_file
 from pipeline.storage.storage import TEMPORARY_SUFFIX, Storage
 
