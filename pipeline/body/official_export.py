@@ -1,7 +1,8 @@
 """The open body written as the official SKEL and SMPL files, so that other tools (`smplx`, `body-models`) can load it.
 
 `python -m pipeline.body.official_export FOLDER` writes skel_male.pkl, skel_female.pkl (format 1.1.1), SMPL_NEUTRAL.pkl,
-SMPL_to_J19.pkl, J_regressor_SKEL_mix_MALE.pkl and J_regressor_SMPL_MALE.pkl. FOLDER then works as `body.source` and gives the same body.
+SMPL_to_J19.pkl, J_regressor_SKEL_mix_MALE.pkl and J_regressor_SMPL_MALE.pkl. FOLDER then works as `body.source` and
+gives the same body.
 """
 
 import argparse

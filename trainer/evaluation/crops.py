@@ -87,7 +87,7 @@ def cut_crop(
     return _resized(_window(pixels, left, top, max(right, left + 1), max(bottom, top + 1)))
 
 
-def _window(pixels: Pixels, left: int, top: int, right: int, bottom: int) -> Pixels:
+def _window(pixels: Pixels, left: int, top: int, right: int, bottom: int) -> UInt8[np.ndarray, "h w 3"]:
     height, width, _ = pixels.shape
     window = np.zeros((bottom - top, right - left, 3), np.uint8)
     x0, x1, y0, y1 = max(left, 0), min(right, width), max(top, 0), min(bottom, height)

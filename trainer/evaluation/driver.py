@@ -35,7 +35,6 @@ from trainer.inference.predictions_table import write_rejections
 
 RESULTS_FILE = "results.json"
 REJECTIONS_FILE = "rejections.parquet"
-_ORDER = [(name, "ascending") for name in ("input", "tested", "person")]
 
 
 class EvaluationFailedError(RuntimeError):
@@ -91,7 +90,7 @@ def run_evaluation(
             write_rejections(request.output / REJECTIONS_FILE, rejections)
             (request.output / "tables.md").write_text(markdown(written), encoding="utf-8")
             (request.output / "tables.tex").write_text(latex(written), encoding="utf-8")
-            _write_worst(request, known, rows, bodies)
+            _write_worst(request, sets, known, rows, bodies)
             write_results(request.output / RESULTS_FILE, results, origin)
     return Evaluation(results=results, rejections=rejections, text=markdown(written))
 
@@ -133,11 +132,16 @@ def _score(
     found = list(_outcomes(request, config, known, tasks))
     rows = pa.concat_tables([ROW_SCHEMA.empty_table(), *(scores.rows for scores in found)])
     inputs, names = [source.label for source in request.inputs], [one.file.name for one in known]
-    keyed = rows.append_column("input", pc.index_in(rows["dataset"], pa.array(inputs, pa.string())))
-    keyed = keyed.append_column("tested", pc.index_in(rows["checkpoint"], pa.array(names, pa.string())))
+    places = [
+        (inputs.index(dataset), names.index(checkpoint), person)
+        for dataset, checkpoint, person in zip(
+            *(rows[name].to_pylist() for name in ("dataset", "checkpoint", "person")), strict=True
+        )
+    ]
+    ordered = rows.take(pa.array(sorted(range(len(places)), key=places.__getitem__), pa.int64()))
     rejections = {rejection for scores in found for rejection in scores.rejections}  # one for all checkpoints
     order = sorted(rejections, key=lambda one: (inputs.index(one.dataset), one.person or 0, one.detail))
-    return keyed.sort_by(_ORDER).select(ROW_SCHEMA.names).combine_chunks(), order
+    return ordered.combine_chunks(), order
 
 
 def _parts(source: EvaluationInput, people: EvaluationSet, size: int) -> Iterator[Part]:
@@ -189,8 +193,7 @@ def _start_actor(placement: Placement, brief: "ray.ObjectRef[EvaluationBrief]") 
 
 
 def _rows_of(rows: pa.Table, source: EvaluationInput, checkpoint: _Known) -> pa.Table:
-    own = pc.and_(pc.equal(rows["dataset"], source.label), pc.equal(rows["checkpoint"], checkpoint.file.name))
-    return rows.filter(own)
+    return rows.filter((pc.field("dataset") == source.label) & (pc.field("checkpoint") == checkpoint.file.name))
 
 
 def _result(
@@ -213,10 +216,17 @@ def _result(
     )
 
 
-def _write_worst(request: EvaluationRequest, known: Sequence[_Known], rows: pa.Table, bodies: Bodies) -> None:
+def _write_worst(
+    request: EvaluationRequest,
+    sets: Mapping[str, EvaluationSet],
+    known: Sequence[_Known],
+    rows: pa.Table,
+    bodies: Bodies,
+) -> None:
     for source in request.inputs:
         for checkpoint in known:
-            sheet = worst_sheet(source, _rows_of(rows, source, checkpoint), bodies.of(checkpoint.kind))
+            own = _rows_of(rows, source, checkpoint)
+            sheet = worst_sheet(source, sets[source.label], own, bodies.of(checkpoint.kind))
             if sheet is not None:
                 path = request.output / "worst" / safe_name(source.label) / f"{safe_name(checkpoint.file.name)}.jpg"
                 path.parent.mkdir(parents=True, exist_ok=True)

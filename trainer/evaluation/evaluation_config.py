@@ -51,7 +51,12 @@ class EvaluationRequest:
 
     @classmethod
     def of_options(
-        cls, datasets: Sequence[str], data: Sequence[str], images: Sequence[Path], checkpoints: Sequence[str], output: Path
+        cls,
+        datasets: Sequence[str],
+        data: Sequence[str],
+        images: Sequence[Path],
+        checkpoints: Sequence[str],
+        output: Path,
     ) -> Self:
         """The n-th data set with the n-th file and folder. Raises ConfigError where something is missing or twice."""
         if not len(datasets) == len(data) == len(images):

@@ -1,11 +1,13 @@
 """The people of one evaluation file, whatever its format."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
 from jaxtyping import Bool, Float64
+
+_ARRAYS = ("center", "size", "keypoints_2d", "keypoints_3d", "pose", "betas", "has_smpl")
 
 
 class EvaluationFileError(ValueError):
@@ -37,8 +39,7 @@ class EvaluationSet:
 
     def rows(self, numbers: Sequence[int]) -> Self:
         """The people at these places."""
-        picked = {}
-        for item in fields(self):
-            value = getattr(self, item.name)
-            picked[item.name] = value[list(numbers)] if isinstance(value, np.ndarray) else [value[n] for n in numbers]
-        return type(self)(**picked)
+        places = list(numbers)
+        arrays = {name: getattr(self, name)[places] for name in _ARRAYS}
+        images, names = ([texts[place] for place in places] for texts in (self.images, self.names))
+        return replace(self, images=images, names=names, **arrays)

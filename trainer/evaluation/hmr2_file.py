@@ -25,7 +25,7 @@ def read_hmr2_file(path: str, protocol: Protocol) -> EvaluationSet:
         file.needed(name)
     _check_truth(file, protocol)
     size = file.numbers("scale", (2,), (1,), ())
-    has_smpl = [file.numbers(name, ()) > 0 for name in ("has_body_pose", "has_betas") if name in file]
+    has_smpl = [file.numbers(name, (), (1,)).reshape(-1) > 0 for name in ("has_body_pose", "has_betas") if name in file]
     given = np.full(file.count, "body_pose" in file and "betas" in file)
     return EvaluationSet(
         images=images,

@@ -1,6 +1,7 @@
 """What a network's answer is a pose of: SKEL for HSMR, neutral SMPL for HMR2.0; each gives what protocols compare."""
 
-from typing import NamedTuple, Protocol
+from collections.abc import Mapping
+from typing import Final, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -14,12 +15,19 @@ from pipeline.runtime.config import BodyConfig
 from trainer.evaluation.protocols import Truth
 from trainer.evaluation.violations import Violations, skel_violations, smpl_violations
 
+_REGRESSORS: Final[Mapping[Truth, str]] = {
+    "keypoints_3d": "SMPL_to_J19",
+    "keypoints_2d": "SKEL_mix, SMPL_to_J19",
+    "smpl": "J_regressor_SMPL_MALE",
+}
+"""Of SKEL; all are of the posed skin."""
+
 
 class Surface(NamedTuple):
-    """The 24 joints of SMPL and the vertices, m, without translation."""
+    """The 24 joints of SMPL and V vertices, m, without translation."""
 
     joints: Float[Tensor, "B 24 3"]
-    vertices: Float[Tensor, "B 6890 3"]
+    vertices: Float[Tensor, "B V 3"]
 
 
 class OutputBody(Protocol):
@@ -70,8 +78,7 @@ class SkelBody:
         self._joints = None if smpl_joints is None else torch.as_tensor(smpl_joints, dtype=skel.dtype).to(skel.device)
 
     def regressor(self, truth: Truth) -> str:
-        mesh = "J_regressor_SMPL_MALE of the skin"
-        return mesh if truth == "smpl" else "SKEL_mix and SMPL_to_J19 of the skin"
+        return _REGRESSORS[truth]
 
     def keypoints(self, pose: Float[Tensor, "B P"], betas: Float[Tensor, "B 10"]) -> Float[Tensor, "B 44 3"]:
         return self.skel.keypoints(pose, betas)
@@ -98,7 +105,7 @@ class SmplBody:
         self.smpl, self.digest, self.faces = smpl, smpl.digest, smpl.arrays.faces
 
     def regressor(self, truth: Truth) -> str:
-        return "SMPL's own joints" if truth == "smpl" else "SMPL's joints and SMPL_to_J19 of the skin"
+        return {**_REGRESSORS, "keypoints_2d": "SMPL's joints, SMPL_to_J19", "smpl": "SMPL's joints"}[truth]
 
     def keypoints(self, pose: Float[Tensor, "B P"], betas: Float[Tensor, "B 10"]) -> Float[Tensor, "B 44 3"]:
         return self.smpl(pose.unflatten(1, (24, 3)), betas).keypoints

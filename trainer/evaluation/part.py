@@ -104,7 +104,9 @@ def _check_box(center: np.ndarray, size: np.ndarray, side: float, photo_size: tu
         )
     largest = MAX_SIDE_PER_PHOTO * max(photo_size)
     if not MIN_SIDE_PX <= side <= largest:
-        raise _RefusedPersonError(RejectionReason.BAD_BOX, f"side {side:.4g} px, {MIN_SIDE_PX:g} to {largest:g} allowed")
+        raise _RefusedPersonError(
+            RejectionReason.BAD_BOX, f"side {side:.4g} px, {MIN_SIDE_PX:g} to {largest:g} allowed"
+        )
     if np.abs(center).max() > largest:
         raise _RefusedPersonError(RejectionReason.BAD_BOX, f"center {center.tolist()} is far from the photo")
 

@@ -1,4 +1,4 @@
-"""Published figures, to stand beside ours: of HSMR's paper (Xia et al., CVPR 2025) and of SKEL-CF (arXiv 2511.20157)."""
+"""Published figures, to stand beside ours: of HSMR (Xia et al., CVPR 2025) and of SKEL-CF (arXiv 2511.20157)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -42,7 +42,5 @@ REFERENCES: Final = (
             ("moyo", "mpvpe_mm"): 120.1,
         },
     ),
-    Reference(
-        method="SKEL-CF, published", figures={("moyo", "mpjpe_mm"): 85.0, ("moyo", "pa_mpjpe_mm"): 51.4}
-    ),
+    Reference(method="SKEL-CF, published", figures={("moyo", "mpjpe_mm"): 85.0, ("moyo", "pa_mpjpe_mm"): 51.4}),
 )

@@ -1,6 +1,5 @@
 """The errors of people by the protocol of their data set, one value per person and measure."""
 
-import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 

@@ -1,11 +1,11 @@
 """Rows of a data set and a network to figures: means over people, PCK over the set, violations."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -52,7 +52,11 @@ def measures_of(source: EvaluationInput, rows: pa.Table) -> dict[str, float | No
         found = set_pck(rows)
         means = [None] * len(THRESHOLDS) if found is None else found.mean.tolist()
         return {measure.name: mean for measure, mean in zip(source.protocol.measures, means, strict=True)}
-    return {measure.name: pc.mean(rows[measure.name]).as_py() for measure in source.protocol.measures}
+    return {measure.name: _mean(rows[measure.name].to_pylist()) for measure in source.protocol.measures}
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return fmean(values) if values else None
 
 
 def set_pck(rows: pa.Table) -> Pck | None:

@@ -1,6 +1,6 @@
 """The tables of an evaluation: errors beside published ones, how each was measured, joints beyond their limits."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from trainer.evaluation.protocols import Measure
@@ -8,7 +8,8 @@ from trainer.evaluation.references import REFERENCES
 from trainer.evaluation.summary import Result
 from trainer.evaluation.violations import PARTS, TOLERANCES_DEG
 
-_NOTHING = "–"
+_NOTHING = "-"
+_SIZES = ("max", "mean", "median")
 _OPEN_BODY = "Measured with the open body, which is not the licensed one: not to be compared with published figures."
 
 
@@ -89,20 +90,22 @@ def _settings(results: Sequence[Result]) -> Table:
 def _violations(results: Sequence[Result]) -> Table:
     rows = []
     for result in results:
-        for tolerance in TOLERANCES_DEG:
-            parts = result.violations.get(str(tolerance))
-            if parts is not None:
-                cells = [_violation(parts[part]) for part in PARTS]
-                title = _title(result.source.label, result.source.protocol.title)
-                rows.append([result.method, title, f"> {tolerance}", *cells])
+        if not result.people:
+            continue
+        shares = [_listed([100 * result.violations[str(t)][part]["share"] for t in TOLERANCES_DEG]) for part in PARTS]
+        sizes = [_listed([result.violations["0"][part][name] for name in _SIZES]) for part in PARTS]
+        title = _title(result.source.label, result.source.protocol.title)
+        rows.append([result.method, title, *shares, *sizes])
+    parts = [part.replace("_", " ") for part in PARTS]
     return Table(
         title="Joints beyond their limits",
-        header=["method", "data set", "beyond, deg", *(part.replace("_", " ") for part in PARTS)],
+        header=["method", "data set", *(f"{part} %" for part in parts), *(f"{part} deg" for part in parts)],
         rows=rows,
-        note="Share of people beyond the limit by more than so many degrees (in brackets, by how many more: largest, "
-        "mean, median). The largest angle of a joint; for SMPL, Euler angles, the better of both solutions.",
+        note=f"%: of people, beyond a limit by more than {' / '.join(map(str, TOLERANCES_DEG))} degrees; deg: by how "
+        f"much, {' / '.join(_SIZES)} over all people. The largest angle of a joint; SMPL's are Euler angles, of both "
+        "solutions the better.",
     )
 
 
-def _violation(found: Mapping[str, float]) -> str:
-    return f"{100 * found['share']:.1f} % ({found['max']:.1f}, {found['mean']:.1f}, {found['median']:.1f})"
+def _listed(figures: Sequence[float]) -> str:
+    return " / ".join(f"{figure:.1f}" for figure in figures)

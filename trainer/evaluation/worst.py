@@ -9,10 +9,12 @@ import torch
 from jaxtyping import UInt8
 
 from pipeline.image.person_camera import PersonCamera
-from pipeline.render import Panel, PinholeCamera, crop_square, grid, overlay_mesh
+from pipeline.render import Panel, PinholeCamera, crop_square, draw_keypoints, grid, overlay_mesh
 from trainer.evaluation.crops import read_photo
 from trainer.evaluation.evaluation_config import EvaluationInput
+from trainer.evaluation.evaluation_set import EvaluationSet
 from trainer.evaluation.output_bodies import OutputBody
+from trainer.evaluation.scores import MIN_CONFIDENCE_2D
 
 N_WORST: Final = 24
 _A_ROW: Final = 6
@@ -27,10 +29,12 @@ def worst_people(source: EvaluationInput, rows: pa.Table) -> list[dict[str, Any]
     return rows.filter(rows[measure].is_valid()).sort_by(order).slice(0, N_WORST).to_pylist()
 
 
-def worst_sheet(source: EvaluationInput, rows: pa.Table, body: OutputBody) -> bytes | None:
-    """A JPEG of them all, with their errors; None where nobody has one."""
+def worst_sheet(source: EvaluationInput, people: EvaluationSet, rows: pa.Table, body: OutputBody) -> bytes | None:
+    """A JPEG of them all with their errors and, where these are the truth, their 2D keypoints; None where nobody has
+    an error. people: everyone of the file.
+    """
     worst = worst_people(source, rows)
-    panels = [_panel(source, row, body) for row in worst]
+    panels = [_panel(source, people, row, body) for row in worst]
     if not panels:
         return None
     lines = [panels[start : start + _A_ROW] for start in range(0, len(panels), _A_ROW)]
@@ -38,13 +42,15 @@ def worst_sheet(source: EvaluationInput, rows: pa.Table, body: OutputBody) -> by
     return simplejpeg.encode_jpeg(np.ascontiguousarray(sheet), quality=_JPEG_QUALITY)
 
 
-def _panel(source: EvaluationInput, row: dict[str, Any], body: OutputBody) -> Panel:
+def _panel(source: EvaluationInput, people: EvaluationSet, row: dict[str, Any], body: OutputBody) -> Panel:
     error = row["mpjpe_mm"]
     figure = f"{row['mean_error_box']:.3f} boxes" if error is None else f"{error:.0f} mm"
-    return Panel(image=_drawn(source, row, body), caption=f"{row['person']} {row['image'][-28:]}\n{figure}")
+    return Panel(image=_drawn(source, people, row, body), caption=f"{row['person']} {row['image'][-28:]}\n{figure}")
 
 
-def _drawn(source: EvaluationInput, row: dict[str, Any], body: OutputBody) -> UInt8[np.ndarray, "H W 3"]:
+def _drawn(
+    source: EvaluationInput, people: EvaluationSet, row: dict[str, Any], body: OutputBody
+) -> UInt8[np.ndarray, "H W 3"]:
     photo, center = read_photo(source.images, row["image"]), np.array(row["center"])
     pose, betas = (torch.tensor([row[name]], dtype=torch.float64) for name in ("pose", "betas"))
     with torch.inference_mode():
@@ -52,4 +58,6 @@ def _drawn(source: EvaluationInput, row: dict[str, Any], body: OutputBody) -> UI
     own = PersonCamera.of_label(row["focal"], np.array(row["camera_turn"]))
     camera = PinholeCamera.of_label(own, center, row["side"], row["photo_width"], row["photo_height"])
     drawn = overlay_mesh(photo, vertices @ own.rotation.T, body.faces, camera)
+    if source.protocol.truth == "keypoints_2d":
+        drawn = draw_keypoints(drawn, people.keypoints_2d[row["person"]], min_confidence=MIN_CONFIDENCE_2D)
     return crop_square(drawn, center, row["side"], _PANEL_PX)

@@ -21,7 +21,5 @@ def own_folder(output: Path, finished: str) -> Iterator[None]:
         except BlockingIOError:
             raise InputError(f"Another run is writing to {output}. Wait for it, or give another --output.") from None
         if (output / finished).exists():
-            raise InputError(
-                f"{output} holds the {finished} of a finished run. Give another --output, or delete it."
-            )
+            raise InputError(f"{output} holds the {finished} of a finished run. Give another --output, or delete it.")
         yield

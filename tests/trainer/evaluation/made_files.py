@@ -1,6 +1,5 @@
 """Small evaluation files in the formats of HMR2.0 and of HSMR's MOYO, with images and tiny networks to ask."""
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -8,37 +7,25 @@ import numpy as np
 import simplejpeg
 import torch
 
-from pipeline.body import load_skel, load_smpl
+from pipeline.body import load_skel
+from pipeline.storage.opening import open_storage
 from trainer.checkpoint import CheckpointInfo, save_checkpoint
 from trainer.network.hmr2 import Hmr2
 from trainer.network.hsmr import Hsmr
 from trainer.network.variants import VARIANTS
-from pipeline.storage.opening import open_storage
 
-PHOTO = (160, 120)
-
-
-@dataclass(frozen=True)
-class Made:
-    """Where things are: a folder of images and one npz."""
-
-    images: Path
-    data: Path
+PHOTO = (160, 120)  # width, height
 
 
 def write_images(folder: Path, count: int) -> list[str]:
-    """Photos of 160 x 120 px with smooth content; every second one has EXIF data that would turn it."""
-    folder.mkdir(parents=True, exist_ok=True)
-    names = []
-    for number in range(count):
-        generator = torch.Generator().manual_seed(number)
-        coarse = torch.rand(1, 3, 6, 8, generator=generator)
+    """Photos with smooth content below `folder`; their names there."""
+    (folder / "seq").mkdir(parents=True, exist_ok=True)
+    names = [f"seq/{number:02d}.jpg" for number in range(count)]
+    for number, name in enumerate(names):
+        coarse = torch.rand(1, 3, 6, 8, generator=torch.Generator().manual_seed(number))
         image = torch.nn.functional.interpolate(coarse, size=PHOTO[::-1], mode="bicubic").clamp(0, 1)
         pixels = np.ascontiguousarray((255 * image[0]).to(torch.uint8).permute(1, 2, 0).numpy())
-        name = f"seq/{number:02d}.jpg"
-        (folder / "seq").mkdir(exist_ok=True)
         (folder / name).write_bytes(simplejpeg.encode_jpeg(pixels, quality=95))
-        names.append(name)
     return names
 
 
@@ -57,11 +44,32 @@ def save_networks(folder: Path) -> dict[str, str]:
 
 
 def boxes(count: int) -> tuple[np.ndarray, np.ndarray]:
-    """center, (width, height) px."""
+    """center (N, 2), width and height (N, 2), px; some reach beyond the photo."""
     rng = np.random.default_rng(5)
     return rng.uniform(40, 100, (count, 2)), rng.uniform(40, 110, (count, 2))
 
 
 def hmr2_fields(names: list[str], **fields: Any) -> dict[str, Any]:
+    """Those that every file has, and `fields`."""
     center, size = boxes(len(names))
     return {"imgname": np.array(names, dtype=np.bytes_), "center": center, "scale": size, **fields}
+
+
+def moyo_fields(names: list[str], pose: np.ndarray | None = None, betas: np.ndarray | None = None) -> dict[str, Any]:
+    """pose (N, 24, 3), betas (N, 10): the truth, by default a random one."""
+    count, rng = len(names), np.random.default_rng(7)
+    pose = rng.normal(0, 0.2, (count, 24, 3)) if pose is None else pose
+    smpl = {
+        "global_orient": pose[:, 0],
+        "body_pose": pose[:, 1:].reshape(count, 69),
+        "betas": rng.normal(0, 0.5, (count, 10)) if betas is None else betas,
+    }
+    center, size = boxes(count)
+    return {
+        "extra_info": np.array({"dataset_name": "moyo"}, object),
+        "names": np.array([f"frame_{name}" for name in names]),
+        "img_paths": np.array(names),
+        "centers": center,
+        "scales": size,
+        "smpl": np.array(smpl, object),
+    }
