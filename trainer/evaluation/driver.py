@@ -11,6 +11,7 @@ import ray
 
 from pipeline.export.file_names import safe_name
 from pipeline.rounds.pool import ActorPool, GivenUp
+from pipeline.runtime.config import BodyConfig
 from pipeline.runtime.ray_cluster import Placement, place, ray_session, resolve_device, shipped_packages
 from schemas.person import Rejection
 from trainer.checkpoint import CheckpointError, load_checkpoint
@@ -20,13 +21,13 @@ from trainer.evaluation.evaluation_config import EvaluationConfig, EvaluationInp
 from trainer.evaluation.evaluation_set import EvaluationFileError, EvaluationSet
 from trainer.evaluation.hmr2_file import read_hmr2_file
 from trainer.evaluation.moyo_file import read_moyo_file
-from trainer.evaluation.output_bodies import Bodies, load_bodies
+from trainer.evaluation.output_bodies import Bodies, OutputBody, load_bodies
 from trainer.evaluation.part import Part
 from trainer.evaluation.part_scores import PartScores
 from trainer.evaluation.progress import EvaluationProgress
 from trainer.evaluation.results_file import write_results
 from trainer.evaluation.rows import ROW_SCHEMA, write_rows
-from trainer.evaluation.summary import Result, measures_of, pck_per_keypoint, violations_in
+from trainer.evaluation.summary import METHODS, Result, measures_of, pck_per_keypoint, violations_in
 from trainer.evaluation.table_text import latex, markdown
 from trainer.evaluation.tables import tables
 from trainer.evaluation.worst import worst_sheet
@@ -34,7 +35,6 @@ from trainer.inference.own_folder import own_folder
 from trainer.inference.predictions_table import write_rejections
 
 RESULTS_FILE = "results.json"
-REJECTIONS_FILE = "rejections.parquet"
 
 
 class EvaluationFailedError(RuntimeError):
@@ -52,10 +52,11 @@ class Evaluation:
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """A checkpoint that was opened, and what it holds."""
+    """A checkpoint that was opened, and what it holds; body_digest: of the body it was trained on, if it says so."""
 
     file: TestedCheckpoint
     kind: str
+    body_digest: str | None
 
 
 def run_evaluation(
@@ -72,27 +73,36 @@ def run_evaluation(
     written; EvaluationFailedError or ActorStartError afterwards.
     """
     sets = {source.label: _read(source) for source in request.inputs}
-    with ray_session(ray_address, config.run.actors, shipped_packages(request)):
-        device = resolve_device(config.device, "device", ray_address)
-        config = replace(config, device=device)
-        bodies = load_bodies(config.body, "cpu", smpl_joints=_needs_smpl_joints(request))
-        known = [_open(*pair, bodies, tell) for pair in zip(request.names, request.checkpoints, strict=True)]
-        with own_folder(request.output, RESULTS_FILE):
-            rows, rejections = _score(request, config, sets, known)
-            results = [
-                _result(source, sets[source.label], checkpoint, _rows_of(rows, source, checkpoint), bodies)
-                for checkpoint in known
-                for source in request.inputs
-            ]
-            written = tables(results, open_body=config.body.source == "open")
-            origin = {"code_revision": code_revision, "body_source": config.body.source, "device": device}
-            write_rows(request.output / "people.parquet", rows, origin)
-            write_rejections(request.output / REJECTIONS_FILE, rejections)
-            (request.output / "tables.md").write_text(markdown(written), encoding="utf-8")
-            (request.output / "tables.tex").write_text(latex(written), encoding="utf-8")
-            _write_worst(request, sets, known, rows, bodies)
-            write_results(request.output / RESULTS_FILE, results, origin)
+    known = [_open(*pair) for pair in zip(request.names, request.checkpoints, strict=True)]
+    config = replace(config, body=_absolute(config.body))
+    bodies = load_bodies(config.body, "cpu", smpl_joints=_needs_smpl_joints(request, known))
+    for checkpoint in known:
+        _describe(checkpoint, bodies.of(checkpoint.kind), tell)
+    with (
+        own_folder(request.output, RESULTS_FILE),
+        ray_session(ray_address, config.run.actors, shipped_packages(request)),
+    ):
+        config = replace(config, device=resolve_device(config.device, "device", ray_address))
+        rows, rejections = _score(request, config, sets, known)
+        results = [
+            _result(source, sets[source.label], checkpoint, _rows_of(rows, source, checkpoint), bodies)
+            for checkpoint in known
+            for source in request.inputs
+        ]
+        written = tables(results, open_body=config.body.source == "open")
+        origin = {"code_revision": code_revision, "body_source": config.body.source, "device": config.device}
+        write_rows(request.output / "people.parquet", rows, origin)
+        write_rejections(request.output / "rejections.parquet", rejections)
+        (request.output / "tables.md").write_text(markdown(written), encoding="utf-8")
+        (request.output / "tables.tex").write_text(latex(written), encoding="utf-8")
+        _write_worst(request, sets, known, rows, bodies)
+        write_results(request.output / RESULTS_FILE, results, origin)
     return Evaluation(results=results, rejections=rejections, text=markdown(written))
+
+
+def _absolute(body: BodyConfig) -> BodyConfig:
+    """Actors need not share the driver's working folder."""
+    return body if body.source == "open" else replace(body, source=str(Path(body.source).expanduser().absolute()))
 
 
 def _read(source: EvaluationInput) -> EvaluationSet:
@@ -103,21 +113,27 @@ def _read(source: EvaluationInput) -> EvaluationSet:
     return read_hmr2_file(source.data, source.protocol)
 
 
-def _needs_smpl_joints(request: EvaluationRequest) -> bool:
-    return any(source.protocol.truth == "smpl" for source in request.inputs)
+def _needs_smpl_joints(request: EvaluationRequest, known: Sequence[_Known]) -> bool:
+    """Whether anyone compares SKEL with SMPL."""
+    surfaces = any(source.protocol.truth == "smpl" for source in request.inputs)
+    return surfaces and any(checkpoint.kind == "hsmr" for checkpoint in known)
 
 
-def _open(name: str, address: str, bodies: Bodies, tell: Callable[[str], None]) -> _Known:
+def _open(name: str, address: str) -> _Known:
     checkpoint = load_checkpoint(address)
-    kind = kind_of(checkpoint.network)
-    body = bodies.of(kind)
-    tell(f"{name}: {kind} (sha256 {checkpoint.digest[:12]}), {body.name}")
-    if kind == "hsmr" and checkpoint.info is not None and checkpoint.info.body_digest != body.digest:
+    digest = None if checkpoint.info is None else checkpoint.info.body_digest
+    file = TestedCheckpoint(name=name, address=address, digest=checkpoint.digest)
+    return _Known(file, kind_of(checkpoint.network), digest)
+
+
+def _describe(checkpoint: _Known, body: OutputBody, tell: Callable[[str], None]) -> None:
+    name, kind = checkpoint.file.name, METHODS[checkpoint.kind]
+    tell(f"{name}: {kind} (sha256 {checkpoint.file.digest[:12]}), {body.name}")
+    if checkpoint.kind == "hsmr" and checkpoint.body_digest not in (None, body.digest):
         tell(
-            f"WARNING: {name} was trained on another body (digest {checkpoint.info.body_digest[:12]}, this one "
+            f"WARNING: {name} was trained on another body (digest {str(checkpoint.body_digest)[:12]}, this one "
             f"{body.digest[:12]}): the same betas are other shapes here. Set body.source to the body of the training."
         )
-    return _Known(TestedCheckpoint(name=name, address=address, digest=checkpoint.digest), kind)
 
 
 def _score(
@@ -159,14 +175,11 @@ def _parts(source: EvaluationInput, people: EvaluationSet, size: int) -> Iterato
 def _outcomes(
     request: EvaluationRequest, config: EvaluationConfig, known: Sequence[_Known], tasks: Sequence[EvaluationTask]
 ) -> Iterator[PartScores]:
-    body = config.body if config.body.source == "open" else replace(
-        config.body, source=str(Path(config.body.source).expanduser().absolute())
-    )  # fmt: skip
     brief = ray.put(
         EvaluationBrief(
-            body=body,
+            body=config.body,
             device=config.device,
-            smpl_joints=_needs_smpl_joints(request),
+            smpl_joints=_needs_smpl_joints(request, known),
             checkpoints={one.file.name: one.file for one in known},
         )
     )

@@ -85,7 +85,7 @@ class SkelBody:
 
     def surface(self, pose: Float[Tensor, "B P"], betas: Float[Tensor, "B 10"]) -> Surface:
         if self._joints is None:
-            raise BodyFileError("J_regressor_SMPL_MALE.pkl was not loaded: MOYO's joints need it.")
+            raise BodyFileError("J_regressor_SMPL_MALE.pkl is needed to compare SKEL with SMPL, and was not loaded.")
         vertices = self.vertices(pose, betas)
         return Surface(self._joints @ vertices, vertices)
 

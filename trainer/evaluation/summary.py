@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
+from typing import Final
 
 import numpy as np
 import pyarrow as pa
@@ -15,6 +16,9 @@ from schemas.keypoints import KEYPOINT_NAMES
 from trainer.evaluation.evaluation_config import EvaluationInput
 from trainer.evaluation.protocols import THRESHOLDS
 from trainer.evaluation.violations import PARTS, TOLERANCES_DEG, statistics
+
+METHODS: Final[Mapping[str, str]] = {"hsmr": "HSMR", "hmr2": "HMR2.0"}
+"""Names of the kinds of network, as people call them."""
 
 Statistics = Mapping[str, Mapping[str, Mapping[str, float]]]
 
@@ -43,7 +47,7 @@ class Result:
     @property
     def method(self) -> str:
         """As a table's row is called."""
-        return f"{'HSMR' if self.network == 'hsmr' else 'HMR2.0'}, {self.checkpoint}"
+        return f"{METHODS[self.network]}, {self.checkpoint}"
 
 
 def measures_of(source: EvaluationInput, rows: pa.Table) -> dict[str, float | None]:

@@ -34,30 +34,33 @@ def worst_sheet(source: EvaluationInput, people: EvaluationSet, rows: pa.Table, 
     an error. people: everyone of the file.
     """
     worst = worst_people(source, rows)
-    panels = [_panel(source, people, row, body) for row in worst]
-    if not panels:
+    if not worst:
         return None
+    pose, betas = (torch.tensor([row[name] for row in worst], dtype=torch.float64) for name in ("pose", "betas"))
+    with torch.inference_mode():
+        meshes = body.vertices(pose, betas).numpy()
+    panels = [
+        Panel(image=_drawn(source, people, row, vertices, body.faces), caption=_caption(row))
+        for row, vertices in zip(worst, meshes, strict=True)
+    ]
     lines = [panels[start : start + _A_ROW] for start in range(0, len(panels), _A_ROW)]
     sheet = grid(lines, height=_PANEL_PX, title=f"{source.protocol.title}, {worst[0]['checkpoint']}: the worst")
     return simplejpeg.encode_jpeg(np.ascontiguousarray(sheet), quality=_JPEG_QUALITY)
 
 
-def _panel(source: EvaluationInput, people: EvaluationSet, row: dict[str, Any], body: OutputBody) -> Panel:
+def _caption(row: dict[str, Any]) -> str:
     error = row["mpjpe_mm"]
     figure = f"{row['mean_error_box']:.3f} boxes" if error is None else f"{error:.0f} mm"
-    return Panel(image=_drawn(source, people, row, body), caption=f"{row['person']} {row['image'][-28:]}\n{figure}")
+    return f"{row['person']} {row['image'][-28:]}\n{figure}"
 
 
 def _drawn(
-    source: EvaluationInput, people: EvaluationSet, row: dict[str, Any], body: OutputBody
+    source: EvaluationInput, people: EvaluationSet, row: dict[str, Any], vertices: np.ndarray, faces: np.ndarray
 ) -> UInt8[np.ndarray, "H W 3"]:
     photo, center = read_photo(source.images, row["image"]), np.array(row["center"])
-    pose, betas = (torch.tensor([row[name]], dtype=torch.float64) for name in ("pose", "betas"))
-    with torch.inference_mode():
-        vertices = body.vertices(pose, betas)[0].numpy() + np.array(row["cam_t"])
     own = PersonCamera.of_label(row["focal"], np.array(row["camera_turn"]))
     camera = PinholeCamera.of_label(own, center, row["side"], row["photo_width"], row["photo_height"])
-    drawn = overlay_mesh(photo, vertices @ own.rotation.T, body.faces, camera)
+    drawn = overlay_mesh(photo, (vertices + np.array(row["cam_t"])) @ own.rotation.T, faces, camera)
     if source.protocol.truth == "keypoints_2d":
         drawn = draw_keypoints(drawn, people.keypoints_2d[row["person"]], min_confidence=MIN_CONFIDENCE_2D)
     return crop_square(drawn, center, row["side"], _PANEL_PX)
