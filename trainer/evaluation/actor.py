@@ -10,11 +10,11 @@ from trainer.checkpoint import CheckpointError, load_checkpoint
 from trainer.checkpoint.network_weights import kind_of
 from trainer.evaluation.output_bodies import load_bodies
 from trainer.evaluation.part import Part
-from trainer.evaluation.part_scores import PartScores, Tested, score_part
+from trainer.evaluation.part_scores import NamedNetwork, PartScores, score_part
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TestedCheckpoint:
+class NamedCheckpoint:
     """A checkpoint by its name in tables; digest: sha256 of the file."""
 
     name: str
@@ -29,7 +29,7 @@ class EvaluationBrief:
     body: BodyConfig
     device: str
     smpl_joints: bool
-    checkpoints: Mapping[str, TestedCheckpoint]
+    checkpoints: Mapping[str, NamedCheckpoint]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,21 +47,21 @@ class EvaluationActor:
         torch.set_num_threads(1)  # actors fill the cores, and sums in another order would change the last bits
         self._brief = brief
         self._bodies = load_bodies(brief.body, brief.device, smpl_joints=brief.smpl_joints)
-        self._tested: Tested | None = None
+        self._network: NamedNetwork | None = None
 
     def ready(self) -> None:
         """Returns once the bodies are loaded."""
 
     def process(self, task: EvaluationTask) -> PartScores:
         """Raises CheckpointError when the file was replaced since the evaluation began."""
-        if self._tested is None or self._tested.name != task.checkpoint:
-            self._tested = None  # before the next one is loaded: two may not fit
-            self._tested = self._load(self._brief.checkpoints[task.checkpoint])
-        return score_part(task.part, self._tested, self._bodies, self._brief.device)
+        if self._network is None or self._network.name != task.checkpoint:
+            self._network = None  # before the next one is loaded: two may not fit
+            self._network = self._load(self._brief.checkpoints[task.checkpoint])
+        return score_part(task.part, self._network, self._bodies, self._brief.device)
 
-    def _load(self, wanted: TestedCheckpoint) -> Tested:
+    def _load(self, wanted: NamedCheckpoint) -> NamedNetwork:
         checkpoint = load_checkpoint(wanted.address)
         if checkpoint.digest != wanted.digest:
             raise CheckpointError(f"{wanted.address} was replaced while it was evaluated. Start again.")
         network = checkpoint.network.to(self._brief.device)
-        return Tested(wanted.name, kind_of(network), network)
+        return NamedNetwork(wanted.name, kind_of(network), network)

@@ -16,7 +16,7 @@ from pipeline.runtime.ray_cluster import Placement, place, ray_session, resolve_
 from schemas.person import Rejection
 from trainer.checkpoint import CheckpointError, load_checkpoint
 from trainer.checkpoint.network_weights import kind_of
-from trainer.evaluation.actor import EvaluationActor, EvaluationBrief, EvaluationTask, TestedCheckpoint
+from trainer.evaluation.actor import EvaluationActor, EvaluationBrief, EvaluationTask, NamedCheckpoint
 from trainer.evaluation.evaluation_config import EvaluationConfig, EvaluationInput, EvaluationRequest
 from trainer.evaluation.evaluation_set import EvaluationFileError, EvaluationSet
 from trainer.evaluation.hmr2_file import read_hmr2_file
@@ -54,7 +54,7 @@ class Evaluation:
 class _Known:
     """A checkpoint that was opened, and what it holds; body_digest: of the body it was trained on, if it says so."""
 
-    file: TestedCheckpoint
+    file: NamedCheckpoint
     kind: str
     body_digest: str | None
 
@@ -122,7 +122,7 @@ def _needs_smpl_joints(request: EvaluationRequest, known: Sequence[_Known]) -> b
 def _open(name: str, address: str) -> _Known:
     checkpoint = load_checkpoint(address)
     digest = None if checkpoint.info is None else checkpoint.info.body_digest
-    file = TestedCheckpoint(name=name, address=address, digest=checkpoint.digest)
+    file = NamedCheckpoint(name=name, address=address, digest=checkpoint.digest)
     return _Known(file, kind_of(checkpoint.network), digest)
 
 

@@ -50,7 +50,9 @@ class FileFields:
         values = array.tolist()
         if not all(isinstance(value, str | bytes) for value in values):
             raise EvaluationFileError(f"{self.path}: {name} is {array.dtype} of shape {array.shape}, text expected.")
-        return [value.decode(errors="replace") if isinstance(value, bytes) else value for value in values]
+        whole = [value.decode(errors="replace") if isinstance(value, bytes) else value for value in values]
+        # numpy hands on halves of surrogate pairs, and code points that there are not.
+        return [value.encode(errors="replace").decode(errors="replace") for value in whole]
 
     def numbers(self, name: str, *shapes: Shape) -> Float64[np.ndarray, "..."]:
         """float64, (N, *shape) for one of these shapes; zeros of the first where the file has none."""

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 from jaxtyping import Float64, UInt8
@@ -14,7 +15,9 @@ from schemas.person import Rejection, RejectionReason
 from trainer.evaluation.crops import Pixels, crop_sides, cut_crop, read_photo
 from trainer.evaluation.evaluation_set import EvaluationSet
 from trainer.evaluation.protocols import Protocol
-from trainer.evaluation.scores import SCORED_3D
+from trainer.evaluation.scores import MIN_CONFIDENCE_2D, SCORED_3D
+
+_LARGEST: Final = 1e6  # px, m, rad or standard deviations of a truth
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,18 +117,21 @@ def _check_box(center: np.ndarray, size: np.ndarray, side: float, photo_size: tu
 def _check_truth(people: EvaluationSet, place: int, protocol: Protocol) -> None:
     if protocol.truth == "keypoints_2d":
         points = people.keypoints_2d[place]
-        if not np.isfinite(points).all():
-            raise _RefusedPersonError(RejectionReason.KEYPOINTS_NOT_FINITE, "2D keypoints hold NaN or infinity")
-        return
-    if protocol.truth == "keypoints_3d" and not _from_smpl(people, place, protocol):
-        points = people.keypoints_3d[place, [*SCORED_3D, PELVIS]]
-        if not np.isfinite(points).all():
-            raise _RefusedPersonError(RejectionReason.KEYPOINTS_NOT_FINITE, "3D keypoints hold NaN or infinity")
+        confident = points[~(points[:, 2] <= MIN_CONFIDENCE_2D)]  # those without a confidence too
+        _check_numbers(confident, RejectionReason.KEYPOINTS_NOT_FINITE, "2D keypoints")
+    elif protocol.truth == "keypoints_3d" and not _from_smpl(people, place, protocol):
+        points = people.keypoints_3d[place, [*SCORED_3D, PELVIS], :3]
+        _check_numbers(points, RejectionReason.KEYPOINTS_NOT_FINITE, "3D keypoints")
         if not points.any():
             raise _RefusedPersonError(RejectionReason.MISSING_LABELS, "all 3D keypoints are zero")
-        return
-    if not (np.isfinite(people.pose[place]).all() and np.isfinite(people.betas[place]).all()):
-        raise _RefusedPersonError(RejectionReason.SMPL_NOT_FINITE, "SMPL parameters hold NaN or infinity")
+    else:
+        for values in (people.pose[place], people.betas[place]):
+            _check_numbers(values, RejectionReason.SMPL_NOT_FINITE, "SMPL parameters")
+
+
+def _check_numbers(values: np.ndarray, reason: RejectionReason, what: str) -> None:
+    if not (np.abs(values) <= _LARGEST).all():
+        raise _RefusedPersonError(reason, f"{what} hold NaN, infinity or more than {_LARGEST:g}")
 
 
 def _from_smpl(people: EvaluationSet, place: int, protocol: Protocol) -> bool:

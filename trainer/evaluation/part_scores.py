@@ -32,7 +32,7 @@ class PartScores:
     rejections: tuple[Rejection, ...]
 
 
-class Tested(NamedTuple):
+class NamedNetwork(NamedTuple):
     """A network under its name in tables; kind: `hsmr` or `hmr2`."""
 
     name: str
@@ -40,24 +40,24 @@ class Tested(NamedTuple):
     network: Network
 
 
-def score_part(part: Part, tested: Tested, bodies: Bodies, device: str) -> PartScores:
+def score_part(part: Part, named: NamedNetwork, bodies: Bodies, device: str) -> PartScores:
     """Predict everyone of a part and compare with the truth, as the part's protocol says."""
     found = readable_people(part)
     rejections = list(found.rejections)
     if not found.numbers:
         return PartScores(row_table({"person": []}), tuple(rejections))
     cameras = [
-        camera_told(tested.network, size, center, float(side))
+        camera_told(named.network, size, center, float(side))
         for size, center, side in zip(found.photo_size, found.people.center, found.side, strict=True)
     ]
-    poses = network_poses(tested.network, found.patches, cameras, device)
+    poses = network_poses(named.network, found.patches, cameras, device)
     whole = [place for place, finite in enumerate(poses.finite) if finite]
     for place in set(range(len(found.numbers))) - set(whole):
-        detail = f"{tested.name}: the network's answer holds NaN or infinity"
+        detail = f"{named.name}: the network's answer holds NaN or infinity"
         number = part.numbers.index(found.numbers[place])
         rejections.append(rejection(part, number, RejectionReason.PREDICTION_UNUSABLE, detail))
     poses = NetworkPoses(poses.pose[whole], poses.betas[whole], poses.cam_t[whole])
-    rows = _rows(part, tested, _only(found, whole), [cameras[place] for place in whole], poses, bodies)
+    rows = _rows(part, named, _only(found, whole), [cameras[place] for place in whole], poses, bodies)
     return PartScores(rows, tuple(rejections))
 
 
@@ -74,19 +74,19 @@ def _only(found: ReadablePeople, places: list[int]) -> ReadablePeople:
 
 def _rows(
     part: Part,
-    tested: Tested,
+    named: NamedNetwork,
     found: ReadablePeople,
     cameras: Sequence[PersonCamera],
     poses: NetworkPoses,
     bodies: Bodies,
 ) -> pa.Table:
-    body, people = bodies.of(tested.kind), found.people
+    body, people = bodies.of(named.kind), found.people
     violations = body.violations(poses.pose)
     count = len(found.numbers)
     columns: dict[str, Sequence[Any]] = {
         "dataset": [part.dataset] * count,
-        "checkpoint": [tested.name] * count,
-        "network": [tested.kind] * count,
+        "checkpoint": [named.name] * count,
+        "network": [named.kind] * count,
         "person": found.numbers,
         "name": people.names,
         "image": people.images,

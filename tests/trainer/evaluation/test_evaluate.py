@@ -99,7 +99,7 @@ def case(tmp_path_factory: pytest.TempPathFactory, local_ray: None) -> Case:
     write_broken(case)
     assert case.run("untrue", UNTRUE, "batch_size=2") == 0
     write_truths(case, rows_of(case.folder / "untrue"))
-    assert case.run("out", list(PROTOCOLS)) == 0
+    assert case.run("out", list(PROTOCOLS), "run.actors=1") == 0
     return case
 
 

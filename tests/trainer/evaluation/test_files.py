@@ -65,6 +65,13 @@ def test_image_names_may_be_bytes_or_text(tmp_path: Path, names: np.ndarray) -> 
     assert read(tmp_path, imgname=names).images == NAMES
 
 
+def test_names_of_half_characters_become_readable(tmp_path: Path) -> None:
+    assert read(tmp_path, imgname=np.array(["a\ud800.jpg", *NAMES[1:]])).images[0] == "a?.jpg"
+    assert read(tmp_path, imgname=np.array([b"a\xff.jpg", *(n.encode() for n in NAMES[1:])])).images[0] == "a\ufffd.jpg"
+    beyond = np.full(3 * N, 0x7FFFFFFF, np.uint32).view("U3")
+    assert all(name.encode() for name in read(tmp_path, imgname=beyond).images)
+
+
 @pytest.mark.parametrize("scale", [np.full(N, 130.0), np.full((N, 1), 130, np.float32), np.full((N, 2), 130)])
 def test_scale_may_be_one_number(tmp_path: Path, scale: np.ndarray) -> None:
     np.testing.assert_array_equal(read(tmp_path, scale=scale).size, np.full((N, 2), 130.0))
