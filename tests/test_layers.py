@@ -66,12 +66,15 @@ PLAN: dict[str, str] = {
     "trainer.data": "body image labels numerics shards trainer.network",
     "trainer.inference": "body export fit fit.solver image labelling labels lenses render runtime shards storage "
     "trainer.checkpoint trainer.data trainer.network",
+    "trainer.evaluation": "body export image labels labels.exchange lenses numerics render rounds runtime shards "
+    "trainer.checkpoint trainer.data trainer.inference trainer.network",
     "trainer.training": "body image labelling labels labels.files numerics rounds runtime storage trainer.checkpoint "
     "trainer.data trainer.inference trainer.network trainer.prior",
     "trainer": "image labels labels.files rounds runtime trainer.training",
     # The commands.
     "jobs": "body demo_set fit.starts labelling labels labels.exchange labels.inspecting labels.upkeep lenses "
-    "motions render rounds runtime shards trainer trainer.checkpoint trainer.inference trainer.network "
+    "motions render rounds runtime shards trainer trainer.checkpoint trainer.evaluation trainer.inference "
+    "trainer.network "
     "trainer.training",
     # Not installed: what made the files that ship, and what measures.
     "tools.open_body": "body render",

@@ -1,14 +1,15 @@
 """Where bodies come from: the open body shipped with the package, or a folder of the licensed official files.
 
 A folder holds skel_male.pkl, skel_female.pkl, SMPL_NEUTRAL.pkl, SMPL_to_J19.pkl and J_regressor_SKEL_mix_MALE.pkl, each
-directly in it or in its skel/ or smpl/ subfolder; for recorded motions of men and women SMPL_MALE.pkl and
-SMPL_FEMALE.pkl besides.
+directly in it or in its skel/ or smpl/ subfolder. J_regressor_SMPL_MALE.pkl may lie there too: MOYO is evaluated by it;
+and, for recorded motions of men and women, SMPL_MALE.pkl and SMPL_FEMALE.pkl.
 """
 
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float64
 from scipy import sparse
 
 from pipeline.body.arrays import (
@@ -69,6 +70,18 @@ def read_smpl(source: str | Path, gender: str = "neutral") -> SmplArrays:
         skin_weights=_array(raw, "weights", (N_VERTICES, N_JOINTS), name),
         j19_regressor=j19,
     )
+
+
+def read_smpl_joint_regressor(source: str | Path) -> Float64[np.ndarray, "24 6890"]:
+    """SMPL's 24 joints from posed skin vertices: J_regressor_SMPL_MALE.pkl of a folder of official files; for the open
+    body, whose SKEL and SMPL have one skin, the regressor of its SMPL.
+
+    Raises BodyFileError when the file is missing or malformed.
+    """
+    if str(source) == "open":
+        return _coo(read_open_archive(), "J_regressor")
+    name = "J_regressor_SMPL_MALE.pkl"
+    return _dense(_load(_folder(source), name), (N_JOINTS, N_VERTICES), name)
 
 
 def _folder(source: str | Path) -> Path:

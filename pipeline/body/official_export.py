@@ -1,7 +1,8 @@
 """The open body written as the official SKEL and SMPL files, so that other tools (`smplx`, `body-models`) can load it.
 
 `python -m pipeline.body.official_export FOLDER` writes skel_male.pkl, skel_female.pkl (format 1.1.1), SMPL_NEUTRAL.pkl,
-SMPL_to_J19.pkl and J_regressor_SKEL_mix_MALE.pkl. FOLDER then works as `body.source` and gives the same body.
+SMPL_to_J19.pkl, J_regressor_SKEL_mix_MALE.pkl and J_regressor_SMPL_MALE.pkl. FOLDER then works as `body.source` and
+gives the same body.
 """
 
 import argparse
@@ -34,6 +35,7 @@ def export_official(folder: str | Path) -> list[Path]:
     files["SMPL_NEUTRAL.pkl"] = smpl_file(archive)
     files["SMPL_to_J19.pkl"] = stored_matrix(archive, "SMPL_to_J19").toarray().astype(np.float32)
     files["J_regressor_SKEL_mix_MALE.pkl"] = sparse.csc_matrix(stored_matrix(archive, "J_regressor_SKEL_mix"))
+    files["J_regressor_SMPL_MALE.pkl"] = sparse.csc_matrix(stored_matrix(archive, "J_regressor"))
     folder.mkdir(parents=True, exist_ok=True)
     for name in files:
         if (folder / name).exists():
@@ -114,7 +116,7 @@ def main() -> None:
         description="Write the open body as the official SKEL and SMPL files.",
         epilog="example: python -m pipeline.body.official_export /tmp/open_as_official",
     )
-    parser.add_argument("folder", type=Path, help="where the five .pkl files go; must not hold files of these names")
+    parser.add_argument("folder", type=Path, help="where the six .pkl files go; must not hold files of these names")
     try:
         written = export_official(parser.parse_args().folder)
     except FileExistsError as error:

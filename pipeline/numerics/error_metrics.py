@@ -66,6 +66,26 @@ def procrustes_align(points: Points, target: Points) -> Points:
     return scale[:, None, None] * (centred @ rotation.mT) + target_mean
 
 
+def distances(
+    predicted: Float[Tensor, "B K 2"], truth: Float[Tensor, "B K 2"], unit: PerPerson | float
+) -> Float[Tensor, "B K"]:
+    """Of corresponding points, multiplied by `unit`, per person or for all. For points in crop units, 1 gives crops;
+    crop side / longest side of the tight box, boxes.
+    """
+    apart = torch.linalg.vector_norm(predicted - truth, dim=-1)
+    return apart * torch.as_tensor(unit).to(predicted).reshape(-1, 1)
+
+
+def count_right(
+    distance: Float[Tensor, "B K"], valid: Bool[Tensor, "B K"], thresholds: Sequence[float]
+) -> tuple[Int[Tensor, "T K"], Int[Tensor, "K"]]:
+    """How many people have each keypoint nearer than a threshold (T, K), and valid (K,). Batches and ranks add theirs
+    up.
+    """
+    limits = distance.new_tensor(thresholds)[:, None, None]
+    return ((distance < limits) & valid).sum(1), valid.sum(0)
+
+
 def right_keypoints(
     predicted: Float[Tensor, "B K 2"],
     truth: Float[Tensor, "B K 2"],
@@ -73,14 +93,8 @@ def right_keypoints(
     unit: PerPerson | float,
     thresholds: Sequence[float],
 ) -> tuple[Int[Tensor, "T K"], Int[Tensor, "K"]]:
-    """How many people have each keypoint right, by threshold (T, K), and valid (K,). Batches and ranks add theirs up.
-
-    A keypoint is right when it is nearer than t after its distance was multiplied by `unit`, per person or for all. For
-    points in crop units, 1 makes t count in crops; crop side / longest side of the tight box, in boxes.
-    """
-    distance = torch.linalg.vector_norm(predicted - truth, dim=-1) * torch.as_tensor(unit).to(predicted).reshape(-1, 1)
-    limits = distance.new_tensor(thresholds)[:, None, None]
-    return ((distance < limits) & valid).sum(1), valid.sum(0)
+    """`count_right` of the `distances` of points."""
+    return count_right(distances(predicted, truth, unit), valid, thresholds)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,11 +1,8 @@
 """One inference run: photos in, the output folder filled. Imports what is heavy; `jobs/predict.py` is the command."""
 
-import fcntl
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 
@@ -22,6 +19,7 @@ from trainer.inference.inference_config import DEFAULT_FPS, InferenceConfig, Inf
 from trainer.inference.known_spread import KnownSpread
 from trainer.inference.label_poses import LabelPoses
 from trainer.inference.motions import MotionsWriter
+from trainer.inference.own_folder import own_folder
 from trainer.inference.photo_source import InputError, open_source
 from trainer.inference.posed_person import PosesOfPhotos
 from trainer.inference.predicted_people import (
@@ -70,7 +68,7 @@ def run_inference(
     skel = load_skel(config.body.source, gender=config.body.gender, device=device, dtype=torch.float64)
     poses, origin = _poses(request, config, skel, device, tell)
     tell(f"input: {source.what}")
-    with _own_folder(request.output):
+    with own_folder(request.output, PREDICTIONS_FILE):
         run = PredictionRun(_with_lenses(source.items, config.camera), poses, config.batch_size)
         files = _ResultWriters(request, skel)
         refine = _refiner(request, config, skel)
@@ -186,19 +184,3 @@ def _device(config: InferenceConfig) -> str:
     if config.device == "cuda" and not there:
         raise ConfigError("device=cuda, but no GPU is to be had. Set device=cpu or auto.")
     return ("cuda" if there else "cpu") if config.device == "auto" else config.device
-
-
-@contextmanager
-def _own_folder(output: Path) -> Iterator[None]:
-    """The output folder, ours alone until the run ends. Raises InputError where another run is, or has been."""
-    output.mkdir(parents=True, exist_ok=True)
-    with (output / ".lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise InputError(f"Another run is writing to {output}. Wait for it, or give another --output.") from None
-        if (output / PREDICTIONS_FILE).exists():
-            raise InputError(
-                f"{output} holds the {PREDICTIONS_FILE} of a finished run. Give another --output, or delete it."
-            )
-        yield

@@ -30,6 +30,7 @@ def official_files(archive: Archive) -> dict[str, object]:
         "SMPL_NEUTRAL.pkl": smpl_file(archive),
         "SMPL_to_J19.pkl": stored_matrix(archive, "SMPL_to_J19").toarray().astype(np.float32),
         "J_regressor_SKEL_mix_MALE.pkl": sparse.csc_matrix(stored_matrix(archive, "J_regressor_SKEL_mix")),
+        "J_regressor_SMPL_MALE.pkl": sparse.csc_matrix(stored_matrix(archive, "J_regressor_SMPL")),
     }
 
 
