@@ -16,6 +16,7 @@ from trainer.data.config import TrainDataConfig
 from trainer.data.epoch_plan import LanePlan, plan_epoch
 from trainer.data.join import JoinCounts, PlannedRows, total
 from trainer.data.label_index import LabelIndex
+from trainer.data.label_use import LabelUse
 from trainer.data.lane import Lane
 from trainer.data.shard_walk import JoinedPerson, ShardWalk
 from trainer.network.variants import NetworkCamera
@@ -61,9 +62,9 @@ class BatchStream:
 
     def _count(self, parts: Sequence[Part]) -> None:
         self.counts = total([self.counts, *(part.counts for part in parts)])
-        if self.counts.n_lost > self._may_lose:
+        if self.counts.n_unread > self._may_lose:
             raise TooManyLostError(
-                f"{self.counts.n_lost} people could not be read, at most {self._may_lose:.0f} may be: "
+                f"{self.counts.n_unread} people could not be read, at most {self._may_lose:.0f} may be: "
                 f"{dict(self.counts.lost)}. The log names the shards: fetch them again, or raise max_lost_share."
             )
 
@@ -159,6 +160,7 @@ class _Parts(IterableDataset[Part]):
         self._index = index
         self._config = config
         self._camera: NetworkCamera = camera
+        self._use = LabelUse.of(config)
 
     def _collated(self, people: Sequence[JoinedPerson]) -> TrainBatch:
         return collate(people, self._config.weights, self._camera)
@@ -190,7 +192,8 @@ class _EpochParts(_Parts):
 
     def __iter__(self) -> Iterator[Part]:
         count = self._config.global_batch // self._config.lanes
-        lanes = [Lane(plan, self._index, self._augmentation_of, self.batches.start * count) for plan in self._own()]
+        start = self.batches.start * count
+        lanes = [Lane(plan, self._index, self._augmentation_of, self._use, start) for plan in self._own()]
         for _ in self.batches:
             taken = [lane.take(count) for lane in lanes]
             people = [person for given, _ in taken for person in given]
@@ -211,7 +214,8 @@ class _HeldOutParts(_Parts):
         counts = JoinCounts()
         for number in self._own():
             rows = self._index.held_out.of_shard(number)
-            for person in ShardWalk(self._index.shards[number], rows, no_augmentation, count_strangers=False):
+            walk = ShardWalk(self._index.shards[number], rows, no_augmentation, self._use, count_strangers=False)
+            for person in walk:
                 counts += JoinCounts(used=1) if person.lost is None else JoinCounts(lost={person.lost: 1})
                 found += [person] if person.lost is None else []
                 if len(found) == self._batch_size:

@@ -13,6 +13,7 @@ from trainer.network.backbone import make_backbone
 from trainer.network.camera_head import camera_translation
 from trainer.network.camera_token import CameraToken, CropCameras
 from trainer.network.decoder import Query, TokenDecoder
+from trainer.network.drop_path import Paths
 from trainer.network.spread_head import QStd, SpreadHead
 from trainer.network.variants import NetworkConfig
 from trainer.network.vit import Patches, Tokens
@@ -76,9 +77,13 @@ class EveryLayer(nn.Module):
         super().__init__()
         self.network = network
 
-    def forward(self, patches: Patches, cameras: CropCameras | None = None) -> Estimates:
-        """As `Hsmr.forward`, from the first layer's to the last's, which is what the network predicts."""
-        return self.network.head.every_layer(self.network.backbone(patches), cameras)
+    def forward(self, patches: Patches, cameras: CropCameras | None = None, paths: Paths | None = None) -> Estimates:
+        """As `Hsmr.forward`, from the first layer's to the last's, which is what the network predicts.
+
+        paths: of the backbone's blocks, see `Vit.forward`.
+        """
+        seen = (patches,) if paths is None else (patches, paths)
+        return self.network.head.every_layer(self.network.backbone(*seen), cameras)
 
 
 class SkelHead(nn.Module):

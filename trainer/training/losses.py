@@ -21,7 +21,9 @@ Scalar = Float[Tensor, ""]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LossConfig:
-    """Weight of each term; the defaults are the paper's. `limits`: HSMR's joint limit prior, off as in its training."""
+    """Weight of each term; the defaults are the paper's. `limits`: HSMR's joint limit prior, off as in its training.
+    `unlabelled_betas`: as `betas`, of people without a label, as if theirs said 0.
+    """
 
     keypoints_3d: float = 0.05
     keypoints_2d: float = 0.01
@@ -29,6 +31,7 @@ class LossConfig:
     body: float = 0.001
     betas: float = 0.0005
     limits: float = 0.0
+    unlabelled_betas: float = 0.0
 
 
 class LossTerms(NamedTuple):
@@ -37,6 +40,7 @@ class LossTerms(NamedTuple):
     keypoints_3d: sum of c |X - X_label|, xyz, relative to the pelvis, m. keypoints_2d: the same in crop units.
     orient, body: squared differences of the rotation matrices Rp of joint 0 and of joints 1..23.
     betas: squared differences. limits: mean over the 43 limited q of exp(low - q)^2 + exp(q - high)^2.
+    unlabelled_betas: squares of the betas of people without a label, whoever was lost left out.
     """
 
     keypoints_3d: Scalar
@@ -45,6 +49,7 @@ class LossTerms(NamedTuple):
     body: Scalar
     betas: Scalar
     limits: Scalar
+    unlabelled_betas: Scalar
 
     def weighted(self, weights: LossConfig) -> Mapping[str, Scalar]:
         """Each term times its weight: what it adds to the loss."""
@@ -86,6 +91,7 @@ def loss_terms(predicted: HsmrOutput, posed: PosedKeypoints, batch: TrainBatch) 
         betas_weight = batch.betas_weight * batch.has_label
         turned = (predicted.rotations - q_to_rotations(batch.q)).square().sum((-2, -1)) * joint_weight
         shape = (predicted.betas - batch.betas).square().sum(-1) * betas_weight
+        unlabelled = ~batch.has_label & (batch.keypoints_2d[..., 2] > 0).any(1)
         return LossTerms(
             keypoints_3d=_keypoints_3d(posed.points, batch.keypoints_3d).mean(),
             keypoints_2d=_keypoints_2d(posed.projected, batch.keypoints_2d).mean(),
@@ -93,6 +99,7 @@ def loss_terms(predicted: HsmrOutput, posed: PosedKeypoints, batch: TrainBatch) 
             body=turned[:, 1:].sum(-1).mean(),
             betas=shape.mean(),
             limits=_beyond_limits(predicted.q).mean(),
+            unlabelled_betas=(predicted.betas.square().sum(-1) * unlabelled).mean(),
         )
 
 

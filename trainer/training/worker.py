@@ -108,7 +108,7 @@ class TrainingWorker:
         set_learning_rate(self.optimizer, config, self.step, self._planned_steps)
         self.network.train()
         self.optimizer.zero_grad(set_to_none=True)
-        loss, predicted = self._gradients.add(batch.to(self.place.device))
+        loss, predicted = self._gradients.add(batch.to(self.place.device), self.step)
         self.scaler.unscale_(self.optimizer)
         on_gradients(self.step, self.network)
         if config.gradient_clip:

@@ -12,6 +12,7 @@ import torch
 
 from pipeline.labels import LabelStore
 from pipeline.shards import RawSample, list_shards, write_shard
+from pipeline.shards.pseudo_labels import PseudoLabelConfig
 from schemas.keypoints import N_KEYPOINTS
 from schemas.labels import Decision
 from schemas.person import PersonId, RejectionReason
@@ -155,6 +156,25 @@ def test_labels_are_optional_but_not_with_too_few_keypoints(tmp_path: Path) -> N
         assert bool(batch.joint_weight[row].any()) == labelled
         assert bool(batch.patches[row].any()) == (number != 3)
     assert_blank(*found[3])
+
+
+def test_more_keypoints_can_be_asked_of_everybody(tmp_path: Path) -> None:
+    """Those who are left out on purpose are no damage to the data set; labels with an odd shape count for nothing."""
+    few = np.zeros((N_KEYPOINTS, 3), np.float32)
+    few[:4] = [[10, 10, 1], [20, 10, 1], [10, 30, 1], [40, 40, 1]]
+    people = [person(0), *(person(i, keypoints_2d=few) for i in range(1, 4))]
+    tar = tmp_path / "made" / "000000.tar"
+    write_shard(str(tar), [RawSample(key="a", jpeg=photo_bytes(), people=people)])
+    index = one_shard(tmp_path, tar, [PersonId("", "", "a", i) for i in range(4)])
+    config = TrainDataConfig(global_batch=4, lanes=2, max_lost_share=0.0, fewest_keypoints=5)
+    stream = open_epoch(config, index, 0)
+    (batch,) = stream
+    assert stream.counts == JoinCounts(used=1, lost={"fewer_keypoints_than_asked": 3})
+    assert sorted(batch.has_label.tolist()) == [False, False, False, True]
+    odd = replace(config, fewest_keypoints=0, pseudo_labels=PseudoLabelConfig(max_betas=0.1), max_lost_share=1.0)
+    (batch,) = open_epoch(odd, index, 0)
+    assert not batch.has_label.any()
+    assert not batch.betas.any()
 
 
 def test_rows_of_unreadable_people_and_of_shards_not_given_are_left_out(tmp_path: Path) -> None:

@@ -154,6 +154,23 @@ def test_without_labels_no_parameter_is_compared(open_skel: Skel) -> None:
     assert gradient[1].count_nonzero() > 0
 
 
+def test_the_shape_of_people_without_a_label_is_pulled_to_0(open_skel: Skel) -> None:
+    """As if labelled 0, and only where somebody is to be seen; off by default."""
+    predicted, batch, parameters = people(4, seed=6)
+    points = batch.keypoints_2d.clone()
+    points[3, :, 2] = 0
+    batch = replace(batch, has_label=torch.tensor([False, True, False, False]), keypoints_2d=points)
+    terms = loss_terms(predicted, pose_keypoints(open_skel, predicted), batch)
+    expected = predicted.betas[[0, 2]].square().sum() / 4
+    torch.testing.assert_close(terms.unlabelled_betas, expected)
+    labelled = replace(batch, has_label=torch.tensor([True, False, True, False]), betas=torch.zeros_like(batch.betas))
+    as_labelled = loss_terms(predicted, pose_keypoints(open_skel, predicted), labelled)
+    torch.testing.assert_close(terms.unlabelled_betas, as_labelled.betas)
+    (gradient,) = torch.autograd.grad(terms.unlabelled_betas, parameters)
+    assert gradient[[1, 3]].count_nonzero() == 0
+    assert LossConfig().unlabelled_betas == 0
+
+
 def test_joint_weights_scale_their_joint_alone(open_skel: Skel) -> None:
     predicted, batch, _ = people(2, seed=7)
     posed = pose_keypoints(open_skel, predicted)
