@@ -139,7 +139,7 @@ def chosen_predictor(round: int, config: "RoundConfig") -> "PredictorSource | No
         if choice not in {"auto", "none"}:
             raise ConfigError("Round 0 converts SMPL labels and predicts nothing: leave predict.checkpoint out.")
         return None
-    source = predictor_of_round(config.predict, open_store(config.storage), round)
+    source = predictor_of_round(config.predict, open_store(config.storage), round, config.body)
     if source is None and choice == "auto":
         print(f"predictions: none, no network was trained on generation {round - 1}; fits start from its labels")
     elif source is not None:

@@ -81,12 +81,12 @@ class ShardWalk:
         self, photo: Photo, labels: ShardLabels, wanted: set[int], refused: "_Refusals"
     ) -> Iterator[JoinedPerson]:
         found: list[tuple[int, Person]] = []
-        for person in photo.people:
+        for person in map(self._use.seen, photo.people):
             row = labels.row_of(person.id)
             self.without_row += row is None and self._count_strangers
             if row is not None and row in wanted:
                 wanted.remove(row)
-                lost = self._use.why_lost(person, labels[row].has_label)
+                lost = self._use.why_lost(person, labels[row])
                 if lost is None:
                     found.append((row, person))
                 else:

@@ -14,6 +14,7 @@ from pipeline.runtime.config import ConfigError
 HSMR: Final = "HSMR (Xia et al., CVPR 2025), published training"
 SHARED: Final = "published training of HSMR and HMR2.0 (Goel et al., ICCV 2023)"
 SKEL_CF: Final = "SKEL-CF (arXiv 2511.20157), the paper"
+HMR2: Final = "HMR2.0 (Goel et al., ICCV 2023), published training"
 OURS: Final = "ours"
 
 GPUS: Final = 8
@@ -92,6 +93,7 @@ _OPTIMISATION: Final = (
     Setting("optimizer.weight_decay", 1e-4, SHARED),
     Setting("optimizer.precision", "float16", f"{SHARED}: mixed precision"),
 )
+_SKEL_HEAD: Final = Setting("network.head", "skel", HSMR)
 _LABELS_IN_FULL: Final = (
     Setting("data.weights.q_std_half", "inf", f"{OURS}: no label counts less for its uncertainty, as in the original"),
     Setting("data.weights.poor_fit", 0, f"{HSMR}: labels whose conversion is 60 mm off or more are left out"),
@@ -102,9 +104,20 @@ _SKEL_LOSSES: Final = (
     Setting("loss.orient", 0.002, HSMR),
     Setting("loss.body", 0.001, HSMR),
     Setting("loss.betas", 0.0005, HSMR),
-    Setting("loss.unlabelled_betas", 0.0005, f"{HSMR}: as if labelled 0"),
+    Setting("loss.unlabelled_betas", 0.0005, f"{SHARED}: as if labelled 0"),
     Setting("loss.limits", 0, HSMR),
     Setting("prior.weight", 0, HSMR),
+)
+_SMPL_LOSSES: Final = (
+    Setting("loss.keypoints_3d", 0.05, HMR2),
+    Setting("loss.keypoints_2d", 0.01, HMR2),
+    Setting("loss.orient", 0.001, HMR2),
+    Setting("loss.body", 0.001, HMR2),
+    Setting("loss.betas", 0.0005, HMR2),
+    Setting("loss.unlabelled_betas", 0.0005, f"{SHARED}: as if labelled 0"),
+    Setting("prior.weight", 0.0005, HMR2),
+    Setting("prior.learning_rate", 1e-5, HMR2),
+    Setting("prior.weight_decay", 1e-4, HMR2),
 )
 _REFINEMENT: Final = (Setting("accept.betas_limit", 2, f"{HSMR}: refined labels with |beta| < 2"),)
 
@@ -115,8 +128,13 @@ PRESETS: Final[Mapping[str, Preset]] = MappingProxyType(
             Preset(
                 name="hsmr",
                 what="HSMR: ViT-H, SKEL head, labels refined while it trains",
-                settings=(*_OPTIMISATION, *_DATA, *_LABELS_IN_FULL, *_SKEL_LOSSES, *_REFINEMENT),
+                settings=(*_OPTIMISATION, _SKEL_HEAD, *_DATA, *_LABELS_IN_FULL, *_SKEL_LOSSES, *_REFINEMENT),
                 rhythm=RefinementRhythm(),
+            ),
+            Preset(
+                name="hmr2",
+                what="HMR2.0: ViT-H, SMPL head, the pseudo-labels of the shards; prior.mocap names the prior's motions",
+                settings=(*_OPTIMISATION, Setting("network.head", "smpl", HMR2), *_DATA, *_SMPL_LOSSES),
             ),
             Preset(
                 name="skel-cf",
@@ -124,6 +142,7 @@ PRESETS: Final[Mapping[str, Preset]] = MappingProxyType(
                 "refines its estimate layer by layer",
                 settings=(
                     *_OPTIMISATION,
+                    _SKEL_HEAD,
                     Setting("network.camera", "full", SKEL_CF),
                     Setting("network.refine_layers", True, SKEL_CF),
                     *_DATA,

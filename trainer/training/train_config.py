@@ -8,7 +8,7 @@ from typing import Any, Final, Literal
 
 from pipeline.runtime.config import BodyConfig, ConfigError, Device, StorageConfig
 from trainer.data import TrainDataConfig
-from trainer.network.variants import NetworkCamera, NetworkConfig, NetworkUncertainty, variant
+from trainer.network.variants import NetworkCamera, NetworkConfig, NetworkHead, NetworkUncertainty, variant
 from trainer.network.vit import VitConfig
 from trainer.prior import PriorConfig
 from trainer.training.losses import LossConfig
@@ -20,6 +20,7 @@ BestBy = Literal["mpjpe_mm", "kp2d_error_px", "pa_mpjpe_mm"]
 class StartConfig:
     """Which network, and where its weights start.
 
+    head: `skel` for HSMR, `smpl` for HMR2.0, which learns the SMPL pseudo-labels of the shards.
     camera, refine_layers, uncertainty: options of the network, see `trainer.network.variants.NetworkConfig`.
     init: `auto` = the best checkpoint trained on the previous generation, else none; `none`; or the URI of a checkpoint
     (ours, or a released HSMR .ckpt). backbone: URI of a file for the backbone alone, ViTPose's or the keypoint net's,
@@ -28,6 +29,7 @@ class StartConfig:
     """
 
     variant: str = "h"
+    head: NetworkHead = "skel"
     camera: NetworkCamera = "crop"
     refine_layers: bool = False
     uncertainty: NetworkUncertainty = "none"
@@ -39,6 +41,9 @@ class StartConfig:
     compile: bool = False
 
     def __post_init__(self) -> None:
+        plain = (self.camera, self.refine_layers, self.uncertainty) == ("crop", False, "none")
+        if self.head == "smpl" and not plain:
+            raise ValueError(f"network.head=smpl: HMR2.0 has no such options as {self.network().options}.")
         if not 0 <= self.drop_path < 1:
             raise ValueError(f"network.drop_path={self.drop_path}: at least 0 and below 1 expected.")
         if self.drop_path and not isinstance(self.network().backbone, VitConfig):
@@ -129,12 +134,16 @@ class TrainConfig:
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     run: TrainRunConfig = field(default_factory=TrainRunConfig)
 
+    def __post_init__(self) -> None:
+        if self.network.head == "smpl" and self.loss.limits:
+            raise ValueError(f"loss.limits={self.loss.limits}: SMPL has no joint limits. Leave it out.")
+
 
 # The generation, the body and the initial weights enter a run's identity by their digests, not by how they were named.
 RESULT_RELEVANT = ("data", "network", "loss", "prior", "optimizer", "schedule")
 _LATER: Final[Mapping[str, Mapping[str, object]]] = {
     "data": {"fewest_keypoints": 0, "pseudo_labels": asdict(TrainDataConfig().pseudo_labels)},
-    "network": {"uncertainty": "none", "freeze_backbone": False, "drop_path": 0.0},
+    "network": {"uncertainty": "none", "freeze_backbone": False, "drop_path": 0.0, "head": "skel"},
     "loss": {"unlabelled_betas": 0.0},
     "optimizer": {"decay": "none"},
 }

@@ -20,7 +20,15 @@ from tests.pipeline.labels.label_tables import CONFIG_DIGEST, lineage
 from tests.pipeline.shards.samples import person, photo_bytes
 from tests.pipeline.shards.test_broken_shards import GOOD
 from tests.services.s3_server import S3Server
-from tests.trainer.data.made_generation import assert_same, ids_of, label_table, make_generation, samples, write_labels
+from tests.trainer.data.made_generation import (
+    assert_same,
+    ids_of,
+    label_table,
+    make_generation,
+    of_skel,
+    samples,
+    write_labels,
+)
 from trainer.data import (
     AugmentConfig,
     JoinCounts,
@@ -74,7 +82,7 @@ def test_broken_shards(name: str, shared_dir: Path, tmp_path: Path, monkeypatch:
     tar = shared_dir / "data" / "broken" / f"{name}.tar"
     index = one_shard(tmp_path, tar, [PersonId("", "", key, 0) for key in GOOD])
     stream = open_epoch(FORGIVING, index, 0)
-    batches = list(stream)
+    batches = of_skel(stream)
     assert [len(batch) for batch in batches] == [2, 2]
     assert stream.counts.lost == {str(reason): count for reason, count in BROKEN[name].items()}
     assert stream.rows.drawn == 3 == stream.counts.used + stream.counts.n_lost
@@ -97,8 +105,8 @@ def test_a_lost_person_leaves_a_blank_place_and_others_unchanged(
     config = replace(FORGIVING, augment=AugmentConfig(enabled=False))
     with caplog.at_level(logging.WARNING):
         stream = open_epoch(config, one_shard(tmp_path, tmp_path / "made" / "000000.tar", ids), 0)
-        batches = list(stream)
-    unharmed = open_epoch(config, one_shard(tmp_path, tmp_path / "sound" / "000000.tar", ids), 0)
+        batches = of_skel(stream)
+    unharmed = of_skel(open_epoch(config, one_shard(tmp_path, tmp_path / "sound" / "000000.tar", ids), 0))
     assert (stream.counts.used, stream.counts.lost) == (4, {"undecodable_photo": 2})
     for batch, whole in zip(batches, unharmed, strict=True):
         for row, id in enumerate(batch.ids):
@@ -147,7 +155,7 @@ def test_labels_are_optional_but_not_with_too_few_keypoints(tmp_path: Path) -> N
     decisions = [Decision.IMPROVED, Decision.NO_LABEL, Decision.IMPROVED, Decision.NO_LABEL]
     index = one_shard(tmp_path, tar, [PersonId("", "", "a", i) for i in range(4)], decisions)
     stream = open_epoch(FORGIVING, index, 0)
-    found = {id.person: (batch, row) for batch in stream for row, id in enumerate(batch.ids)}
+    found = {id.person: (batch, row) for batch in of_skel(stream) for row, id in enumerate(batch.ids)}
     assert stream.counts == JoinCounts(used=3, lost={"too_few_keypoints": 1})
     for number, (batch, row) in found.items():
         labelled = decisions[number] is Decision.IMPROVED

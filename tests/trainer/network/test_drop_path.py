@@ -7,7 +7,8 @@ import torch
 from tests.trainer.networks import SMALL, crops
 from trainer.network.crop_input import normalise
 from trainer.network.drop_path import draw_paths, skip_rates
-from trainer.network.hsmr import EveryLayer, Hsmr
+from trainer.network.hsmr import Hsmr
+from trainer.network.networks import EveryLayer
 from trainer.network.vit import Vit, VitConfig
 from trainer.training.train_config import StartConfig
 

@@ -10,7 +10,7 @@ from trainer.training.presets import PRESETS, RefinementRhythm, with_preset
 from trainer.training.train_config import TrainConfig, config_digest
 
 MIX = "h36m=0.1,mpii=0.1,coco14=0.1,coco14-vitpose=0.1,mpi-inf-3dhp=0.02,ava=0.19,aic=0.19,insta=0.2"
-OF_ALL = {
+OF_ALL: dict[str, bool | int | float | str] = {
     "network.variant": "h",
     "network.drop_path": 0.55,
     "optimizer.learning_rate": 1e-5,
@@ -29,18 +29,31 @@ OF_ALL = {
     "data.augment.color": 0.2,
     "data.augment.flip_p": 0.5,
     "data.augment.extreme_p": 0.1,
-    "data.weights.q_std_half": "inf",
-    "data.weights.poor_fit": 0,
     "loss.keypoints_3d": 0.05,
     "loss.keypoints_2d": 0.01,
     "loss.betas": 0.0005,
     "loss.unlabelled_betas": 0.0005,
     "loss.body": 0.001,
-    "loss.limits": 0,
 }
-OF_SKEL = {"loss.orient": 0.002, "prior.weight": 0, "accept.betas_limit": 2}
+OF_SKEL: dict[str, bool | int | float | str] = {
+    "network.head": "skel",
+    "data.weights.q_std_half": "inf",
+    "data.weights.poor_fit": 0,
+    "loss.orient": 0.002,
+    "loss.limits": 0,
+    "prior.weight": 0,
+    "accept.betas_limit": 2,
+}
+OF_SMPL: dict[str, bool | int | float | str] = {
+    "network.head": "smpl",
+    "loss.orient": 0.001,
+    "prior.weight": 0.0005,
+    "prior.learning_rate": 1e-5,
+    "prior.weight_decay": 1e-4,
+}
 EXPECTED = {
     "hsmr": OF_ALL | OF_SKEL,
+    "hmr2": OF_ALL | OF_SMPL,
     "skel-cf": OF_ALL | OF_SKEL | {"network.camera": "full", "network.refine_layers": True},
 }
 
