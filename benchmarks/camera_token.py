@@ -25,10 +25,12 @@ from schemas.person import PersonId
 from trainer.data.batch import TrainBatch
 from trainer.network.crop_input import normalise
 from trainer.network.decoder import DecoderConfig
-from trainer.network.hsmr import EveryLayer, Hsmr
+from trainer.network.hsmr import Hsmr
+from trainer.network.networks import EveryLayer
 from trainer.network.variants import NetworkConfig
 from trainer.network.vit import VitConfig
 from trainer.training.losses import LossConfig, training_loss
+from trainer.training.trained_body import TrainedSkel
 
 _FOCAL: Final = (0.8, 8.0)  # crop units, log-uniform
 _OFF_AXIS_DEG: Final = 35.0
@@ -138,7 +140,8 @@ def _trained(skel: Skel, config: NetworkConfig, people: _People, size: int, step
     layers = EveryLayer(network.train())
     for _ in range(steps):
         batch = _rows(told, order.integers(0, len(told), size))
-        loss = training_loss(skel, layers(normalise(batch.patches), batch.cameras).layers, batch, LossConfig())
+        found = layers(normalise(batch.patches), batch.cameras).layers
+        loss = training_loss(TrainedSkel(skel), found, batch, LossConfig())
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)

@@ -33,6 +33,7 @@ from schemas.skel import N_UNLIMITED
 from trainer.data.label_index import LabelIndex, index_labels
 from trainer.data.split import fold_of, groups_of, is_held_out
 from trainer.inference.predictor import NetworkPredictor
+from trainer.network.hsmr import Hsmr
 from trainer.training.job import Place, TrainingJob
 from trainer.training.train_config import TrainConfig, each_fold
 from trainer.training.worker import TrainingWorker
@@ -149,7 +150,10 @@ def _predicted(people: _People, config: TrainConfig, index: LabelIndex, folder: 
     outcome = worker.run()
     loss = outcome.losses[-20:]
     say(f"fold {config.data.fold}: {outcome.steps} steps, loss {outcome.losses[0]:.3f} to {sum(loss) / len(loss):.3f}")
-    guesses = NetworkPredictor(worker.network, "cpu").predict(people.photos)
+    network = worker.network
+    if not isinstance(network, Hsmr):
+        raise TypeError("networks of SKEL are compared")
+    guesses = NetworkPredictor(network, "cpu").predict(people.photos)
     return _Bodies(np.stack([guess.q for guess in guesses]), np.stack([guess.betas for guess in guesses]))
 
 

@@ -19,6 +19,7 @@ from trainer.network.variants import VARIANTS, variant
 from trainer.training.losses import LossConfig, loss_terms, pose_keypoints
 from trainer.training.optimisation import make_optimizer
 from trainer.training.train_config import OptimizerConfig
+from trainer.training.trained_body import TrainedSkel
 
 _PEAK_BF16 = {"H100": 989.4e12, "H200": 989.4e12, "A100": 312e12}
 """Dense bf16 operations per second of the SXM cards, from their data sheets."""
@@ -113,7 +114,7 @@ def _prepared(work: Work, skel: Skel, device: torch.device, precision: torch.dty
     def step() -> None:
         with torch.autocast(device.type, precision, enabled=mixed):
             predicted = network(normalise(batch.patches, batch.color_scale))
-        loss = loss_terms(predicted, pose_keypoints(skel, predicted), batch).total(LossConfig())
+        loss = loss_terms(predicted, pose_keypoints(TrainedSkel(skel), predicted), batch).total(LossConfig())
         loss.backward()
         optimizer.step()
         optimizer.zero_grad()

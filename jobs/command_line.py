@@ -27,7 +27,7 @@ class Command:
     work: takes the options, whose `overrides` are the key=value words in order; returns the exit code.
     failed, refused: the errors that end it with 1 and, besides ConfigError, with 2. They are called when an error is
     raised, for to name an error is to import where it is defined, and that takes time.
-    anywhere: options that may stand before or after a subcommand.
+    anywhere: options that may stand before or after a subcommand. presets: does it know `preset=NAME`?
     """
 
     name: str
@@ -36,6 +36,7 @@ class Command:
     failed: Callable[[], Errors] = tuple
     refused: Callable[[], Errors] = tuple
     anywhere: Callable[[], argparse.ArgumentParser] | None = None
+    presets: bool = False
     interrupted: str = "Interrupted."
 
     def run(self, arguments: Sequence[str] | None = None) -> int:
@@ -44,7 +45,7 @@ class Command:
         try:
             options = parse(self.parser(), words, None if self.anywhere is None else self.anywhere())
         except _KeysAsked as asked:
-            return _print_keys(asked.settings())
+            return self._print_keys(asked.settings(), words)
         from pipeline.runtime.config import ConfigError
 
         try:
@@ -57,6 +58,20 @@ class Command:
             return self._say(2, error)
         except self.failed() as error:
             return self._say(1, error)
+
+    def _print_keys(self, settings: tuple[type, ...], words: list[str]) -> int:
+        from pipeline.runtime.config import ConfigError, valid_keys
+
+        lines = list(dict.fromkeys(key for cls in settings for key in valid_keys(cls)))
+        if self.presets:
+            from jobs.presets import preset_lines
+
+            try:
+                lines = list(preset_lines(settings, words)) or lines
+            except ConfigError as error:
+                return self._say(2, error)
+        print("\n".join(lines))
+        return 0
 
     def _say(self, code: int, message: object) -> int:
         print(f"{self.name}: {message}", file=sys.stderr)
@@ -133,13 +148,6 @@ def _subcommands(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentP
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
             yield from action.choices.values()
-
-
-def _print_keys(settings: tuple[type, ...]) -> int:
-    from pipeline.runtime.config import valid_keys
-
-    print("\n".join(dict.fromkeys(key for cls in settings for key in valid_keys(cls))))
-    return 0
 
 
 class _KeysAsked(Exception):

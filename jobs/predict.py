@@ -1,4 +1,4 @@
-"""Predict SKEL bodies in photos: a Parquet table, and overlays, meshes and OpenSim motions when asked for."""
+"""Predict SKEL or SMPL bodies in photos: a Parquet table, and overlays, meshes and OpenSim motions when asked for."""
 
 import argparse
 import sys
@@ -14,6 +14,8 @@ EPILOG = """examples:
   python jobs/predict.py --images photos/ --boxes boxes.csv --checkpoint best.safetensors --overlays --meshes glb
   python jobs/predict.py --images frames/ --fps 50 --checkpoint hsmr.ckpt --mot body.source=/data/smpl_models
   python jobs/predict.py --images 'DIR/{000000..000002}.tar' --checkpoint s3://bucket/best.safetensors --refine
+  python jobs/predict.py --images photos/ --checkpoint hmr2.ckpt --overlays             # HMR2.0: SMPL bodies
+  python jobs/predict.py --images photos/ --checkpoint hmr2.ckpt --convert --mot        # the two-stage method: SKEL
   python jobs/predict.py --images 'DIR/{000000..000002}.tar' --labels 2 --mot storage.root=/data/labels
 
 --images is a folder of .jpg and .png files, a folder of shards, or shards by a pattern, local or s3://. A folder needs
@@ -45,7 +47,7 @@ def _parser() -> argparse.ArgumentParser:
     add_keys(what, _settings)
     poses = parser.add_mutually_exclusive_group()
     poses.add_argument(
-        "--checkpoint", metavar="FILE", help="the network: .safetensors of ours or an HSMR .ckpt, or s3://"
+        "--checkpoint", metavar="FILE", help="the network: .safetensors of ours, or a .ckpt of HSMR or HMR2.0, or s3://"
     )
     poses.add_argument("--labels", type=int, metavar="ROUND", help="labels of a round instead of predictions (shards)")
     parser.add_argument("--output", type=Path, default=Path("predictions"), metavar="DIR", help="default: predictions")
@@ -57,6 +59,11 @@ def _parser() -> argparse.ArgumentParser:
         "--fps", type=float, metavar="FPS",
         help="a folder's images are the frames of one video; for tracks in shards that name no rate (default 30)",
     )  # fmt: skip
+    parser.add_argument(
+        "--convert",
+        action="store_true",
+        help="convert the SMPL bodies of an HMR2.0 network to SKEL: the two-stage method",
+    )
     parser.add_argument("--refine", action="store_true", help="SKELify from the prediction where there are keypoints")
     parser.add_argument("--overlays", action="store_true", help="the bodies drawn over each photo")
     parser.add_argument("--hide-photos", action="store_true", help="grey in place of the photos, to show others")

@@ -15,6 +15,7 @@ LOG_WIDTH = 110  # columns where the output is no terminal
 EPILOG = """examples:
   python jobs/refine_round.py --round 0 data.shards='DIR/{000000..000002}.tar'
   python jobs/refine_round.py --round 1
+  python jobs/refine_round.py --round 0 preset=hsmr data.shards='DIR/{000000..000002}.tar'
   python jobs/refine_round.py --round 1 storage.root=s3://bucket/labels body.source=/data/smpl_models fit.device=cuda
   ray job submit -- python jobs/refine_round.py --round 1
 
@@ -33,6 +34,7 @@ def main(arguments: list[str] | None = None) -> int:
         parser=_parser,
         work=_work,
         failed=_failures,
+        presets=True,
         interrupted="Interrupted; nothing was published. Start it again: finished shards are reused.",
     ).run(arguments)
 
@@ -86,10 +88,13 @@ def _work(options: argparse.Namespace) -> int:
 
     prepare_ray(os.environ)
 
+    from jobs.presets import known_keys
     from pipeline.rounds.round_config import RoundConfig
     from pipeline.runtime.config import load_config
+    from trainer.training.presets import with_preset
 
-    return _refine(options.round, load_config(RoundConfig, options.overrides), options.force_publish)
+    overrides = with_preset(options.overrides, known_keys([RoundConfig]))
+    return _refine(options.round, load_config(RoundConfig, overrides), options.force_publish)
 
 
 def _refine(round: int, config: "RoundConfig", force_publish: str | None) -> int:
@@ -134,7 +139,7 @@ def chosen_predictor(round: int, config: "RoundConfig") -> "PredictorSource | No
         if choice not in {"auto", "none"}:
             raise ConfigError("Round 0 converts SMPL labels and predicts nothing: leave predict.checkpoint out.")
         return None
-    source = predictor_of_round(config.predict, open_store(config.storage), round)
+    source = predictor_of_round(config.predict, open_store(config.storage), round, config.body)
     if source is None and choice == "auto":
         print(f"predictions: none, no network was trained on generation {round - 1}; fits start from its labels")
     elif source is not None:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 EPILOG = """examples:
   python jobs/run_loop.py --rounds 3 data.shards='DIR/{000000..000412}.tar' storage.root=/data/labels network.variant=b
   python jobs/run_loop.py --rounds 2 storage.root=s3://bucket/labels network.init=/data/hsmr_vit_h.ckpt
+  python jobs/run_loop.py --rounds 5 preset=hsmr network.backbone=/data/vitpose_huge.pth data.shards=...
   python jobs/run_loop.py --status storage.root=/data/labels
   ray job submit -- python jobs/run_loop.py --rounds 3 ...
 
@@ -34,6 +35,7 @@ def main(arguments: list[str] | None = None) -> int:
         parser=_parser,
         work=_work,
         failed=_failures,
+        presets=True,
         interrupted="Interrupted. Start it again: what is finished is kept.",
     ).run(arguments)
 
@@ -84,9 +86,11 @@ def _configs(overrides: list[str]) -> "tuple[RoundConfig, TrainConfig]":
     """Each override to the command that knows its key. Raises ConfigError for one that neither knows."""
     from pipeline.rounds.round_config import RoundConfig
     from pipeline.runtime.config import load_config, valid_keys
+    from trainer.training.presets import with_preset
     from trainer.training.train_config import TrainConfig
 
     known = {cls: set(valid_keys(cls)) for cls in (RoundConfig, TrainConfig)}
+    overrides = with_preset(overrides, set().union(*known.values()))
 
     def own(cls: type) -> list[str]:
         """Those it knows; what nobody knows goes to both, which say so."""

@@ -16,6 +16,8 @@ EPILOG = """examples:
   python jobs/train_round.py --round 3 storage.root=s3://bucket/labels network.variant=h run.workers=8
   python jobs/train_round.py --round 0 network.init=/data/hsmr_vit_h.ckpt
   python jobs/train_round.py --round 0 network.backbone=/data/vitpose_huge.pth
+  python jobs/train_round.py --round 0 preset=hsmr network.backbone=/data/vitpose_huge.pth   # the published recipe
+  python jobs/train_round.py --keys preset=hsmr                   # what it says, and by whose word
   python jobs/train_round.py --round 0 --cross-fit 2              # a network without each half of the people
   python jobs/train_round.py --round 0 data.folds=2 data.fold=1   # one of these
   ray job submit -- python jobs/train_round.py --round 3
@@ -36,6 +38,7 @@ def main(arguments: list[str] | None = None) -> int:
         parser=_parser,
         work=_work,
         failed=_failures,
+        presets=True,
         interrupted="Interrupted. Start it again: it goes on from the last saved state.",
     ).run(arguments)
 
@@ -79,10 +82,13 @@ def _work(options: argparse.Namespace) -> int:
 
     prepare_ray(os.environ)
 
+    from jobs.presets import known_keys
     from pipeline.runtime.config import load_config
+    from trainer.training.presets import with_preset
     from trainer.training.train_config import TrainConfig, each_fold
 
-    for config in each_fold(load_config(TrainConfig, options.overrides), options.cross_fit):
+    overrides = with_preset(options.overrides, known_keys([TrainConfig]))
+    for config in each_fold(load_config(TrainConfig, overrides), options.cross_fit):
         _train(options.round, config)
     folds = f" predict.cross_fit={config.data.folds}" if config.data.folds > 1 else ""
     print(f"Next: python jobs/refine_round.py --round {options.round + 1} storage.root={config.storage.root}{folds}")

@@ -29,10 +29,14 @@ class PersonId(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SmplLabel:
-    """SMPL pseudo-label: `pose` (24, 3) axis-angle rad (root first, in camera axes), `betas` (10,)."""
+    """SMPL pseudo-label: `pose` (24, 3) axis-angle rad (root first, in camera axes), `betas` (10,), zero where it says
+    nothing of the shape (not has_betas). fitting_loss: what the fit that made it left, as the shard says it.
+    """
 
     pose: Float32[np.ndarray, "24 3"]
     betas: Float32[np.ndarray, "10"]
+    has_betas: bool = True
+    fitting_loss: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

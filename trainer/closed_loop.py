@@ -128,7 +128,7 @@ def run_loop(
     published = [generation.round for generation in store.rounds()]
 
     def refined(k: int) -> Mapping[str, float | int | str]:
-        predictor = predictor_of_round(refine.predict, store, k)
+        predictor = predictor_of_round(refine.predict, store, k, refine.body, [train.network.head])
         tell(f"predictions: {'none' if predictor is None else predictor.uri}")
         result = run_round(k, refine, predictor=predictor, ray_address=ray_address, code_revision=code_revision)
         return _round_figures(result.generation)

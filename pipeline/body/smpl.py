@@ -1,8 +1,9 @@
 """The SMPL body model (Loper et al. 2015): pose (24 axis-angles), betas (10) -> joints, vertices, 44 keypoints."""
 
 from dataclasses import dataclass
-from typing import Self
+from typing import NamedTuple, Self
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -21,6 +22,17 @@ class SmplOutput:
     keypoints: Float[Tensor, "B 44 3"]
 
 
+class _Carriers(NamedTuple):
+    """The vertices that carry keypoints, of V: what poses them, and the points that are sums of them."""
+
+    template: Float[Tensor, "V 3"]
+    shapedirs: Float[Tensor, "V 3 10"]
+    posedirs: Float[Tensor, "V 3 207"]
+    skin_weights: Float[Tensor, "V 24"]
+    landmarks: Float[Tensor, "21 V"]
+    j19: Float[Tensor, "19 V"]
+
+
 class Smpl:
     """SMPL with constants on one device in one dtype. Build it with `pipeline.body.load_smpl`."""
 
@@ -35,6 +47,16 @@ class Smpl:
         self._joint_dirs = self._tensor(dirs.reshape(24, 3, -1))
         self._landmarks = self._tensor(landmark_rows())
         self._j19 = self._tensor(arrays.j19_regressor)
+        rows = torch.as_tensor(np.flatnonzero((landmark_rows() != 0).any(0) | (arrays.j19_regressor != 0).any(0)))
+        rows = rows.to(self.device)
+        self._carriers = _Carriers(
+            template=self.template[rows],
+            shapedirs=self.shapedirs[rows],
+            posedirs=self.posedirs[rows],
+            skin_weights=self.skin_weights[rows],
+            landmarks=self._landmarks[:, rows],
+            j19=self._j19[:, rows],
+        )
 
     def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> Self:
         """The same body on another device or in another dtype."""
@@ -58,16 +80,30 @@ class Smpl:
                 f"expected pose (B, 24, 3) and betas (B, 10), got {tuple(pose.shape)}, {tuple(betas.shape)}"
             )
         local = axis_angle_to_matrix(pose)
-        rest = self._joint_template + torch.einsum("jcs,bs->bjc", self._joint_dirs, betas)
+        rest = self._rest(betas)
         rotations, joints = self._chain(local, rest)
         points = shaped(self.template, self.shapedirs, betas) + posed_offsets(self.posedirs, local[:, 1:])
         vertices = blend(self.skin_weights, rotations, about(rotations, joints, rest), points)
-        body25 = torch.cat([joints, self._landmarks @ vertices], 1)[:, list(BODY25_SLOTS)]
-        keypoints = torch.cat([body25, self._j19 @ vertices], 1)
+        keypoints = _keypoints(joints, self._landmarks @ vertices, self._j19 @ vertices)
         shift = 0 if transl is None else transl[:, None]
         return SmplOutput(joints + shift, vertices + shift, keypoints + shift)
 
     __call__ = forward
+
+    def joints(self, rotations: Float[Tensor, "B 24 3 3"], betas: Float[Tensor, "B 10"]) -> Float[Tensor, "B 24 3"]:
+        """The 24 joints, m, of a pose that is given as rotation matrices, root first: no mesh is posed."""
+        return self._chain(rotations, self._rest(betas))[1]
+
+    def keypoints(self, rotations: Float[Tensor, "B 24 3 3"], betas: Float[Tensor, "B 10"]) -> Float[Tensor, "B 44 3"]:
+        """The 44 keypoints, m, of such a pose: those of `forward`, by the few vertices that carry them."""
+        by, rest = self._carriers, self._rest(betas)
+        turned, joints = self._chain(rotations, rest)
+        points = shaped(by.template, by.shapedirs, betas) + posed_offsets(by.posedirs, rotations[:, 1:])
+        vertices = blend(by.skin_weights, turned, about(turned, joints, rest), points)
+        return _keypoints(joints, by.landmarks @ vertices, by.j19 @ vertices)
+
+    def _rest(self, betas: Tensor) -> Tensor:
+        return self._joint_template + torch.einsum("jcs,bs->bjc", self._joint_dirs, betas)
 
     def _chain(self, local: Tensor, rest: Tensor) -> tuple[Tensor, Tensor]:
         rotations, joints = [local[:, 0]], [rest[:, 0]]
@@ -76,3 +112,8 @@ class Smpl:
             offset = rest[:, joint] - rest[:, parent]
             joints.append((rotations[parent] @ offset[..., None]).squeeze(-1) + joints[parent])
         return torch.stack(rotations, 1), torch.stack(joints, 1)
+
+
+def _keypoints(joints: Tensor, landmarks: Tensor, j19: Tensor) -> Tensor:
+    body25 = torch.cat([joints, landmarks], 1)[:, list(BODY25_SLOTS)]
+    return torch.cat([body25, j19], 1)

@@ -1,7 +1,7 @@
 """The 2D error every label is judged by (docs/objectives.md)."""
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from pipeline.image.confidence import counted_confidence
@@ -39,9 +39,14 @@ def kp2d_error(projected: Float[Tensor, "B 44 2"], keypoints: Float[Tensor, "B 4
 
 
 def enough_keypoints(keypoints: Float[Tensor, "B 44 3"]) -> Bool[Tensor, "B"]:
-    """At least five distinct confident points among 0-24: two joints at one place count once."""
+    """At least five distinct confident points among 0-24."""
+    return distinct_keypoints(keypoints) >= MIN_CONFIDENT_BODY_POINTS
+
+
+def distinct_keypoints(keypoints: Float[Tensor, "B 44 3"]) -> Int[Tensor, "B"]:
+    """How many confident points there are among 0-24: two joints at one place count once."""
     usable = usable_confidence(keypoints)[:, :_BODY_POINTS] > 0
     place = usable_places(keypoints)[:, :_BODY_POINTS]
     same = (place[:, :, None] == place[:, None]).all(-1) & usable[:, None]
     first = same.int().argmax(-1) == torch.arange(_BODY_POINTS, device=keypoints.device)
-    return (usable & first).sum(-1) >= MIN_CONFIDENT_BODY_POINTS
+    return (usable & first).sum(-1)

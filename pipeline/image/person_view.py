@@ -1,5 +1,6 @@
 """A person as their own camera sees them: what fits, acceptance and training look at (docs/camera_and_crop.md)."""
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -67,4 +68,4 @@ def turned_smpl(smpl: SmplLabel, rotation: Float[np.ndarray, "3 3"]) -> SmplLabe
     """The label of the same body in the axes that the rotation leads to."""
     pose = smpl.pose.copy()
     pose[0] = (Rotation.from_matrix(rotation) * Rotation.from_rotvec(smpl.pose[0].astype(np.float64))).as_rotvec()
-    return SmplLabel(pose=pose, betas=smpl.betas)
+    return replace(smpl, pose=pose)

@@ -16,14 +16,13 @@ from pipeline.rounds.shard_task import (
     ShardLabels,
     ShardTask,
     carry_over,
-    photos_of,
+    seen_photos,
     shard_labels,
     with_groups,
     with_guesses,
     with_heights,
 )
 from pipeline.runtime.config import ConfigError
-from pipeline.shards import read_shard
 from schemas.input_shard import InputShard
 from schemas.labels import Decision
 from schemas.person import Person, Rejection
@@ -67,6 +66,6 @@ def check_matched(source: LabelSource, shards: Sequence[StagedShard]) -> None:
 def _batches(
     source: InputShard, rejections: list[Rejection], models: Models, config: RoundConfig
 ) -> Iterator[list[Person]]:
-    photos = models.lenses.of(photos_of(read_shard(source), rejections))
+    photos = seen_photos(source, rejections, models, config)
     for seen in single_batches(with_guesses(photos, None), config.fit.batch_size):
         yield [person for person, _ in seen.people]

@@ -11,6 +11,7 @@ from pipeline.labelling.acceptance import AcceptConfig
 from pipeline.labels import AuditConfig
 from pipeline.lenses.known_lens import CameraMode
 from pipeline.runtime.config import BodyConfig, DataConfig, Device, StorageConfig
+from pipeline.shards.pseudo_labels import PseudoLabelConfig
 from schemas.labels import LABEL_SCHEMA
 
 
@@ -77,12 +78,19 @@ class RunConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RoundDataConfig(DataConfig):
+    """The input shards, and which of their SMPL pseudo-labels are believed."""
+
+    pseudo_labels: PseudoLabelConfig = field(default_factory=PseudoLabelConfig)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RoundConfig:
     """Everything a round is told. camera: `auto` is what is known of each person's camera, else an estimate; `hsmr` the
     constant of HSMR's training for everyone.
     """
 
-    data: DataConfig = field(default_factory=DataConfig)
+    data: RoundDataConfig = field(default_factory=RoundDataConfig)
     camera: CameraMode = "auto"
     storage: StorageConfig = field(default_factory=StorageConfig)
     body: BodyConfig = field(default_factory=BodyConfig)
@@ -100,6 +108,8 @@ RESULT_RELEVANT = ("fit", "accept")
 def config_digest(config: RoundConfig, calibration_digest: str = "") -> str:
     """SHA-256 (hex) of the settings that can change a label file; the device must be resolved, not `auto`."""
     relevant: dict[str, object] = {name: asdict(getattr(config, name)) for name in RESULT_RELEVANT}
+    if config.data.pseudo_labels != PseudoLabelConfig():  # else as before one could doubt them
+        relevant["pseudo_labels"] = asdict(config.data.pseudo_labels)
     relevant["camera"] = [config.camera, calibration_digest]
     relevant["schema"] = LABEL_SCHEMA.to_string()  # files staged by code with other columns cannot be taken over
     return hashlib.sha256(json.dumps(relevant, sort_keys=True).encode()).hexdigest()

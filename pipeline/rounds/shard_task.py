@@ -19,6 +19,7 @@ from pipeline.lenses.known_lens import KnownLenses
 from pipeline.rounds.round_config import RoundConfig
 from pipeline.rounds.shard_batches import ShardBatch, single_batches, track_batches
 from pipeline.shards import read_shard
+from pipeline.shards.pseudo_labels import with_believed_labels
 from schemas.input_shard import InputShard, ShardId
 from schemas.labels import LABEL_SCHEMA, Decision
 from schemas.person import Person, Photo, Rejection, RejectionReason
@@ -74,7 +75,7 @@ def process_shard(task: ShardTask, round: int, parent: pa.Table, models: Models,
     rejections: list[Rejection] = []
     tables: list[pa.Table] = []
     predictor = None if round == 0 else models.predictor
-    guessed = with_guesses(models.lenses.of(photos_of(read_shard(task.source), rejections)), predictor)
+    guessed = with_guesses(seen_photos(task.source, rejections, models, config), predictor)
     if round > 0 and config.fit.temporal:
         batches = track_batches(guessed, config.fit.batch_size, config.fit.track, rejections)
     else:
@@ -163,8 +164,18 @@ def _guessed(photos: list[Photo], predictor: Predictor) -> Iterator[tuple[Person
     yield from zip(people, predictor.predict(photos) if people else (), strict=True)
 
 
-def photos_of(samples: Iterable[Photo | Rejection], rejections: list[Rejection]) -> Iterator[Photo]:
-    """The photos of a shard as a stream, its rejections gathered on the way."""
+def seen_photos(
+    source: InputShard, rejections: list[Rejection], models: Models, config: RoundConfig
+) -> Iterator[Photo]:
+    """The photos of a shard as a stream, with their lenses and the pseudo-labels that are believed; its rejections are
+    gathered on the way.
+    """
+    photos = _photos_of(read_shard(source), rejections)
+    for photo in models.lenses.of(photos):
+        yield with_believed_labels(photo, config.data.pseudo_labels)
+
+
+def _photos_of(samples: Iterable[Photo | Rejection], rejections: list[Rejection]) -> Iterator[Photo]:
     for sample in samples:
         if isinstance(sample, Rejection):
             rejections.append(sample)

@@ -86,6 +86,23 @@ def load_config(cls: type[Config], overrides: list[str]) -> Config:
         raise ConfigError(str(error)) from error
 
 
+def as_overrides(config: object) -> dict[str, str]:
+    """Every dotted key of a configuration with its value as an override says it."""
+    found: dict[str, str] = {}
+    for key in valid_keys(type(config)):
+        value: Any = config
+        for name in key.split("."):
+            value = getattr(value, name)
+        found[key] = _as_text(value)
+    return found
+
+
+def _as_text(value: object) -> str:
+    if value is None or isinstance(value, bool):
+        return str(value).lower()
+    return f"[{','.join(map(_as_text, value))}]" if isinstance(value, tuple) else str(value)
+
+
 def to_yaml(config: object) -> str:
     """The whole tree as YAML, for the lineage."""
     return OmegaConf.to_yaml(OmegaConf.structured(config))

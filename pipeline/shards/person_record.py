@@ -162,7 +162,18 @@ def _smpl(record: dict[Any, Any], repairs: list[tuple[RejectionReason, str]]) ->
     if broken:
         repairs.append((RejectionReason.SMPL_NOT_FINITE, f"{' and '.join(broken)} not finite: SMPL label dropped"))
         return None
-    return SmplLabel(pose=pose, betas=betas)
+    return SmplLabel(pose=pose, betas=betas, has_betas=has_betas > 0, fitting_loss=_fitting_loss(record))
+
+
+def _fitting_loss(record: dict[Any, Any]) -> float | None:
+    """`reprojection_loss` in the dict that extra_info holds as `fitting_loss`; None where there is no such number."""
+    extra = record.get("extra_info")
+    held = extra.get("fitting_loss") if isinstance(extra, dict) else None
+    if isinstance(held, np.ndarray) and held.size == 1:  # of objects, so that a dict can be its element
+        held = held.item()
+    loss = _plain(held.get("reprojection_loss")) if isinstance(held, dict) else None
+    is_number = isinstance(loss, float) or (type(loss) is int and abs(loss) < 2**53)
+    return float(loss) if is_number and math.isfinite(loss) else None  # pyrefly: ignore
 
 
 def _lens(

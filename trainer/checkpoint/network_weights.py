@@ -12,9 +12,9 @@ from trainer.checkpoint.errors import CheckpointError
 from trainer.network.backbone import Backbone, make_backbone
 from trainer.network.hmr2 import Hmr2
 from trainer.network.hsmr import Hsmr
+from trainer.network.networks import Network
 from trainer.network.variants import VARIANTS, NetworkConfig
 
-Network = Hsmr | Hmr2
 Weights = Mapping[str, Shaped[Tensor, "..."]]
 
 KINDS: Final[Mapping[str, type[Hsmr] | type[Hmr2]]] = {"hsmr": Hsmr, "hmr2": Hmr2}

@@ -6,7 +6,7 @@ ranks or loader processes:
     config = TrainDataConfig(global_batch=64, seed=0, workers=2)
     index = index_generation(store, round, config)         # once a training: who there is, in which shard
     stream = open_epoch(config, index, epoch, rank=rank, world=world, start_batch=done)
-    for batch in stream:                                    # TrainBatch of global_batch / world people
+    for batch in stream:                                    # TrainBatch or SmplBatch, global_batch / world people
         ...
     stream.counts, stream.rows                              # every label row, used or not, and why
     for batch in open_validation(config, index, batch_size=64, rank=rank, world=world): ...
@@ -14,7 +14,7 @@ ranks or loader processes:
 """
 
 from trainer.data.augmentation import AugmentConfig
-from trainer.data.batch import TrainBatch
+from trainer.data.batch import CropBatch, SmplBatch, TrainBatch
 from trainer.data.config import TrainDataConfig
 from trainer.data.epoch_plan import NobodyToTrainOnError, batches_per_epoch
 from trainer.data.join import JoinCounts, PlannedRows, total
@@ -26,11 +26,13 @@ from trainer.data.weights import LabelWeightConfig
 __all__ = [
     "AugmentConfig",
     "BatchStream",
+    "CropBatch",
     "JoinCounts",
     "LabelIndex",
     "LabelWeightConfig",
     "NobodyToTrainOnError",
     "PlannedRows",
+    "SmplBatch",
     "TooManyLostError",
     "TrainBatch",
     "TrainDataConfig",

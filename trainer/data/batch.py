@@ -9,21 +9,23 @@ import torch
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
+from pipeline.body.representation import Rotations, q_to_rotations
+from pipeline.body.smpl_pose import SmplRotations
 from schemas.person import PersonId
 from trainer.network.camera_token import CropCameras
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TrainBatch:
-    """B people, each in the camera of their augmented crop (x right, y down, z forward).
+class CropBatch:
+    """B people, each in the camera of their augmented crop (x right, y down, z forward), whatever body their labels are
+    of.
 
     patches: RGB of the crop, 256 x 256, channels first, not yet normalised: that is done on the device, after
     `color_scale` (B, 3), the factor per channel (clipped to 255).
     keypoints_2d: crop units and confidence; keypoints_3d: m and confidence; confidence 0 where absent,
     else 0.3 to 1 (pipeline.image.confidence).
-    q, betas: the label, turned and mirrored with the crop, and q_std rad, how far its q may be off by its own account;
-    zero where not has_label. joint_weight (B, 24) and betas_weight (B,): weight of the label's joints and shape in the
-    parameter losses, from its uncertainty; 1 = full.
+    betas: of the label, zero where not has_label. joint_weight (B, 24) and betas_weight (B,): weight of the label's
+    joints and shape in the parameter losses; 1 = full.
     focal (B,), ray (B, 2): the crop's camera, see `trainer.network.camera_token.CropCameras`; HSMR's for everyone in a
     batch for a network of camera=crop, whose keypoints_2d are in units of the affine crop.
     """
@@ -33,8 +35,6 @@ class TrainBatch:
     color_scale: Float[Tensor, "B 3"]
     keypoints_2d: Float[Tensor, "B 44 3"]
     keypoints_3d: Float[Tensor, "B 44 4"]
-    q: Float[Tensor, "B 46"]
-    q_std: Float[Tensor, "B 46"]
     betas: Float[Tensor, "B 10"]
     has_label: Bool[Tensor, "B"]
     joint_weight: Float[Tensor, "B 24"]
@@ -46,6 +46,10 @@ class TrainBatch:
     def cameras(self) -> CropCameras:
         """As the network takes them."""
         return CropCameras(self.focal, self.ray)
+
+    def label_rotations(self) -> Float[Tensor, "B 24 3 3"]:
+        """Of the label's joints, as the network's output has them."""
+        raise NotImplementedError
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -62,3 +66,29 @@ class TrainBatch:
         """The batch with its tensors on `device`."""
         tensors = {item.name: getattr(self, item.name) for item in fields(self) if item.name != "ids"}
         return replace(self, **{name: value.to(device, non_blocking=True) for name, value in tensors.items()})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainBatch(CropBatch):
+    """With SKEL labels: q, turned and mirrored with the crop, and q_std rad, how far it may be off by its own account;
+    zero where not has_label. Weights are from the labels' uncertainty.
+    """
+
+    q: Float[Tensor, "B 46"]
+    q_std: Float[Tensor, "B 46"]
+
+    def label_rotations(self) -> Rotations:
+        """The joint rotations Rp."""
+        return q_to_rotations(self.q)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SmplBatch(CropBatch):
+    """With SMPL labels, for HMR2.0: rotations, turned and mirrored with the crop, the identity where not has_label. A
+    label counts in full, betas_weight is 0 where it says nothing of the shape.
+    """
+
+    rotations: Float[Tensor, "B 24 3 3"]
+
+    def label_rotations(self) -> SmplRotations:
+        return self.rotations

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from pipeline.shards.pseudo_labels import PseudoLabelConfig
 from trainer.data.augmentation import AugmentConfig
 from trainer.data.weights import LabelWeightConfig
 
@@ -16,6 +17,8 @@ class TrainDataConfig:
     (196 kB each) are in memory per lane. mix: weight per data set, `aic=2,coco=1`; default by size, everybody once.
     held_out_share of the photos is kept for validation. folds, fold: of cross-fitting; with several folds the people of
     this one are not trained on. workers: loader processes a rank, 0 = in the training process.
+    fewest_keypoints: people with fewer usable points are left out, be they labelled; without a label as many are needed
+    as fits need. pseudo_labels: what is asked of labels that count as one.
     max_lost_share: more lost people than this (unreadable shards, damaged photos) end the training with an error.
     """
 
@@ -28,9 +31,11 @@ class TrainDataConfig:
     folds: int = 1
     fold: int = 0
     workers: int = 0
+    fewest_keypoints: int = 0
     max_lost_share: float = 0.1
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     weights: LabelWeightConfig = field(default_factory=LabelWeightConfig)
+    pseudo_labels: PseudoLabelConfig = field(default_factory=PseudoLabelConfig)
 
     def __post_init__(self) -> None:
         for name in ("global_batch", "lanes", "shuffle_people"):
@@ -38,6 +43,8 @@ class TrainDataConfig:
                 raise ValueError(f"{name}={getattr(self, name)}: at least 1 expected.")
         if self.folds < 1 or not 0 <= self.fold < self.folds:
             raise ValueError(f"fold={self.fold} with folds={self.folds}: one of 0 to folds - 1 expected.")
+        if self.fewest_keypoints < 0:
+            raise ValueError(f"fewest_keypoints={self.fewest_keypoints}: 0 (anybody with a label) or more expected.")
         if self.workers < 0:
             raise ValueError(f"workers={self.workers}: 0 (none) or a positive number expected.")
         if self.global_batch % self.lanes:

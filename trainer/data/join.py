@@ -16,7 +16,10 @@ from schemas.person import PersonId
 
 NOT_IN_SHARD: Final = "not_in_shard"
 TOO_FEW_KEYPOINTS: Final = "too_few_keypoints"
-"""Reasons for a lost row besides those of RejectionReason. The second: there is no label and no keypoints either."""
+FEWER_THAN_ASKED: Final = "fewer_keypoints_than_asked"
+"""Reasons for a lost row besides those of RejectionReason. The second: there is no label and no keypoints either; the
+third: data.fewest_keypoints leaves the person out.
+"""
 
 _COLUMNS: Final = (
     "key",
@@ -36,7 +39,7 @@ _COLUMNS: Final = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabelRow:
-    """What training takes from a person's label; vectors are zero where not has_label.
+    """What training takes from a person's label; vectors count for nothing where not has_label.
 
     camera: the one that q holds for, HSMR's where the row names none (older generations, people without a label);
     calibrated: it was measured, and so were the person's 3D keypoints, in the photo camera's axes.
@@ -54,8 +57,8 @@ class LabelRow:
 class ShardLabels:
     """The label rows of one shard, in memory."""
 
-    def __init__(self, file: str) -> None:
-        """Read a label file by path or s3:// URL."""
+    def __init__(self, file: str, max_betas: float | None = None) -> None:
+        """Read a label file by path or s3:// URL. max_betas: a label with a larger |beta| is none."""
         table = read_labels(file, _COLUMNS)
         self._rows = {
             identity: row
@@ -69,6 +72,8 @@ class ShardLabels:
             table["pve_max_mm"].to_numpy().astype(np.float64),  # null: NaN
         )
         self._q, self._betas, self._q_std = (vectors(table[name]) for name in ("q", "betas", "q_std"))
+        if max_betas is not None:
+            self._has_label &= np.abs(self._betas).max(1, initial=0) <= max_betas
         self._focal, self._turn = table["focal"].to_numpy().astype(np.float64), vectors(table["camera_turn"])
         self._source = table["camera_source"].to_pylist()
 
@@ -117,6 +122,11 @@ class JoinCounts:
     @property
     def n_lost(self) -> int:
         return sum(self.lost.values())
+
+    @property
+    def n_unread(self) -> int:
+        """Those of the lost who are not left out on purpose."""
+        return self.n_lost - self.lost.get(FEWER_THAN_ASKED, 0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from trainer.data.epoch_plan import LanePlan
 from trainer.data.join import JoinCounts
 from trainer.data.label_index import LabelIndex
+from trainer.data.label_use import LabelUse
 from trainer.data.sample import AugmentationOfDraw
 from trainer.data.shard_walk import JoinedPerson, ShardWalk
 
@@ -17,10 +18,13 @@ from trainer.data.shard_walk import JoinedPerson, ShardWalk
 class Lane:
     """`take(n)` gives the next n people. What was given before `start` is neither read nor decoded again."""
 
-    def __init__(self, plan: LanePlan, index: LabelIndex, augmentation_of: AugmentationOfDraw, start: int = 0) -> None:
+    def __init__(
+        self, plan: LanePlan, index: LabelIndex, augmentation_of: AugmentationOfDraw, use: LabelUse, start: int = 0
+    ) -> None:
         self._plan = plan
         self._index = index
         self._augmentation_of = augmentation_of
+        self._use = use
         self._next = start
         self._unread = _places_by_run(plan, start)
         self._open: dict[int, _Run] = {}
@@ -59,6 +63,7 @@ class Lane:
             self._index.shards[self._plan.shard[places[0]]],
             self._plan.row[places],
             partial(self._augmentation_of, number=int(self._plan.draw[places[0]])),
+            self._use,
             count_strangers=bool(self._plan.opens[places].any()),
         )
         return _Run(walk, dict(zip(self._plan.row[places].tolist(), places.tolist(), strict=True)))

@@ -6,15 +6,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from jaxtyping import Int32
 
-from pipeline.image.keypoint_error import enough_keypoints
 from pipeline.shards import read_shard
 from schemas.person import REPAIRS, Person, PersonId, Photo, Rejection, RejectionReason
 from trainer.data.decode import DamagedPhotoError
-from trainer.data.join import NOT_IN_SHARD, TOO_FEW_KEYPOINTS, LabelRow, ShardLabels
+from trainer.data.join import NOT_IN_SHARD, LabelRow, ShardLabels
 from trainer.data.label_index import LabelledShard
+from trainer.data.label_use import LabelUse
 from trainer.data.sample import AugmentationOf, Sample, cut_people
 
 logger = logging.getLogger(__name__)
@@ -50,6 +49,7 @@ class ShardWalk:
         shard: LabelledShard,
         rows: Int32[np.ndarray, "N"],
         augmentation_of: AugmentationOf,
+        use: LabelUse,
         *,
         count_strangers: bool,
     ) -> None:
@@ -57,11 +57,12 @@ class ShardWalk:
         self._shard = shard
         self._rows = rows
         self._augmentation_of = augmentation_of
+        self._use = use
         self._count_strangers = count_strangers
         self._lost: Counter[str] = Counter()
 
     def __iter__(self) -> Iterator[JoinedPerson]:
-        labels = ShardLabels(self._shard.label_file)
+        labels = ShardLabels(self._shard.label_file, self._use.pseudo_labels.max_betas)
         wanted = {int(row) for row in self._rows}
         refused = _Refusals()
         keys = None if self._count_strangers else {labels.identity(row)[0] for row in wanted}
@@ -80,15 +81,16 @@ class ShardWalk:
         self, photo: Photo, labels: ShardLabels, wanted: set[int], refused: "_Refusals"
     ) -> Iterator[JoinedPerson]:
         found: list[tuple[int, Person]] = []
-        for person in photo.people:
+        for person in map(self._use.seen, photo.people):
             row = labels.row_of(person.id)
             self.without_row += row is None and self._count_strangers
             if row is not None and row in wanted:
                 wanted.remove(row)
-                if labels[row].has_label or _enough_keypoints(person):
+                lost = self._use.why_lost(person, labels[row])
+                if lost is None:
                     found.append((row, person))
                 else:
-                    yield self._lose(labels, row, TOO_FEW_KEYPOINTS)
+                    yield self._lose(labels, row, lost)
         if not found:
             return
         try:
@@ -137,7 +139,3 @@ class _Refusals:
             if scope in self._of_person:
                 return self._of_person[scope]
         return NOT_IN_SHARD
-
-
-def _enough_keypoints(person: Person) -> bool:
-    return bool(enough_keypoints(torch.from_numpy(person.keypoints_2d)[None]))

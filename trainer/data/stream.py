@@ -4,37 +4,45 @@ import multiprocessing
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from trainer.data.augmentation import draw, no_augmentation
-from trainer.data.batch import TrainBatch
+from trainer.data.batch import CropBatch
 from trainer.data.collate import collate, concatenate
 from trainer.data.config import TrainDataConfig
 from trainer.data.epoch_plan import LanePlan, plan_epoch
 from trainer.data.join import JoinCounts, PlannedRows, total
 from trainer.data.label_index import LabelIndex
+from trainer.data.label_use import LabelUse
 from trainer.data.lane import Lane
 from trainer.data.shard_walk import JoinedPerson, ShardWalk
-from trainer.network.variants import NetworkCamera
+from trainer.network.variants import NetworkCamera, NetworkHead
 
 
 class TooManyLostError(RuntimeError):
     """So many people could not be read that what is left is another data set."""
 
 
+class FedNetwork(NamedTuple):
+    """What decides how people are shown to a network, and which labels it learns."""
+
+    camera: NetworkCamera
+    head: NetworkHead
+
+
 @dataclass(frozen=True, slots=True)
 class Part:
     """What one loader gives for a batch, and what became of the rows since then. batch None: nobody was left."""
 
-    batch: TrainBatch | None
+    batch: CropBatch | None
     counts: JoinCounts
 
 
 class BatchStream:
-    """Iterator of TrainBatch. `counts`: what became of the rows so far, on this rank; `rows`: what the plan made of the
+    """Iterator of CropBatch. `counts`: what became of the rows so far, on this rank; `rows`: what the plan made of the
     generation's, on all ranks. Raises TooManyLostError on the way.
     """
 
@@ -51,8 +59,8 @@ class BatchStream:
     def __iter__(self) -> Self:
         return self
 
-    def __next__(self) -> TrainBatch:
-        batches: list[TrainBatch] = []
+    def __next__(self) -> CropBatch:
+        batches: list[CropBatch] = []
         while not batches:
             parts = [next(self._parts) for _ in range(self._parts_per_batch)]
             self._count(parts)
@@ -61,9 +69,9 @@ class BatchStream:
 
     def _count(self, parts: Sequence[Part]) -> None:
         self.counts = total([self.counts, *(part.counts for part in parts)])
-        if self.counts.n_lost > self._may_lose:
+        if self.counts.n_unread > self._may_lose:
             raise TooManyLostError(
-                f"{self.counts.n_lost} people could not be read, at most {self._may_lose:.0f} may be: "
+                f"{self.counts.n_unread} people could not be read, at most {self._may_lose:.0f} may be: "
                 f"{dict(self.counts.lost)}. The log names the shards: fetch them again, or raise max_lost_share."
             )
 
@@ -83,10 +91,11 @@ def open_epoch(
     world: int = 1,
     start_batch: int = 0,
     camera: NetworkCamera = "crop",
+    head: NetworkHead = "skel",
 ) -> BatchStream:
     """The batches of `rank` in an epoch, each of global_batch / world people, from global batch `start_batch` on.
 
-    camera: of the network that they are for.
+    camera, head: of the network that they are for.
     Ranks 0 .. world-1 together give the same global batches, in the same order, for every `world`; a stream opened at
     start_batch continues one that gave as many. Raises ValueError for ranks that the lanes cannot be shared between,
     NobodyToTrainOnError.
@@ -106,7 +115,7 @@ def open_epoch(
         config=config,
         epoch=epoch,
         batches=range(start_batch, plan.batches),
-        camera=camera,
+        network=FedNetwork(camera, head),
     )
     rows = PlannedRows(
         rows=index.rows,
@@ -132,6 +141,7 @@ def open_validation(
     rank: int = 0,
     world: int = 1,
     camera: NetworkCamera = "crop",
+    head: NetworkHead = "skel",
 ) -> BatchStream:
     """The held-out people, not augmented, each once over all ranks, in batches of at most `batch_size`. Lost people are
     left out of the batches. Ranks may give different numbers of batches.
@@ -142,7 +152,8 @@ def open_validation(
         )
     shards = [i for i in range(len(index.shards)) if len(index.held_out.of_shard(i))]
     own = shards[rank::world]
-    parts = _HeldOutParts(items=own, index=index, config=config, batch_size=batch_size, camera=camera)
+    network = FedNetwork(camera, head)
+    parts = _HeldOutParts(items=own, index=index, config=config, batch_size=batch_size, network=network)
     held_out = len(index.held_out)
     rows = PlannedRows(
         rows=index.rows, drawn=held_out, not_drawn=len(index.training), held_out=0, left_out=dict(index.left_out)
@@ -154,14 +165,15 @@ def open_validation(
 class _Parts(IterableDataset[Part]):
     """Work that loader processes share: each takes a stretch of `items`."""
 
-    def __init__(self, items: Sequence[Any], index: LabelIndex, config: TrainDataConfig, camera: NetworkCamera) -> None:
+    def __init__(self, items: Sequence[Any], index: LabelIndex, config: TrainDataConfig, network: FedNetwork) -> None:
         self._items = items
         self._index = index
         self._config = config
-        self._camera: NetworkCamera = camera
+        self._network = network
+        self._use = LabelUse.of(config, network.head)
 
-    def _collated(self, people: Sequence[JoinedPerson]) -> TrainBatch:
-        return collate(people, self._config.weights, self._camera)
+    def _collated(self, people: Sequence[JoinedPerson]) -> CropBatch:
+        return collate(people, self._config.weights, self._network.camera, self._network.head)
 
     def _own(self) -> list[Any]:
         """The items of this loader process, or all of them outside of one."""
@@ -180,17 +192,18 @@ class _EpochParts(_Parts):
         items: Sequence[LanePlan],
         index: LabelIndex,
         config: TrainDataConfig,
-        camera: NetworkCamera,
+        network: FedNetwork,
         epoch: int,
         batches: range,
     ) -> None:
-        super().__init__(items, index, config, camera)
+        super().__init__(items, index, config, network)
         self.batches = batches
         self._augmentation_of = partial(draw, config.augment, config.seed, epoch)
 
     def __iter__(self) -> Iterator[Part]:
         count = self._config.global_batch // self._config.lanes
-        lanes = [Lane(plan, self._index, self._augmentation_of, self.batches.start * count) for plan in self._own()]
+        start = self.batches.start * count
+        lanes = [Lane(plan, self._index, self._augmentation_of, self._use, start) for plan in self._own()]
         for _ in self.batches:
             taken = [lane.take(count) for lane in lanes]
             people = [person for given, _ in taken for person in given]
@@ -201,9 +214,9 @@ class _HeldOutParts(_Parts):
     """Batches of the held-out people of the loader's shards."""
 
     def __init__(
-        self, items: Sequence[int], index: LabelIndex, config: TrainDataConfig, camera: NetworkCamera, batch_size: int
+        self, items: Sequence[int], index: LabelIndex, config: TrainDataConfig, network: FedNetwork, batch_size: int
     ) -> None:
-        super().__init__(items, index, config, camera)
+        super().__init__(items, index, config, network)
         self._batch_size = batch_size
 
     def __iter__(self) -> Iterator[Part]:
@@ -211,7 +224,8 @@ class _HeldOutParts(_Parts):
         counts = JoinCounts()
         for number in self._own():
             rows = self._index.held_out.of_shard(number)
-            for person in ShardWalk(self._index.shards[number], rows, no_augmentation, count_strangers=False):
+            walk = ShardWalk(self._index.shards[number], rows, no_augmentation, self._use, count_strangers=False)
+            for person in walk:
                 counts += JoinCounts(used=1) if person.lost is None else JoinCounts(lost={person.lost: 1})
                 found += [person] if person.lost is None else []
                 if len(found) == self._batch_size:

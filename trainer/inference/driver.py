@@ -1,38 +1,33 @@
 """One inference run: photos in, the output folder filled. Imports what is heavy; `jobs/predict.py` is the command."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 
-from pipeline.body import Skel, load_skel
+from pipeline.body import Skel
 from pipeline.fit import Skelify
-from pipeline.labels import LabelStore
 from pipeline.lenses.known_lens import CameraMode, KnownLenses
 from pipeline.runtime.config import ConfigError
 from pipeline.runtime.progress_bar import ConsoleBar
 from pipeline.storage.opening import open_storage
 from schemas.person import Photo, Rejection
-from trainer.checkpoint import CheckpointError, load_checkpoint
 from trainer.inference.inference_config import DEFAULT_FPS, InferenceConfig, InferenceRequest
-from trainer.inference.known_spread import KnownSpread
-from trainer.inference.label_poses import LabelPoses
 from trainer.inference.motions import MotionsWriter
 from trainer.inference.own_folder import own_folder
-from trainer.inference.photo_source import InputError, open_source
-from trainer.inference.posed_person import PosesOfPhotos
-from trainer.inference.predicted_people import (
-    PlacedBodies,
-    PredictedPeople,
-    PredictionRun,
-    place_bodies,
+from trainer.inference.photo_source import open_source
+from trainer.inference.placed_bodies import PlacedBodies
+from trainer.inference.pose_source import PoseSource, open_poses
+from trainer.inference.predicted_people import PosedPeople, PredictedPeople, PredictionRun
+from trainer.inference.predictions_table import (
+    PREDICTION_SCHEMA,
+    SMPL_PREDICTION_SCHEMA,
+    PredictionsWriter,
+    write_rejections,
 )
-from trainer.inference.predictions_table import PredictionsWriter, write_rejections
-from trainer.inference.predictor import NetworkPredictor
 from trainer.inference.refinement import refine_predictions
-from trainer.inference.surfaces import MeshWriter, OverlayWriter, pose_surfaces
-from trainer.network.hsmr import Hsmr
+from trainer.inference.surfaces import MeshWriter, OverlayWriter
 
 PREDICTIONS_FILE = "predictions.parquet"
 REJECTIONS_FILE = "rejections.parquet"
@@ -65,25 +60,27 @@ def run_inference(
     """
     source = open_source(request)
     device = _device(config)
-    skel = load_skel(config.body.source, gender=config.body.gender, device=device, dtype=torch.float64)
-    poses, origin = _poses(request, config, skel, device, tell)
+    found = open_poses(request, config, device, tell)
     tell(f"input: {source.what}")
     with own_folder(request.output, PREDICTIONS_FILE):
-        run = PredictionRun(_with_lenses(source.items, config.camera), poses, config.batch_size)
-        files = _ResultWriters(request, skel)
-        refine = _refiner(request, config, skel)
-        metadata = {**origin, "body_digest": skel.digest, "code_revision": code_revision}
+        run = PredictionRun(_with_lenses(source.items, config.camera), found.poses, config.batch_size)
+        files = _ResultWriters(request, found)
+        refine = _refiner(request, config, found.skel)
+        metadata = {**found.origin, "body_digest": found.body.digest, "code_revision": code_revision}
+        schema = SMPL_PREDICTION_SCHEMA if found.skel is None else PREDICTION_SCHEMA
         people, decisions = 0, Counter[str]()
         with (
-            PredictionsWriter(request.output / PREDICTIONS_FILE, metadata, refined=request.refine) as table,
+            PredictionsWriter(
+                request.output / PREDICTIONS_FILE, metadata, refined=request.refine, schema=schema
+            ) as table,
             ConsoleBar("predict", _BAR_TEXT, total=source.photos, shown=progress, people=0) as bar,
         ):
             for batch in map(refine, run.batches()):
-                placed = place_bodies(batch, skel)
+                placed = found.body.place(batch)
                 table.write(batch, placed)
                 files.write(batch, placed)
                 people += len(batch)
-                decisions.update(batch.refinement.decision if batch.refinement else ())
+                decisions.update(_decisions(batch))
                 line = f"{run.photos} photos, {people} people"
                 bar.update(line, last=run.photos == source.photos, completed=run.photos, people=people)
             files.finish()
@@ -100,21 +97,27 @@ def _with_lenses(items: Iterable[Photo | Rejection], mode: CameraMode) -> Iterat
         yield item if isinstance(item, Rejection) else next(lenses.of([item]))
 
 
+def _decisions(batch: PosedPeople) -> Sequence[str]:
+    """Of the refinement, if there was one."""
+    return batch.refinement.decision if isinstance(batch, PredictedPeople) and batch.refinement else ()
+
+
 class _ResultWriters:
     """The files beside the table, those that were asked for."""
 
-    def __init__(self, request: InferenceRequest, skel: Skel) -> None:
-        storage = open_storage(str(request.output))
-        self._skel, self._skeleton = skel, request.skeleton
-        self._overlays = OverlayWriter(storage=storage, skel=skel, hide_photos=request.hide_photos)
+    def __init__(self, request: InferenceRequest, found: PoseSource) -> None:
+        storage, body = open_storage(str(request.output)), found.body
+        self._body, self._skeleton = body, request.skeleton
+        self._overlays = OverlayWriter(storage=storage, faces=body.faces, hide_photos=request.hide_photos)
         self._meshes = None
         if request.meshes is not None:
-            self._meshes = MeshWriter(storage=storage, skel=skel, format=request.meshes, with_skeleton=request.skeleton)
+            bones = body.bone_faces if request.skeleton else None
+            self._meshes = MeshWriter(storage=storage, faces=body.faces, format=request.meshes, bone_faces=bones)
         self._with_overlays = request.overlays
         self._motions = None
-        if request.mot:
+        if request.mot and found.skel is not None:
             fps = request.fps or DEFAULT_FPS
-            self._motions = MotionsWriter(storage=storage, skel=skel, order=request.angles, fps=fps)
+            self._motions = MotionsWriter(storage=storage, skel=found.skel, order=request.angles, fps=fps)
 
     @property
     def motions(self) -> int:
@@ -124,11 +127,11 @@ class _ResultWriters:
     def rejections(self) -> list[Rejection]:
         return [] if self._motions is None else self._motions.rejections
 
-    def write(self, batch: PredictedPeople, placed: PlacedBodies) -> None:
-        if self._motions is not None:
+    def write(self, batch: PosedPeople, placed: PlacedBodies) -> None:
+        if self._motions is not None and isinstance(batch, PredictedPeople):
             self._motions.write(batch, placed)
         if self._with_overlays or self._meshes is not None:
-            surfaces = pose_surfaces(batch, self._skel, with_skeleton=self._meshes is not None and self._skeleton)
+            surfaces = self._body.surfaces(batch, with_skeleton=self._meshes is not None and self._skeleton)
             if self._with_overlays:
                 self._overlays.write(batch, placed, surfaces)
             if self._meshes is not None:
@@ -139,44 +142,17 @@ class _ResultWriters:
             self._motions.finish()
 
 
-def _poses(
-    request: InferenceRequest, config: InferenceConfig, skel: Skel, device: str, tell: Callable[[str], None]
-) -> tuple[PosesOfPhotos, dict[str, str]]:
-    """Where poses come from, and what the table's metadata say of it."""
-    if request.labels is not None:
-        store = LabelStore(config.storage.root, config.storage.catalog)
-        generation = store.generation(request.labels)
-        _compare_bodies(store.lineage(request.labels).body_digest, skel, tell)
-        tell(f"poses: labels of round {request.labels} under {store.storage.root}")
-        origin = {"labels_round": str(request.labels), "labels_snapshot_id": str(generation.snapshot_id)}
-        return LabelPoses(store, request.labels), origin
-    if request.checkpoint is None:
-        raise InputError("Say where poses come from: --checkpoint FILE or --labels ROUND.")
-    checkpoint = load_checkpoint(request.checkpoint)
-    if not isinstance(checkpoint.network, Hsmr):
-        raise CheckpointError(f"{request.checkpoint} holds an HMR2.0 network, which predicts SMPL: HSMR is needed.")
-    if checkpoint.info is not None:
-        _compare_bodies(checkpoint.info.body_digest, skel, tell)
-    tell(f"poses: {request.checkpoint} (sha256 {checkpoint.digest[:12]}) on {device}")
-    origin = {"checkpoint": request.checkpoint, "checkpoint_sha256": checkpoint.digest}
-    return NetworkPredictor(checkpoint.network, device, KnownSpread.of(checkpoint.info)), origin
-
-
-def _compare_bodies(digest: str, skel: Skel, tell: Callable[[str], None]) -> None:
-    if digest != skel.digest:
-        tell(
-            f"WARNING: these poses belong to another body (digest {digest[:12]}, this one {skel.digest[:12]}): the "
-            "same betas are other shapes here. Set body.source to the body of the training or the round."
-        )
-
-
 def _refiner(
-    request: InferenceRequest, config: InferenceConfig, skel: Skel
-) -> Callable[[PredictedPeople], PredictedPeople]:
-    if not request.refine:
+    request: InferenceRequest, config: InferenceConfig, skel: Skel | None
+) -> Callable[[PosedPeople], PosedPeople]:
+    if not request.refine or skel is None:
         return lambda batch: batch
     skelify = Skelify(skel, config.skelify)
-    return lambda batch: refine_predictions(batch, skelify, config.accept)
+
+    def refined(batch: PosedPeople) -> PosedPeople:
+        return refine_predictions(batch, skelify, config.accept) if isinstance(batch, PredictedPeople) else batch
+
+    return refined
 
 
 def _device(config: InferenceConfig) -> str:

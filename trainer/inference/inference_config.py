@@ -39,7 +39,8 @@ class InferenceRequest:
     """What to predict and which files to write.
 
     images: a folder of images or of shards, or a pattern of shards; boxes: person boxes of a folder of images, else
-    each image is one person. checkpoint or labels (a round): where poses come from. fps: frames a second of videos; for
+    each image is one person. checkpoint or labels (a round): where poses come from; convert: the SMPL predictions of an
+    HMR2.0 network to SKEL. fps: frames a second of videos; for
     a folder of images, that they are one.
     """
 
@@ -50,6 +51,7 @@ class InferenceRequest:
     dataset: str | None = None
     boxes: Path | None = None
     fps: float | None = None
+    convert: bool = False
     refine: bool = False
     overlays: bool = False
     hide_photos: bool = False

@@ -16,7 +16,8 @@ from pipeline.fit.solver.orientation import PelvisOrientation
 from pipeline.labels import Storage
 from schemas.input_shard import ShardId
 from schemas.person import PersonId, Rejection, RejectionReason
-from trainer.inference.predicted_people import PlacedBodies, PredictedPeople
+from trainer.inference.placed_bodies import PlacedBodies
+from trainer.inference.predicted_people import PredictedPeople
 from trainer.inference.result_files import person_file, track_file
 
 AngleOrder = Literal["skel", "opensim"]

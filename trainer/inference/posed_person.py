@@ -25,9 +25,21 @@ class PosedPerson(NamedTuple):
     q_std: Float32[np.ndarray, "46"]
 
 
-class PosesOfPhotos(Protocol):
-    """Where poses come from: `predictor.NetworkPredictor`, `label_poses.LabelPoses`."""
+class PosedSmpl(NamedTuple):
+    """pose (72,) rad, betas (10,), cam_t (3,) m, and the camera that they hold for, as of `PosedPerson`."""
 
-    def pose(self, photos: Sequence[Photo]) -> Sequence[PosedPerson | None]:
+    pose: Float32[np.ndarray, "72"]
+    betas: Float32[np.ndarray, "10"]
+    cam_t: Float32[np.ndarray, "3"]
+    focal: float
+    turn: Float32[np.ndarray, "3"]
+    source: CameraSource
+
+
+class PosesOfPhotos(Protocol):
+    """Where poses come from: `predictor.NetworkPredictor`, `two_stage.TwoStagePredictor`, `label_poses.LabelPoses`, and
+    of SMPL `smpl_predictor.SmplPredictor`: one kind of body for all."""
+
+    def pose(self, photos: Sequence[Photo]) -> Sequence[PosedPerson | PosedSmpl | None]:
         """One per person, the people of the first photo in their order, then those of the next; None: unknown."""
         ...

@@ -2,26 +2,18 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float
-from scipy.spatial.transform import Rotation
 from torch import Tensor
 
-from pipeline.body import Skel
-from pipeline.export.photo_camera import (
-    PhotoCamera,
-    into_photo_camera,
-    lens_camera,
-    photo_camera,
-    turned_translation,
-)
-from pipeline.image.person_camera import PersonCamera
+from pipeline.body import Skel, Smpl
 from schemas.camera import CameraSource
 from schemas.person import Person, Photo, Rejection, RejectionReason
 from schemas.skel import N_BETAS, N_Q
-from trainer.inference.posed_person import PosedPerson, PosesOfPhotos
+from trainer.inference.posed_person import PosedPerson, PosedSmpl, PosesOfPhotos
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,45 +28,39 @@ class Refinement:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PredictedPeople:
-    """N people, each with the photo; q (N, 46) rad, betas (N, 10), cam_t (N, 3) m in the camera of the crop.
+class PosedPeople:
+    """N people, each with the photo, whatever body they have; betas (N, 10), cam_t (N, 3) m in the camera of the crop.
 
-    q_std (N, 46) rad: how far q may be off, 0 where nothing tells. focal (N,) crop units, camera_source (N,),
-    camera_turn (N, 3): the camera that each of them holds for, as in a label row.
+    focal (N,) crop units, camera_source (N,), camera_turn (N, 3): the camera that each of them holds for, as in a label
+    row.
     """
 
     people: Sequence[Person]
     photos: Sequence[Photo]
-    q: Float[np.ndarray, "N 46"]
     betas: Float[np.ndarray, "N 10"]
     cam_t: Float[np.ndarray, "N 3"]
-    q_std: Float[np.ndarray, "N 46"]
     focal: Float[np.ndarray, "N"]
     camera_source: Sequence[CameraSource]
     camera_turn: Float[np.ndarray, "N 3"]
-    refinement: Refinement | None = None
 
     def __len__(self) -> int:
         return len(self.people)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PlacedBodies:
-    """Where N bodies are: pelvis (N, 3), joint 0 without translation; photo_cam_t (N, 3), the translation in the camera
-    of the whole photo; m, camera axes.
+class PredictedPeople(PosedPeople):
+    """With SKEL's q (N, 46) rad. q_std (N, 46) rad: how far q may be off, 0 where nothing tells."""
 
-    cameras: that of the whole photo for each body; turn (N, 3, 3): about the pelvis, from the axes in which q holds to
-    those of the photo's camera, the identity for a body in HSMR's.
-    """
+    q: Float[np.ndarray, "N 46"]
+    q_std: Float[np.ndarray, "N 46"]
+    refinement: Refinement | None = None
 
-    pelvis: Float[np.ndarray, "N 3"]
-    photo_cam_t: Float[np.ndarray, "N 3"]
-    cameras: Sequence[PhotoCamera]
-    turn: Float[np.ndarray, "N 3 3"]
 
-    def in_photo(self, points: Float[np.ndarray, "K 3"], row: int) -> Float[np.ndarray, "K 3"]:
-        """Points (K, 3) m of a body without translation, relative to its pelvis in the axes of the photo's camera."""
-        return (points - self.pelvis[row]) @ self.turn[row].T
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SmplPeople(PosedPeople):
+    """With SMPL's pose (N, 72): 24 axis-angles rad, root first and in the axes of the crop's camera."""
+
+    smpl_pose: Float[np.ndarray, "N 72"]
 
 
 @dataclass(slots=True)
@@ -87,7 +73,7 @@ class PredictionRun:
     photos: int = 0
     rejections: list[Rejection] = field(default_factory=list)
 
-    def batches(self) -> Iterator[PredictedPeople]:
+    def batches(self) -> Iterator[PosedPeople]:
         """The people of all photos in order, about `people_at_once` at a time: so many photos are held in memory."""
         waiting: list[Photo] = []
         for item in self.source:
@@ -101,11 +87,11 @@ class PredictionRun:
                 waiting = []
         yield from self._predicted(waiting)
 
-    def _predicted(self, photos: Sequence[Photo]) -> Iterator[PredictedPeople]:
+    def _predicted(self, photos: Sequence[Photo]) -> Iterator[PosedPeople]:
         pairs = [(photo, person) for photo in photos for person in photo.people]
         if not pairs:
             return
-        kept: list[tuple[Photo, Person, PosedPerson]] = []
+        kept: list[tuple[Photo, Person, Any]] = []
         for (photo, person), guess in zip(pairs, self.poses.pose(photos), strict=True):
             problem = _problem(guess)
             if problem is not None:
@@ -113,54 +99,39 @@ class PredictionRun:
             elif guess is not None:
                 kept.append((photo, person, guess))
         if kept:
-            guesses = [guess for _, _, guess in kept]
-            yield PredictedPeople(
-                people=[person for _, person, _ in kept],
-                photos=[photo for photo, _, _ in kept],
-                q=_stacked([g.q for g in guesses], N_Q),
-                betas=_stacked([g.betas for g in guesses], N_BETAS),
-                cam_t=_stacked([g.cam_t for g in guesses], 3),
-                q_std=_stacked([g.q_std for g in guesses], N_Q),
-                focal=np.array([g.focal for g in guesses]),
-                camera_source=[g.source for g in guesses],
-                camera_turn=_stacked([g.turn for g in guesses], 3),
-            )
+            yield _stacked_people(*zip(*kept, strict=True))
 
 
-def _problem(guess: PosedPerson | None) -> tuple[RejectionReason, str] | None:
+def _stacked_people(photos: Sequence[Photo], people: Sequence[Person], guesses: Sequence[Any]) -> PosedPeople:
+    """A batch of the people, by what their guesses are of."""
+    shared: dict[str, Any] = {
+        "people": list(people),
+        "photos": list(photos),
+        "betas": _stacked([g.betas for g in guesses], N_BETAS),
+        "cam_t": _stacked([g.cam_t for g in guesses], 3),
+        "focal": np.array([g.focal for g in guesses]),
+        "camera_source": [g.source for g in guesses],
+        "camera_turn": _stacked([g.turn for g in guesses], 3),
+    }
+    if isinstance(guesses[0], PosedSmpl):
+        return SmplPeople(smpl_pose=_stacked([g.pose for g in guesses], 72), **shared)
+    q, q_std = (_stacked([getattr(g, name) for g in guesses], N_Q) for name in ("q", "q_std"))
+    return PredictedPeople(q=q, q_std=q_std, **shared)
+
+
+def _problem(guess: PosedPerson | PosedSmpl | None) -> tuple[RejectionReason, str] | None:
     if guess is None:
         return RejectionReason.MISSING_LABELS, "no label in this generation"
-    if not all(np.isfinite(part).all() for part in (guess.q, guess.betas, guess.cam_t)):
+    if not all(np.isfinite(part).all() for part in guess[:3]):
         return RejectionReason.PREDICTION_UNUSABLE, "the network's answer holds NaN or infinity"
     if not guess.cam_t[2] > 0:
         return RejectionReason.PREDICTION_UNUSABLE, f"the network puts the person at depth {guess.cam_t[2]:.3g} m"
     return None
 
 
-def place_bodies(batch: PredictedPeople, skel: Skel) -> PlacedBodies:
-    """The pelvis of each body and its place in the camera of the whole photo."""
-    with torch.inference_mode():
-        pelvis = skel.joints(*as_tensors(skel, batch.q, batch.betas))[:, 0].double().cpu().numpy()
-    center = np.stack([person.center for person in batch.people])
-    side = np.array([person.side for person in batch.people])
-    size = np.array([(photo.width, photo.height) for photo in batch.photos])
-    own = np.array([source is not CameraSource.HSMR for source in batch.camera_source])
-    turn = np.tile(np.eye(3), (len(batch), 1, 1))
-    turn[own] = Rotation.from_rotvec(batch.camera_turn[own].astype(np.float64)).as_matrix()
-    photo_cam_t = into_photo_camera(batch.cam_t, pelvis, center, side, size)
-    photo_cam_t[own] = turned_translation(batch.cam_t[own], pelvis[own], turn[own])
-    cameras = [
-        lens_camera(PersonCamera(batch.focal[row], turn[row]), center[row], side[row])
-        if own[row]
-        else photo_camera(*size[row])
-        for row in range(len(batch))
-    ]
-    return PlacedBodies(pelvis=pelvis, photo_cam_t=photo_cam_t, cameras=cameras, turn=turn)
-
-
-def as_tensors(skel: Skel, *arrays: Float[np.ndarray, "N ..."]) -> tuple[Float[Tensor, "N ..."], ...]:
+def as_tensors(body: Skel | Smpl, *arrays: Float[np.ndarray, "N ..."]) -> tuple[Float[Tensor, "N ..."], ...]:
     """Arrays as the body wants them."""
-    return tuple(torch.as_tensor(x).to(device=skel.device, dtype=skel.dtype) for x in arrays)
+    return tuple(torch.as_tensor(x).to(device=body.device, dtype=body.dtype) for x in arrays)
 
 
 def _stacked(rows: Sequence[np.ndarray], width: int) -> np.ndarray:

@@ -11,43 +11,62 @@ import pyarrow.parquet as pq
 
 from schemas.person import Rejection
 from schemas.skel import N_BETAS, N_Q
-from trainer.inference.predicted_people import PlacedBodies, PredictedPeople
+from trainer.inference.placed_bodies import PlacedBodies
+from trainer.inference.predicted_people import PosedPeople, PredictedPeople, SmplPeople
 
 
 def _vector(width: int) -> pa.DataType:
     return pa.list_(pa.field("element", pa.float32(), nullable=False), width)
 
 
-PREDICTION_SCHEMA: Final = pa.schema(
-    [
-        pa.field("dataset", pa.string(), nullable=False),
-        pa.field("shard", pa.string(), nullable=False),
-        pa.field("key", pa.string(), nullable=False),
-        pa.field("person", pa.int32(), nullable=False),
-        pa.field("track_id", pa.string()),
-        pa.field("frame", pa.int64()),
-        pa.field("fps", pa.float64()),
-        pa.field("photo_width", pa.int32(), nullable=False),
-        pa.field("photo_height", pa.int32(), nullable=False),
-        pa.field("center", _vector(2), nullable=False),
-        pa.field("side", pa.float32(), nullable=False),
-        pa.field("q", _vector(N_Q), nullable=False),
-        pa.field("betas", _vector(N_BETAS), nullable=False),
-        pa.field("cam_t", _vector(3), nullable=False),
-        pa.field("q_std", _vector(N_Q), nullable=False),
-        pa.field("focal", pa.float64(), nullable=False),
-        pa.field("camera_source", pa.string(), nullable=False),
-        pa.field("camera_turn", _vector(3), nullable=False),
-        pa.field("pelvis", _vector(3), nullable=False),
-        pa.field("photo_focal_px", pa.float64(), nullable=False),
-        pa.field("photo_principal_point", _vector(2), nullable=False),
-        pa.field("photo_cam_t", _vector(3), nullable=False),
-    ]
+_OF_SKEL: Final = (
+    pa.field("q", _vector(N_Q), nullable=False),
+    pa.field("betas", _vector(N_BETAS), nullable=False),
+    pa.field("cam_t", _vector(3), nullable=False),
+    pa.field("q_std", _vector(N_Q), nullable=False),
 )
+_OF_SMPL: Final = (
+    pa.field("smpl_pose", _vector(72), nullable=False),
+    pa.field("betas", _vector(N_BETAS), nullable=False),
+    pa.field("cam_t", _vector(3), nullable=False),
+)
+
+
+def _schema(body: Sequence[pa.Field]) -> pa.Schema:
+    return pa.schema(
+        [
+            pa.field("dataset", pa.string(), nullable=False),
+            pa.field("shard", pa.string(), nullable=False),
+            pa.field("key", pa.string(), nullable=False),
+            pa.field("person", pa.int32(), nullable=False),
+            pa.field("track_id", pa.string()),
+            pa.field("frame", pa.int64()),
+            pa.field("fps", pa.float64()),
+            pa.field("photo_width", pa.int32(), nullable=False),
+            pa.field("photo_height", pa.int32(), nullable=False),
+            pa.field("center", _vector(2), nullable=False),
+            pa.field("side", pa.float32(), nullable=False),
+            *body,
+            pa.field("focal", pa.float64(), nullable=False),
+            pa.field("camera_source", pa.string(), nullable=False),
+            pa.field("camera_turn", _vector(3), nullable=False),
+            pa.field("pelvis", _vector(3), nullable=False),
+            pa.field("photo_focal_px", pa.float64(), nullable=False),
+            pa.field("photo_principal_point", _vector(2), nullable=False),
+            pa.field("photo_cam_t", _vector(3), nullable=False),
+        ]
+    )
+
+
+PREDICTION_SCHEMA: Final = _schema(_OF_SKEL)
 """One row per person. q, q_std rad (q_std is 0 where nothing tells); center, side px: the square crop; cam_t m in its
 camera, whose focal length (crop units), source and turn are given as in a label row; pelvis m: joint 0 without
 translation; photo_focal_px, photo_principal_point px, photo_cam_t m: `pipeline.export.photo_camera`. shard is "" for a
 folder of images.
+"""
+SMPL_PREDICTION_SCHEMA: Final = _schema(_OF_SMPL)
+"""The same of SMPL bodies: smpl_pose, 24 axis-angles rad, root first and in the axes of the crop's camera, as the
+`body_pose` of a shard; betas are SMPL's.
 """
 
 REFINED_FIELDS: Final = (
@@ -74,8 +93,10 @@ class PredictionsWriter:
     would be empty.
     """
 
-    def __init__(self, path: Path, metadata: Mapping[str, str], *, refined: bool) -> None:
-        fields = [*PREDICTION_SCHEMA, *(REFINED_FIELDS if refined else ())]
+    def __init__(
+        self, path: Path, metadata: Mapping[str, str], *, refined: bool, schema: pa.Schema = PREDICTION_SCHEMA
+    ) -> None:
+        fields = [*schema, *(REFINED_FIELDS if refined else ())]
         self._schema = pa.schema(fields, metadata={k: v.encode() for k, v in metadata.items()})
         self._path, self._partial, self._rows = path, _partial(path), 0
 
@@ -83,7 +104,7 @@ class PredictionsWriter:
         self._writer = pq.ParquetWriter(self._partial, self._schema, compression="zstd")
         return self
 
-    def write(self, batch: PredictedPeople, placed: PlacedBodies) -> None:
+    def write(self, batch: PosedPeople, placed: PlacedBodies) -> None:
         """Append the rows of a batch."""
         columns = _columns(batch, placed)
         self._rows += len(batch)
@@ -113,7 +134,7 @@ def _partial(path: Path) -> Path:
     return path.with_name(f".{path.name}.partial")
 
 
-def _columns(batch: PredictedPeople, placed: PlacedBodies) -> dict[str, pa.Array]:
+def _columns(batch: PosedPeople, placed: PlacedBodies) -> dict[str, pa.Array]:
     people, photos = batch.people, batch.photos
     tracks = [person.track or (None, None) for person in people]
     columns: dict[str, pa.Array] = {
@@ -129,10 +150,8 @@ def _columns(batch: PredictedPeople, placed: PlacedBodies) -> dict[str, pa.Array
         "center": _vectors(np.stack([p.center for p in people])),
         "side": pa.array([p.side for p in people], pa.float32()),
         "photo_focal_px": pa.array([camera.focal_px for camera in placed.cameras], pa.float64()),
-        "q": _vectors(batch.q),
         "betas": _vectors(batch.betas),
         "cam_t": _vectors(batch.cam_t),
-        "q_std": _vectors(batch.q_std),
         "pelvis": _vectors(placed.pelvis),
         "photo_principal_point": _vectors(np.array([camera[1:] for camera in placed.cameras])),
         "photo_cam_t": _vectors(placed.photo_cam_t),
@@ -140,12 +159,21 @@ def _columns(batch: PredictedPeople, placed: PlacedBodies) -> dict[str, pa.Array
         "camera_source": pa.array([str(source) for source in batch.camera_source], pa.string()),
         "camera_turn": _vectors(batch.camera_turn),
     }
-    if batch.refinement is not None:
-        found = batch.refinement
-        columns["decision"] = pa.array(found.decision, pa.string())
-        for name in ("predicted_kp2d_error", "kp2d_error"):
-            values = getattr(found, name).astype(np.float64)
-            columns[name] = pa.array(values, mask=~np.isfinite(values))
+    if isinstance(batch, SmplPeople):
+        columns["smpl_pose"] = _vectors(batch.smpl_pose)
+    if isinstance(batch, PredictedPeople):
+        columns |= {"q": _vectors(batch.q), "q_std": _vectors(batch.q_std)} | _refined_columns(batch)
+    return columns
+
+
+def _refined_columns(batch: PredictedPeople) -> dict[str, pa.Array]:
+    found = batch.refinement
+    if found is None:
+        return {}
+    columns: dict[str, pa.Array] = {"decision": pa.array(found.decision, pa.string())}
+    for name in ("predicted_kp2d_error", "kp2d_error"):
+        values = getattr(found, name).astype(np.float64)
+        columns[name] = pa.array(values, mask=~np.isfinite(values))
     return columns
 
 

@@ -11,18 +11,23 @@ from torch import Tensor
 from pipeline.image.person_camera import PersonCamera
 from pipeline.image.person_view import camera_of, source_of
 from pipeline.labelling.predictor import Guess
+from pipeline.runtime.config import BodyConfig
 from schemas.camera import CameraSource
 from schemas.person import Person, Photo
 from trainer.checkpoint import CheckpointError, load_checkpoint
 from trainer.data import plain_patches
 from trainer.inference.known_spread import KnownSpread
 from trainer.inference.posed_person import PosedPerson
+from trainer.inference.smpl_predictor import CROPS_AT_ONCE
+from trainer.inference.two_stage import TwoStagePredictor
 from trainer.network.camera_token import CropCameras
 from trainer.network.crop_input import normalise
-from trainer.network.hsmr import EveryLayer, Hsmr, HsmrOutput
+from trainer.network.hmr2 import Hmr2
+from trainer.network.hsmr import Hsmr, HsmrOutput
+from trainer.network.networks import EveryLayer
 from trainer.network.spread_head import QStd
 
-CROPS_AT_ONCE: Final = 256  # a photo's crops go to the network in batches of at most so many
+_OPEN_BODY: Final = BodyConfig()
 
 
 class NetworkPredictor:
@@ -102,15 +107,16 @@ class CheckpointSource:
 
     uri: str
     digest: str
+    body: BodyConfig = _OPEN_BODY  # what the SMPL predictions of an HMR2.0 network are converted to
 
-    def load(self, device: str) -> NetworkPredictor:
-        """Raises CheckpointError when the file was replaced since the round was planned, or holds no HSMR network."""
+    def load(self, device: str) -> NetworkPredictor | TwoStagePredictor:
+        """Raises CheckpointError when the file was replaced since the round was planned, BodyFileError."""
         checkpoint = load_checkpoint(self.uri)
         if checkpoint.digest != self.digest:
             raise CheckpointError(
                 f"{self.uri} was replaced: its sha256 is {checkpoint.digest[:12]}, the round was planned with "
                 f"{self.digest[:12]}. Start the round again."
             )
-        if not isinstance(checkpoint.network, Hsmr):
-            raise CheckpointError(f"{self.uri} holds an HMR2.0 network, which predicts SMPL: HSMR is needed.")
+        if isinstance(checkpoint.network, Hmr2):
+            return TwoStagePredictor.of(checkpoint.network, device, self.body)
         return NetworkPredictor(checkpoint.network, device, KnownSpread.of(checkpoint.info))

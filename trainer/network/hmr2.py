@@ -10,7 +10,9 @@ from pipeline.body.rotations import rotation_from_6d
 from schemas.skel import N_BETAS, N_JOINTS
 from trainer.network.backbone import make_backbone
 from trainer.network.camera_head import camera_translation
+from trainer.network.camera_token import CropCameras
 from trainer.network.decoder import TokenDecoder
+from trainer.network.estimates import Estimates
 from trainer.network.hsmr import small_linear
 from trainer.network.variants import NetworkConfig
 from trainer.network.vit import Patches, Tokens
@@ -45,6 +47,14 @@ class Hmr2(nn.Module):
     def forward(self, patches: Patches) -> Hmr2Output:
         """patches: normalised crops, see `trainer.network.crop_input.normalise`."""
         return self.smpl_head(self.backbone(patches))
+
+    def estimates(self, tokens: Tokens, cameras: CropCameras | None = None) -> Estimates[Hmr2Output]:
+        """Of what the backbone sees: one, whose spread nobody knows. cameras are not looked at."""
+        return Estimates((self.smpl_head(tokens),), None)
+
+    def apart(self) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
+        """All weights, and none beside them, see `Hsmr.apart`."""
+        return list(self.parameters()), []
 
 
 class SmplHead(nn.Module):

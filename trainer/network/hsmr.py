@@ -13,7 +13,8 @@ from trainer.network.backbone import make_backbone
 from trainer.network.camera_head import camera_translation
 from trainer.network.camera_token import CameraToken, CropCameras
 from trainer.network.decoder import Query, TokenDecoder
-from trainer.network.spread_head import QStd, SpreadHead
+from trainer.network.estimates import Estimates
+from trainer.network.spread_head import SpreadHead
 from trainer.network.variants import NetworkConfig
 from trainer.network.vit import Patches, Tokens
 
@@ -32,15 +33,6 @@ class HsmrOutput(NamedTuple):
     cam_t: Float[Tensor, "B 3"]
     representation: Float[Tensor, "B 24 6"]
     rotations: Float[Tensor, "B 24 3 3"]
-
-
-class Estimates(NamedTuple):
-    """The estimate after each decoder layer that makes one, the prediction last; spread: how far its q may be off,
-    None in a network without uncertainty=head.
-    """
-
-    layers: tuple[HsmrOutput, ...]
-    spread: QStd | None
 
 
 class Hsmr(nn.Module):
@@ -62,23 +54,15 @@ class Hsmr(nn.Module):
         """
         return self.head(self.backbone(patches), cameras)
 
+    def estimates(self, tokens: Tokens, cameras: CropCameras | None = None) -> Estimates[HsmrOutput]:
+        """Of what the backbone sees, as `forward`: the last is what the network predicts."""
+        return self.head.every_layer(tokens, cameras)
+
     def apart(self) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
         """The weights that make the estimate, and those of the spread head, which are trained beside them."""
         spread = [] if self.head.spread is None else list(self.head.spread.parameters())
         own = {id(weight) for weight in spread}
         return [weight for weight in self.parameters() if id(weight) not in own], spread
-
-
-class EveryLayer(nn.Module):
-    """The network as it is trained: the estimates of all decoder layers with refine_layers, else the one there is."""
-
-    def __init__(self, network: Hsmr):
-        super().__init__()
-        self.network = network
-
-    def forward(self, patches: Patches, cameras: CropCameras | None = None) -> Estimates:
-        """As `Hsmr.forward`, from the first layer's to the last's, which is what the network predicts."""
-        return self.network.head.every_layer(self.network.backbone(patches), cameras)
 
 
 class SkelHead(nn.Module):
@@ -111,11 +95,11 @@ class SkelHead(nn.Module):
     def forward(self, tokens: Tokens, cameras: CropCameras | None = None) -> HsmrOutput:
         return self._estimates(tokens, cameras, last_alone=True).layers[-1]
 
-    def every_layer(self, tokens: Tokens, cameras: CropCameras | None = None) -> Estimates:
+    def every_layer(self, tokens: Tokens, cameras: CropCameras | None = None) -> Estimates[HsmrOutput]:
         """The last estimate is that of `forward`."""
         return self._estimates(tokens, cameras, last_alone=False)
 
-    def _estimates(self, tokens: Tokens, cameras: CropCameras | None, *, last_alone: bool) -> Estimates:
+    def _estimates(self, tokens: Tokens, cameras: CropCameras | None, *, last_alone: bool) -> Estimates[HsmrOutput]:
         told, focal = self._told(cameras)
         states = self.transformer.every_layer(tokens, told)
         with torch.autocast(tokens.device.type, enabled=False):

@@ -13,6 +13,7 @@ from trainer.network.vit import VitConfig
 
 NetworkCamera = Literal["crop", "full"]
 NetworkUncertainty = Literal["none", "head"]
+NetworkHead = Literal["skel", "smpl"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

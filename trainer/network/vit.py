@@ -1,6 +1,7 @@
 """The ViT backbone of ViTPose, HMR2.0 and HSMR: a person crop to 192 tokens, state-dict names as in their checkpoints.
 
-Dosovitskiy et al., ICLR 2021; Xu et al. (ViTPose), NeurIPS 2022. Pre-norm blocks, exact GELU, no dropout.
+Dosovitskiy et al., ICLR 2021; Xu et al. (ViTPose), NeurIPS 2022. Pre-norm blocks, exact GELU, no dropout; stochastic
+depth in training, if asked for.
 """
 
 from dataclasses import dataclass
@@ -11,6 +12,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 from torch.utils.checkpoint import checkpoint
+
+from trainer.network.drop_path import Paths
 
 PATCH_PX: Final = 16
 COLUMNS_CUT: Final = 32
@@ -58,12 +61,14 @@ class Vit(nn.Module):
         """Keep all weights as they are."""
         self.requires_grad_(False)
 
-    def forward(self, patches: Patches) -> Tokens:
+    def forward(self, patches: Patches, paths: Paths | None = None) -> Tokens:
+        """paths: what the branches of the blocks count, in training with stochastic depth; else they all count."""
         middle = patches[..., COLUMNS_CUT:-COLUMNS_CUT].to(self.pos_embed.dtype)
         # The first position belongs to the class token of pre-training, which is gone; upstream adds it everywhere.
         x = self.patch_embed(middle) + self.pos_embed[:, 1:] + self.pos_embed[:, :1]
-        for block in self.blocks:
-            x = checkpoint(block, x, use_reentrant=False) if self.recompute and self.training else block(x)
+        for number, block in enumerate(self.blocks):
+            told = (x,) if paths is None else (x, paths[:, number])
+            x = checkpoint(block, *told, use_reentrant=False) if self.recompute and self.training else block(*told)
         return self.last_norm(x)
 
 
@@ -79,7 +84,7 @@ class PatchEmbed(nn.Module):
 
 
 class Block(nn.Module):
-    """x + attention(norm1(x)), then x + mlp(norm2(x))."""
+    """x + attention(norm1(x)), then x + mlp(norm2(x)); each branch times what it counts for each person."""
 
     def __init__(self, config: VitConfig):
         super().__init__()
@@ -88,9 +93,13 @@ class Block(nn.Module):
         self.norm2 = nn.LayerNorm(config.dim, eps=1e-6)
         self.mlp = Mlp(config.dim, config.dim * config.mlp_ratio)
 
-    def forward(self, x: Tokens) -> Tokens:
-        x = x + self.attn(self.norm1(x))
-        return x + self.mlp(self.norm2(x))
+    def forward(self, x: Tokens, counts: Float[Tensor, "B 2"] | None = None) -> Tokens:
+        if counts is None:
+            x = x + self.attn(self.norm1(x))
+            return x + self.mlp(self.norm2(x))
+        attention, mlp = counts[:, :, None, None].unbind(1)
+        x = x + attention * self.attn(self.norm1(x))
+        return x + mlp * self.mlp(self.norm2(x))
 
 
 class Attention(nn.Module):

@@ -9,10 +9,9 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.func import functional_call
 
-from pipeline.body.representation import q_to_rotations
-from trainer.network.hsmr import HsmrOutput
+from trainer.network.networks import NetworkOutput
 from trainer.prior.discriminator import Discriminator
-from trainer.prior.mocap_poses import MocapPoses
+from trainer.prior.mocap_poses import RealPoses
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +35,7 @@ class AdversarialPrior:
     """
 
     def __init__(
-        self, config: PriorConfig, mocap: MocapPoses, *, seed: int, device: torch.device, rank: int = 0, world: int = 1
+        self, config: PriorConfig, mocap: RealPoses, *, seed: int, device: torch.device, rank: int = 0, world: int = 1
     ) -> None:
         self.config, self.mocap, self._seed = config, mocap, seed
         self._device, self._rank, self._world = device, rank, world
@@ -47,22 +46,22 @@ class AdversarialPrior:
             self.discriminator.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
         )
 
-    def implausibility(self, predicted: HsmrOutput) -> Float[Tensor, ""]:
+    def implausibility(self, predicted: NetworkOutput) -> Float[Tensor, ""]:
         """What the network pays: sum over scores of (D - 1)^2, mean over people. No gradient for the discriminator."""
         frozen = {name: value.detach() for name, value in self.discriminator.named_parameters()}
         with torch.autocast(self._device.type, enabled=False):
             scores = functional_call(self.discriminator, frozen, (predicted.rotations, predicted.betas))
             return (scores - 1).square().sum(1).mean()
 
-    def learn(self, predicted: HsmrOutput, step: int) -> Float[Tensor, ""]:
+    def learn(self, predicted: NetworkOutput, step: int) -> Float[Tensor, ""]:
         """One step of the discriminator: sum of (D(real) - 1)^2 + D(predicted)^2, mean over people; returns it.
 
         The real examples depend only on seed, step and the size of the global batch, each rank taking its share.
         """
-        count = len(predicted.q)
-        q, betas = self.mocap.draw(count * self._world, seed=self._seed, step=step)
+        count = len(predicted.betas)
+        pose, betas = self.mocap.draw(count * self._world, seed=self._seed, step=step)
         share = slice(self._rank * count, (self._rank + 1) * count)
-        real = q_to_rotations(q[share].to(self._device)), betas[share].to(self._device)
+        real = self.mocap.rotations(pose[share].to(self._device)), betas[share].to(self._device)
         self._optimizer.zero_grad(set_to_none=True)
         with torch.autocast(self._device.type, enabled=False):
             told = self.discriminator(predicted.rotations.detach(), predicted.betas.detach())

@@ -1,21 +1,25 @@
 """The gradients of a worker's share of a global batch: forward and backward, in one piece or several."""
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from pipeline.body import Skel
-from trainer.data import TrainBatch
+from trainer.data import CropBatch, TrainBatch
 from trainer.network.crop_input import normalise
-from trainer.network.hsmr import EveryLayer, Hsmr, HsmrOutput
+from trainer.network.drop_path import Paths, draw_paths
+from trainer.network.networks import EveryLayer, Network, NetworkOutput
+from trainer.network.vit import VitConfig
 from trainer.prior import AdversarialPrior
 from trainer.training.job import Place
 from trainer.training.losses import training_loss
 from trainer.training.spread_loss import spread_loss
 from trainer.training.train_config import TrainConfig
+from trainer.training.trained_body import TrainedBody
 
 
 class BatchGradients:
@@ -23,14 +27,14 @@ class BatchGradients:
 
     def __init__(
         self,
-        network: Hsmr,
+        network: Network,
         config: TrainConfig,
         place: Place,
-        skel: Skel,
+        body: TrainedBody[Any, Any],
         prior: AdversarialPrior | None,
         scaler: torch.amp.GradScaler,
     ) -> None:
-        self._config, self._skel, self._prior, self._scaler = config, skel, prior, scaler
+        self._config, self._body, self._prior, self._scaler, self._place = config, body, prior, scaler, place
         self._precision = getattr(torch, config.optimizer.precision)
         if config.network.compile:
             network.backbone.compile()  # in place: the weights keep their names; the head takes minutes to compile
@@ -39,34 +43,46 @@ class BatchGradients:
             devices = None if place.device.type == "cpu" else [place.device]
             self._parallel = DistributedDataParallel(self._parallel, device_ids=devices)
 
-    def add(self, batch: TrainBatch) -> tuple[Float[Tensor, ""], HsmrOutput]:
+    def add(self, batch: CropBatch, step: int) -> tuple[Float[Tensor, ""], NetworkOutput]:
         """Add the gradients of the mean loss over the batch to those that the network has, as the scaler scales them:
         that loss, and the prediction. As every worker has as many people, the mean of the workers' is the global one.
         """
         parts = batch.parts(self._config.run.accumulate)
+        paths = self._paths(step, [len(part) for part in parts])
         labelled = batch.has_label.sum().clamp_min(1)
         losses: list[Tensor] = []
-        found: list[HsmrOutput] = []
-        for number, part in enumerate(parts, 1):
+        found: list[NetworkOutput] = []
+        for number, (part, own) in enumerate(zip(parts, paths, strict=True), 1):
             with self._ranks_add_up(number == len(parts)):
-                loss, beside, predicted = self._loss(part)
+                loss, beside, predicted = self._loss(part, own)
                 loss, beside = loss * (len(part) / len(batch)), beside * (part.has_label.sum() / labelled)
                 self._scaler.scale(loss + beside).backward()
             losses.append(loss.detach())
-            found.append(HsmrOutput(*(value.detach() for value in predicted)))
-        return torch.stack(losses).sum(), HsmrOutput(*map(torch.cat, zip(*found, strict=True)))
+            found.append(type(predicted)(*(value.detach() for value in predicted)))
+        return torch.stack(losses).sum(), type(found[0])(*map(torch.cat, zip(*found, strict=True)))
 
-    def _loss(self, batch: TrainBatch) -> tuple[Tensor, Tensor | float, HsmrOutput]:
+    def _paths(self, step: int, sizes: Sequence[int]) -> Sequence[Paths | None]:
+        """For each micro-batch of this worker's share, None without stochastic depth."""
+        config, place, backbone = self._config, self._place, self._config.network.network().backbone
+        if not config.network.drop_path or not isinstance(backbone, VitConfig):
+            return [None] * len(sizes)
+        people = config.data.global_batch
+        paths = draw_paths(config.network.drop_path, backbone.depth, people, seed=config.data.seed, step=step)
+        own = paths.chunk(place.world)[place.rank]
+        return own.to(place.device).split(list(sizes))
+
+    def _loss(self, batch: CropBatch, paths: Paths | None) -> tuple[Tensor, Tensor | float, NetworkOutput]:
         """Mean over people. Beside it the spread's, over labelled people, which has no weight: it reaches the head
         alone, and AdamW divides by its scale.
         """
         mixed = self._precision is not torch.float32
         with torch.autocast(batch.patches.device.type, dtype=self._precision if mixed else None, enabled=mixed):
-            layers, spread = self._parallel(normalise(batch.patches, batch.color_scale), batch.cameras)
-        loss, predicted = training_loss(self._skel, layers, batch, self._config.loss), layers[-1]
+            layers, spread = self._parallel(normalise(batch.patches, batch.color_scale), batch.cameras, paths)
+        loss, predicted = training_loss(self._body, layers, batch, self._config.loss), layers[-1]
         if self._prior is not None:
             loss = loss + self._prior.config.weight * self._prior.implausibility(predicted)
-        return loss, 0.0 if spread is None else spread_loss(predicted, spread, batch), predicted
+        beside = spread_loss(predicted, spread, batch) if spread is not None and isinstance(batch, TrainBatch) else 0.0
+        return loss, beside, predicted
 
     def _ranks_add_up(self, last: bool) -> AbstractContextManager[None]:
         """Ranks exchange gradients once a step, in the backward pass of the last micro-batch."""

@@ -6,10 +6,9 @@ from datetime import UTC, datetime
 
 import ray
 
-from pipeline.body import load_skel
 from pipeline.labels import Generation, LabelStore, Storage
 from pipeline.rounds.driver import open_store
-from pipeline.runtime.config import to_yaml
+from pipeline.runtime.config import ConfigError, to_yaml
 from pipeline.runtime.ray_cluster import ray_session, resolve_device, shipped_packages
 from trainer.checkpoint import checkpoint_digest
 from trainer.data import index_generation
@@ -19,6 +18,7 @@ from trainer.training.job import Outcome, TrainingJob
 from trainer.training.ray_stage import place_workers, train_on_ray
 from trainer.training.record import TrainingRecord, best_record, read_record, write_record
 from trainer.training.train_config import TrainConfig, config_digest, derive_training_id
+from trainer.training.trained_body import body_digest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +37,11 @@ def run_training(
     Raises ConfigError, LabelStoreError (no such generation), CheckpointError, BodyFileError, TrainingFailedError.
     """
     started = _now()
+    if config.prior.weight and not config.prior.mocap:
+        raise ConfigError(
+            f"prior.weight={config.prior.weight:g}: the adversarial prior needs motions to learn from. Name npz files, "
+            "prior.mocap=[a.npz,b.npz], or set prior.weight=0."
+        )
     store = open_store(config.storage)
     plan = _plan(round, config, store)
     known = read_record(store.storage, round, plan.training_id)
@@ -70,13 +75,13 @@ class _Plan:
 def _plan(round: int, config: TrainConfig, store: LabelStore) -> _Plan:
     generation = store.generation(round)
     init = _initial_checkpoint(config, store, generation)
-    body_digest = load_skel(config.body.source, gender=config.body.gender).digest
+    body = body_digest(config.network.head, config.body)
     started_from = (None if init is None else init.digest, _backbone_digest(config, init))
     digests = [digest for digest in started_from if digest is not None]
     training_id = derive_training_id(
         round=round,
         snapshot_id=generation.snapshot_id,
-        body_digest=body_digest,
+        body_digest=body,
         config_digest=config_digest(config),
         init_digest=hashlib.sha256(" ".join(digests).encode()).hexdigest() if digests else None,
     )
@@ -84,7 +89,7 @@ def _plan(round: int, config: TrainConfig, store: LabelStore) -> _Plan:
         round=round,
         training_id=training_id,
         snapshot_id=generation.snapshot_id,
-        body_digest=body_digest,
+        body_digest=body,
         init=init,
     )
 
@@ -105,7 +110,7 @@ def _job(plan: _Plan, config: TrainConfig, store: LabelStore, code_revision: str
 
 
 def _initial_checkpoint(config: TrainConfig, store: LabelStore, generation: Generation) -> CheckpointSource | None:
-    """`auto`: the best network trained on the parent generation, if one of the same variant is on record.
+    """`auto`: the best network trained on the parent generation, if one of the same variant and head is on record.
 
     Of a fold, the same fold's alone: every other one has seen the people whom this one must not know.
     """
@@ -117,7 +122,8 @@ def _initial_checkpoint(config: TrainConfig, store: LabelStore, generation: Gene
     if generation.parent_snapshot_id is None:
         return None
     fold, folds = config.data.fold, config.data.folds
-    record = best_record(store.storage, generation.round - 1, generation.parent_snapshot_id, fold, folds)
+    head, parent = config.network.head, (generation.round - 1, generation.parent_snapshot_id)
+    record = best_record(store.storage, *parent, fold, folds, head=head)
     return best_source(store.storage, record) if record and record.variant == config.network.variant else None
 
 
@@ -141,6 +147,7 @@ def _new_record(job: TrainingJob, init: CheckpointSource | None, started: str) -
         started=started,
         fold=job.config.data.fold,
         folds=job.config.data.folds,
+        head=job.config.network.head,
     )
 
 

@@ -1,6 +1,8 @@
 """AdamW with a linear warm-up, the scale of float16 gradients, and the exponential moving average of the weights."""
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import nn
@@ -53,3 +55,17 @@ class WeightAverage:
                 self.weights[name].lerp_(value, 1 - decay)
             else:
                 self.weights[name].copy_(value)
+
+
+@contextmanager
+def judged_weights(network: nn.Module, average: WeightAverage | None) -> Iterator[None]:
+    """Within the block the network has the weights that are judged: the averaged ones where there are any."""
+    if average is None:
+        yield
+        return
+    kept = {name: value.detach().clone() for name, value in network.state_dict().items()}
+    network.load_state_dict(average.weights)
+    try:
+        yield
+    finally:
+        network.load_state_dict(kept)

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from pipeline.labels import Storage
 from trainer.data import JoinCounts, PlannedRows, total
+from trainer.network.variants import NetworkHead
 
 Status = Literal["running", "finished"]
 
@@ -21,7 +22,8 @@ class TrainingRecord:
 
     best_checkpoint: name below the storage root; best_digest: SHA-256 of the file. best: held-out metrics of that
     checkpoint. history: one row per validation. data_counts: what became of every label row in the last epoch.
-    fold, folds: of cross-fitting, whose people it was trained without; one fold: it was trained on all.
+    fold, folds: of cross-fitting, whose people it was trained without; one fold: it was trained on all. head: of the
+    network, `smpl` for HMR2.0, whose errors are to other labels than HSMR's.
     """
 
     round: int
@@ -49,6 +51,7 @@ class TrainingRecord:
     data_counts: Mapping[str, int] = field(default_factory=dict)
     fold: int = 0
     folds: int = 1
+    head: NetworkHead = "skel"
 
     def to_json(self) -> bytes:
         return json.dumps(asdict(self), indent=1, allow_nan=False).encode()
@@ -98,13 +101,19 @@ def read_records(storage: Storage, round: int) -> list[TrainingRecord]:
 
 
 def best_record(
-    storage: Storage, round: int, snapshot_id: int, fold: int = 0, folds: int = 1, best_by: str = "mpjpe_mm"
+    storage: Storage,
+    round: int,
+    snapshot_id: int,
+    fold: int = 0,
+    folds: int = 1,
+    best_by: str = "mpjpe_mm",
+    head: NetworkHead = "skel",
 ) -> TrainingRecord | None:
-    """The finished run on this very snapshot, without this fold, with the lowest held-out `best_by`."""
+    """The finished run of this head on this very snapshot, without this fold, with the lowest held-out `best_by`."""
     known = [
         record
         for record in read_records(storage, round)
         if record.snapshot_id == snapshot_id and record.status == "finished" and record.best_checkpoint is not None
     ]
-    of_fold = [record for record in known if (record.fold, record.folds) == (fold, folds)]
+    of_fold = [record for record in known if (record.fold, record.folds, record.head) == (fold, folds, head)]
     return min(of_fold, key=lambda record: record.best.get(best_by, float("inf")), default=None)

@@ -22,8 +22,9 @@ def summary_table(record: TrainingRecord) -> Table:
     """One line per validation (the last few of a long run), the best one marked."""
     people = record.best.get("people", 0)
     fold = f" without fold {record.fold} of {record.folds}" if record.folds > 1 else ""
+    head = ", HMR2.0" if record.head == "smpl" else ""
     table = Table(
-        title=f"Training {record.training_id} on round {record.round}{fold}: {record.steps} steps, "
+        title=f"Training {record.training_id} on round {record.round}{fold}{head}: {record.steps} steps, "
         f"{record.stopped_because}",
         title_justify="left",
         caption=f"held out: {people:.0f} people never trained on; MPJPE to their labels, px of the 256 px crop\n"

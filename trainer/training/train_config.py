@@ -2,12 +2,14 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
-from typing import Literal
+from typing import Any, Final, Literal
 
 from pipeline.runtime.config import BodyConfig, ConfigError, Device, StorageConfig
 from trainer.data import TrainDataConfig
-from trainer.network.variants import NetworkCamera, NetworkConfig, NetworkUncertainty, variant
+from trainer.network.variants import NetworkCamera, NetworkConfig, NetworkHead, NetworkUncertainty, variant
+from trainer.network.vit import VitConfig
 from trainer.prior import PriorConfig
 from trainer.training.losses import LossConfig
 
@@ -18,21 +20,34 @@ BestBy = Literal["mpjpe_mm", "kp2d_error_px", "pa_mpjpe_mm"]
 class StartConfig:
     """Which network, and where its weights start.
 
+    head: `skel` for HSMR, `smpl` for HMR2.0, which learns the SMPL pseudo-labels of the shards.
     camera, refine_layers, uncertainty: options of the network, see `trainer.network.variants.NetworkConfig`.
     init: `auto` = the best checkpoint trained on the previous generation, else none; `none`; or the URI of a checkpoint
     (ours, or a released HSMR .ckpt). backbone: URI of a file for the backbone alone, ViTPose's or the keypoint net's,
     used without an init. freeze_backbone: train the head alone, and of the keypoint net what makes the tokens.
+    drop_path: stochastic depth of a ViT in training, the rate of its last block (`trainer.network.drop_path`).
     """
 
     variant: str = "h"
+    head: NetworkHead = "skel"
     camera: NetworkCamera = "crop"
     refine_layers: bool = False
     uncertainty: NetworkUncertainty = "none"
     init: str = "auto"
     backbone: str | None = None
     freeze_backbone: bool = False
+    drop_path: float = 0.0
     activation_checkpointing: bool = False
     compile: bool = False
+
+    def __post_init__(self) -> None:
+        plain = (self.camera, self.refine_layers, self.uncertainty) == ("crop", False, "none")
+        if self.head == "smpl" and not plain:
+            raise ValueError(f"network.head=smpl: HMR2.0 has no such options as {self.network().options}.")
+        if not 0 <= self.drop_path < 1:
+            raise ValueError(f"network.drop_path={self.drop_path}: at least 0 and below 1 expected.")
+        if self.drop_path and not isinstance(self.network().backbone, VitConfig):
+            raise ValueError(f"network.drop_path={self.drop_path}: variant {self.variant} has no blocks to skip.")
 
     def network(self) -> NetworkConfig:
         """Raises ValueError, listing the variants, for an unknown one."""
@@ -119,22 +134,31 @@ class TrainConfig:
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     run: TrainRunConfig = field(default_factory=TrainRunConfig)
 
+    def __post_init__(self) -> None:
+        if self.network.head == "smpl" and self.loss.limits:
+            raise ValueError(f"loss.limits={self.loss.limits}: SMPL has no joint limits. Leave it out.")
+
 
 # The generation, the body and the initial weights enter a run's identity by their digests, not by how they were named.
 RESULT_RELEVANT = ("data", "network", "loss", "prior", "optimizer", "schedule")
+_LATER: Final[Mapping[str, Mapping[str, object]]] = {
+    "data": {"fewest_keypoints": 0, "pseudo_labels": asdict(TrainDataConfig().pseudo_labels)},
+    "network": {"uncertainty": "none", "freeze_backbone": False, "drop_path": 0.0, "head": "skel"},
+    "loss": {"unlabelled_betas": 0.0},
+    "optimizer": {"decay": "none"},
+}
+"""Settings that there were not always, and where they change nothing: what was trained before is found again."""
 
 
 def config_digest(config: TrainConfig) -> str:
     """SHA-256 (hex) of the settings that can change the weights."""
-    relevant = {name: asdict(getattr(config, name)) for name in RESULT_RELEVANT}
-    if config.data.folds == 1:  # as before there were folds: what was trained then is found again
+    relevant: dict[str, dict[str, Any]] = {name: asdict(getattr(config, name)) for name in RESULT_RELEVANT}
+    for part, settings in _LATER.items():
+        for name, without in settings.items():
+            if relevant[part][name] == without:
+                del relevant[part][name]
+    if config.data.folds == 1:
         del relevant["data"]["folds"], relevant["data"]["fold"]
-    if config.optimizer.decay == "none":  # as before it could
-        del relevant["optimizer"]["decay"]
-    if config.network.uncertainty == "none":  # as before a network could say
-        del relevant["network"]["uncertainty"]
-    if not config.network.freeze_backbone:
-        del relevant["network"]["freeze_backbone"]
     del relevant["network"]["init"], relevant["network"]["backbone"]
     return hashlib.sha256(json.dumps(relevant, sort_keys=True).encode()).hexdigest()
 

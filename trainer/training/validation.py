@@ -2,28 +2,29 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float64
 from torch import Tensor
 
-from pipeline.body import Skel
 from pipeline.image.camera import project
 from pipeline.image.crop import CROP_PX
 from pipeline.image.keypoint_error import kp2d_error, usable_confidence
 from pipeline.numerics.error_metrics import mpjpe_mm, pa_mpjpe_mm, pck, right_keypoints
 from schemas.keypoints import N_KEYPOINTS
-from trainer.data import TrainBatch
+from trainer.data import CropBatch
 from trainer.network.crop_input import normalise
-from trainer.network.hsmr import EveryLayer, Hsmr
+from trainer.network.networks import EveryLayer, Network
 from trainer.training.held_out_spread import HeldOutSpread
+from trainer.training.trained_body import TrainedBody
 
 PCK_THRESHOLDS = (0.05, 0.1)  # of the crop's side
 
 
 @dataclass(slots=True)
 class HeldOut:
-    """Sums over people; ranks add theirs up. MPJPE to labels: 24 SKEL joints aligned at joint 0, labelled people."""
+    """Sums over people; ranks add theirs up. MPJPE to labels: the body's joints aligned at joint 0, labelled people."""
 
     sums: Float64[Tensor, "5"]
     right: Float64[Tensor, "thresholds 44"]
@@ -59,30 +60,30 @@ class HeldOut:
 
 
 @torch.no_grad()
-def validate(network: Hsmr, batches: Iterable[TrainBatch], skel: Skel) -> HeldOut:
+def validate(network: Network, batches: Iterable[CropBatch], body: TrainedBody[Any, Any]) -> HeldOut:
     """Predictions for plain crops against their keypoints and labels. Leaves the network in eval mode."""
     network.eval()
-    found = HeldOut.empty(skel.device)
+    found = HeldOut.empty(body.device)
     for batch in batches:
-        _take_in(found, network, batch, skel)
+        _take_in(found, network, batch, body)
     return found
 
 
-def _take_in(found: HeldOut, network: Hsmr, batch: TrainBatch, skel: Skel) -> None:
-    batch = batch.to(skel.device)
+def _take_in(found: HeldOut, network: Network, batch: CropBatch, body: TrainedBody[Any, Any]) -> None:
+    batch = batch.to(body.device)
     layers, spread = EveryLayer(network)(normalise(batch.patches), batch.cameras)
     predicted = layers[-1]
     keypoints, has_label = batch.keypoints_2d, batch.has_label
-    projected = project(skel.keypoints(predicted.q, predicted.betas), predicted.cam_t, batch.focal)
+    projected = project(body.keypoints(predicted), predicted.cam_t, batch.focal)
     error, confidence = kp2d_error(projected, keypoints), usable_confidence(keypoints)
     seen = torch.isfinite(error)
     right, valid = right_keypoints(projected, keypoints[..., :2], confidence > 0, 1.0, PCK_THRESHOLDS)
     found.right += right
     found.valid += valid
-    joints, true_joints = skel.joints(predicted.q, predicted.betas), skel.joints(batch.q, batch.betas)
+    joints, true_joints = body.joints(predicted), body.label_joints(batch)
     mpjpe = mpjpe_mm(joints, true_joints, root=0)[has_label].double()
     pa = pa_mpjpe_mm(joints[has_label], true_joints[has_label]).double()
     found.sums += torch.stack(
         [seen.sum().double(), error[seen].double().sum(), has_label.sum().double(), mpjpe.sum(), pa.sum()]
     )
-    found.spread.take_in(predicted, spread, batch)
+    body.measure_spread(found.spread, predicted, spread, batch)

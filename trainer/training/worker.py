@@ -3,29 +3,25 @@
 Knows torch.distributed but not Ray: a test, a laptop and a cluster run this same loop.
 """
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from functools import cached_property
-from typing import Any, Final
+from typing import Final
 
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
 
-from pipeline.body import load_skel
-from pipeline.runtime.config import to_yaml
-from trainer.checkpoint import CheckpointInfo, save_checkpoint
-from trainer.data import JoinCounts, TrainBatch, batches_per_epoch, open_epoch, open_validation
-from trainer.network.hsmr import Hsmr
-from trainer.prior import AdversarialPrior, load_mocap
+from trainer.data import CropBatch, batches_per_epoch, open_epoch, open_validation
+from trainer.prior import AdversarialPrior, load_mocap, load_smpl_mocap
 from trainer.training.batch_gradients import BatchGradients
 from trainer.training.initial_network import initial_network
 from trainer.training.job import Outcome, Place, Progress, TrainingJob
-from trainer.training.metrics_files import write_metrics
-from trainer.training.optimisation import WeightAverage, make_optimizer, make_scaler, set_learning_rate
+from trainer.training.optimisation import WeightAverage, judged_weights, make_optimizer, make_scaler, set_learning_rate
+from trainer.training.ranks import gathered, summed
 from trainer.training.record import row_counts
+from trainer.training.run_files import checkpoint_name, write_checkpoint, write_curves
 from trainer.training.state import TrainingState
-from trainer.training.validation import HeldOut, validate
+from trainer.training.trained_body import load_trained_body
+from trainer.training.validation import validate
 
 LOSS_INTERVAL: Final = 20  # steps between readings of the loss: each one waits for the device
 STATE: Final = "state.pt"
@@ -45,7 +41,7 @@ class TrainingWorker:
         """Load the networks and, where an earlier attempt has left one, its state. Raises CheckpointError."""
         config = job.config
         self.job, self.place, self._report = job, place, report
-        self.skel = load_skel(config.body.source, gender=config.body.gender, device=place.device)
+        self.body = load_trained_body(config.network.head, config.body, place.device)
         self.network = initial_network(config.network, job.init_uri, config.data.seed).to(place.device)
         self.optimizer = make_optimizer(self.network, config.optimizer)
         self.scaler = make_scaler(config.optimizer, place.device)
@@ -58,7 +54,7 @@ class TrainingWorker:
         self._unread: list[Tensor] = []
         self._counts: dict[str, int] = {}
         self._resume()
-        self._gradients = BatchGradients(self.network, config, place, self.skel, self.prior, self.scaler)
+        self._gradients = BatchGradients(self.network, config, place, self.body, self.prior, self.scaler)
 
     def run(self, on_gradients: StepHook = lambda step, network: None) -> Outcome:
         """Train to the end of the schedule. `on_gradients` sees the network between backward and update.
@@ -76,7 +72,7 @@ class TrainingWorker:
             history=self.history,
             losses=self.losses,
             best=self._best(),
-            best_checkpoint=_checkpoint_name(self.job, self._best()),
+            best_checkpoint=checkpoint_name(self.job, self._best()),
             data_counts=self._counts,
         )
 
@@ -91,6 +87,7 @@ class TrainingWorker:
             world=place.world,
             start_batch=self.batches,
             camera=config.network.camera,
+            head=config.network.head,
         )
         for batch in stream:
             self._train_on(batch, on_gradients)
@@ -100,15 +97,15 @@ class TrainingWorker:
                 self._save()
             if self._ended() is not None:
                 return
-        self._counts = row_counts(stream.rows, self._gathered(stream.counts))
+        self._counts = row_counts(stream.rows, gathered(stream.counts, self.place))
         self.epoch, self.batches = self.epoch + 1, 0
 
-    def _train_on(self, batch: TrainBatch, on_gradients: StepHook) -> None:
+    def _train_on(self, batch: CropBatch, on_gradients: StepHook) -> None:
         config = self.job.config.optimizer
         set_learning_rate(self.optimizer, config, self.step, self._planned_steps)
         self.network.train()
         self.optimizer.zero_grad(set_to_none=True)
-        loss, predicted = self._gradients.add(batch.to(self.place.device))
+        loss, predicted = self._gradients.add(batch.to(self.place.device), self.step)
         self.scaler.unscale_(self.optimizer)
         on_gradients(self.step, self.network)
         if config.gradient_clip:
@@ -130,7 +127,7 @@ class TrainingWorker:
         """Take the losses of the last steps off the device: the means over all ranks, as the curve shows them."""
         if not self._unread:
             return
-        values = self._summed(torch.stack(self._unread)) / self.place.world
+        values = summed(torch.stack(self._unread), self.place) / self.place.world
         first = self.step - len(self._unread)
         self._unread = []
         if not torch.isfinite(values).all():
@@ -177,7 +174,7 @@ class TrainingWorker:
         self._read_losses()
         config, place = self.job.config, self.place
         batch_size = max(1, config.data.global_batch // place.world)
-        with self._judged() as network:
+        with judged_weights(self.network, self.average):
             batches = open_validation(
                 config.data,
                 self.job.index,
@@ -185,60 +182,19 @@ class TrainingWorker:
                 rank=place.rank,
                 world=place.world,
                 camera=config.network.camera,
+                head=config.network.head,
             )
-            held_out = validate(network, batches, self.skel)
-            held_out.add_up(self._summed)
+            held_out = validate(self.network, batches, self.body)
+            held_out.add_up(lambda values: summed(values, self.place))
             recent = self.losses[-config.schedule.validate_every :]
             row = {"step": self.step, "epoch": self.epoch, "loss": sum(recent) / max(1, len(recent))}
             self.history.append(row | held_out.metrics())
             if self._best() is self.history[-1] and place.rank == 0:
-                self._save_checkpoint(network, held_out)
+                write_checkpoint(self.job, self.network, held_out.spread, self.history[-1])
         self._save()
         self._tell(self.history[-1])
         if place.rank == 0:
-            self._write_metrics()
-
-    @contextmanager
-    def _judged(self) -> Iterator[Hsmr]:
-        """The network with the weights that are judged: the averaged ones where there are any."""
-        if self.average is None:
-            yield self.network
-            return
-        kept = {name: value.detach().clone() for name, value in self.network.state_dict().items()}
-        self.network.load_state_dict(self.average.weights)
-        try:
-            yield self.network
-        finally:
-            self.network.load_state_dict(kept)
-
-    def _save_checkpoint(self, network: Hsmr, held_out: HeldOut) -> None:
-        """A file of its own per validation: a better one never replaces what a record or a round already names."""
-        job, spread = self.job, held_out.spread
-        info = CheckpointInfo(
-            variant=job.config.network.variant,
-            generation_snapshot_id=job.snapshot_id,
-            round=job.round,
-            step=self.step,
-            body_digest=job.body_digest,
-            config=to_yaml(job.config),
-            code_revision=job.code_revision,
-            q_std=spread.q_std(),
-            betas_std=spread.betas_std(),
-            spread_factors=spread.factors(),
-            population_std=spread.population_std(),
-        )
-        save_checkpoint(job.storage, _checkpoint_name(job, self.history[-1]), network, info)
-
-    def _write_metrics(self) -> None:
-        job = self.job
-        write_metrics(
-            job.storage,
-            round=job.round,
-            training_id=job.training_id,
-            snapshot_id=job.snapshot_id,
-            losses=self.losses,
-            history=self.history,
-        )
+            write_curves(self.job, self.losses, self.history)
 
     def _save(self) -> None:
         self._read_losses()
@@ -277,29 +233,11 @@ class TrainingWorker:
         self.step, self.epoch, self.batches = state.step, state.epoch, state.batches
         self.history, self.losses = state.history, state.losses
 
-    def _summed(self, values: Tensor) -> Tensor:
-        """The sum over all ranks, in place."""
-        if self.place.world > 1:
-            dist.all_reduce(values)
-        return values
-
-    def _gathered(self, counts: JoinCounts) -> list[JoinCounts]:
-        """Those of all ranks."""
-        if self.place.world == 1:
-            return [counts]
-        gathered: list[Any] = [None] * self.place.world
-        dist.all_gather_object(gathered, counts)
-        return gathered
-
 
 def _adversarial_prior(job: TrainingJob, place: Place) -> AdversarialPrior:
     """Raises MocapError or FileNotFoundError for motions that cannot be used."""
     config = job.config.prior
-    mocap = load_mocap(config.mocap)
+    mocap = (load_mocap if job.config.network.head == "skel" else load_smpl_mocap)(config.mocap)
     return AdversarialPrior(
         config, mocap, seed=job.config.data.seed, device=place.device, rank=place.rank, world=place.world
     )
-
-
-def _checkpoint_name(job: TrainingJob, row: Mapping[str, float]) -> str:
-    return job.file(f"step-{int(row['step']):07d}.safetensors")

@@ -1,6 +1,6 @@
 """A small made-up generation: shards with photos of one to three people, and a label row for each of them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
@@ -18,7 +18,7 @@ from schemas.input_shard import ShardId
 from schemas.labels import Decision
 from schemas.person import PersonId
 from tests.pipeline.shards.samples import person, photo_bytes
-from trainer.data.batch import TrainBatch
+from trainer.data.batch import CropBatch, TrainBatch
 from trainer.data.label_index import LabelIndex, index_labels
 
 
@@ -125,9 +125,16 @@ def groups_of(dataset: str, photos: Sequence[RawSample]) -> list[int]:
     return [photo_group(photo.jpeg, dataset, photo.key, ()) for photo in photos for _ in photo.people]
 
 
-def assert_same(a: TrainBatch, b: TrainBatch) -> None:
+def assert_same(a: CropBatch, b: CropBatch) -> None:
     """Equal to the bit."""
     assert a.ids == b.ids
-    for name in TrainBatch.__dataclass_fields__:
+    for name in type(a).__dataclass_fields__:
         if name != "ids":
             assert torch.equal(getattr(a, name), getattr(b, name)), name
+
+
+def of_skel(batches: Iterable[CropBatch]) -> list[TrainBatch]:
+    """All of them, with SKEL labels."""
+    found = list(batches)
+    assert all(isinstance(batch, TrainBatch) for batch in found)
+    return [batch for batch in found if isinstance(batch, TrainBatch)]

@@ -9,7 +9,7 @@ import torch
 from pipeline.body.representation import q_to_rotations
 from pipeline.shards import RawSample, list_shards, write_shard
 from tests.pipeline.shards.samples import person, photo_bytes
-from tests.trainer.data.made_generation import ids_of, label_table, write_labels
+from tests.trainer.data.made_generation import ids_of, label_table, of_skel, write_labels
 from trainer.data import AugmentConfig, TrainBatch, TrainDataConfig, open_epoch
 from trainer.data.augmentation import PLAIN
 from trainer.data.collate import keypoints_3d_in_crop, keypoints_in_crop
@@ -43,7 +43,7 @@ def batch(tmp_path: Path) -> TrainBatch:
     label_file = write_labels(tmp_path, "set", "000000", label_table(ids_of("set", "000000", photos)))
     index = index_labels(dict([label_file]), list_shards(str(path)), 0.0)
     config = TrainDataConfig(global_batch=1, lanes=1, augment=AugmentConfig(enabled=False))
-    (batch,) = open_epoch(config, index, 0)
+    (batch,) = of_skel(open_epoch(config, index, 0))
     return batch
 
 

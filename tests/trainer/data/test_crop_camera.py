@@ -17,16 +17,17 @@ from pipeline.shards import list_shards, write_shard
 from schemas.camera import CameraSource, Lens
 from schemas.keypoints import FLIP_PERMUTATION
 from schemas.person import Person, PersonId
-from tests.trainer.data.made_generation import ids_of, label_table, make_generation, samples, write_labels
+from tests.trainer.data.made_generation import ids_of, label_table, make_generation, of_skel, samples, write_labels
 from trainer.data import TrainDataConfig, open_epoch, open_validation
 from trainer.data.augmentation import PLAIN, Augmentation, augmented_crop
 from trainer.data.batch import TrainBatch
-from trainer.data.collate import collate, keypoints_3d_in_crop, keypoints_in_crop, q_in_crop
+from trainer.data.collate import collate, keypoints_3d_in_crop, keypoints_in_crop
 from trainer.data.crop_camera import pinhole_crop
 from trainer.data.join import LabelRow
 from trainer.data.label_index import index_labels
 from trainer.data.sample import Sample
 from trainer.data.shard_walk import JoinedPerson
+from trainer.data.skel_labels import q_in_crop
 from trainer.data.weights import LabelWeightConfig
 
 SKEL = load_skel(dtype=torch.float64)
@@ -174,7 +175,8 @@ def test_measured_points_are_turned_from_the_photo_s_axes(mode: str, calibrated:
     person = person_of(
         places @ camera.rotation.T, lens, center, side, relative @ camera.rotation.T if calibrated else relative
     )
-    batch = collate([joined(person, q, camera, calibrated=calibrated)], LabelWeightConfig(), mode)  # type: ignore[arg-type]
+    people = [joined(person, q, camera, calibrated=calibrated)]
+    (batch,) = of_skel([collate(people, LabelWeightConfig(), mode)])  # type: ignore[arg-type]
     np.testing.assert_allclose(batch.keypoints_3d[0, :, :3], relative, atol=1e-5)
     np.testing.assert_allclose(batch.q[0], q, atol=1e-5)
     if mode == "crop":
@@ -189,7 +191,7 @@ def test_measured_points_are_turned_from_the_photo_s_axes(mode: str, calibrated:
 
 def batches(index: object, mode: str) -> list[TrainBatch]:
     config = TrainDataConfig(global_batch=4, lanes=2, held_out_share=0.0)
-    return list(open_epoch(config, index, 0, camera=mode))  # type: ignore[arg-type]
+    return of_skel(open_epoch(config, index, 0, camera=mode))  # type: ignore[arg-type]
 
 
 def test_streams_take_the_cameras_of_the_label_rows(tmp_path: Path) -> None:

@@ -16,10 +16,11 @@ from schemas.person import Person, PersonId, Photo
 from tests.pipeline.shards.samples import photo_bytes
 from trainer.data import AugmentConfig, plain_patches
 from trainer.data.augmentation import PLAIN, Augmentation, augmented_crop, draw
-from trainer.data.collate import keypoints_3d_in_crop, keypoints_in_crop, q_in_crop
+from trainer.data.collate import keypoints_3d_in_crop, keypoints_in_crop
 from trainer.data.decode import DamagedPhotoError, Picture, dct_factor, decode_photo
 from trainer.data.extreme_crop import Box, extreme_crop
 from trainer.data.patch import crop_transform, cut_patch
+from trainer.data.skel_labels import q_in_crop
 
 FINITE = st.floats(-500, 1500, width=32)
 POINTS = st.tuples(FINITE, FINITE)

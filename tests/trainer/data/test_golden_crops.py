@@ -9,10 +9,11 @@ from numpy.typing import NDArray
 
 from schemas.keypoints import FLIP_PERMUTATION
 from trainer.data.augmentation import Augmentation, augmented_crop
-from trainer.data.collate import keypoints_3d_in_crop, keypoints_in_crop, q_in_crop
+from trainer.data.collate import keypoints_3d_in_crop, keypoints_in_crop
 from trainer.data.decode import Picture
 from trainer.data.extreme_crop import EXTREME_CROPS, Box, is_upper_body, is_whole_body
 from trainer.data.patch import CropTransform, cut_patch
+from trainer.data.skel_labels import q_in_crop
 
 Golden = Mapping[str, NDArray]
 

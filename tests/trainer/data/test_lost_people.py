@@ -12,6 +12,7 @@ import torch
 
 from pipeline.labels import LabelStore
 from pipeline.shards import RawSample, list_shards, write_shard
+from pipeline.shards.pseudo_labels import PseudoLabelConfig
 from schemas.keypoints import N_KEYPOINTS
 from schemas.labels import Decision
 from schemas.person import PersonId, RejectionReason
@@ -19,7 +20,15 @@ from tests.pipeline.labels.label_tables import CONFIG_DIGEST, lineage
 from tests.pipeline.shards.samples import person, photo_bytes
 from tests.pipeline.shards.test_broken_shards import GOOD
 from tests.services.s3_server import S3Server
-from tests.trainer.data.made_generation import assert_same, ids_of, label_table, make_generation, samples, write_labels
+from tests.trainer.data.made_generation import (
+    assert_same,
+    ids_of,
+    label_table,
+    make_generation,
+    of_skel,
+    samples,
+    write_labels,
+)
 from trainer.data import (
     AugmentConfig,
     JoinCounts,
@@ -73,7 +82,7 @@ def test_broken_shards(name: str, shared_dir: Path, tmp_path: Path, monkeypatch:
     tar = shared_dir / "data" / "broken" / f"{name}.tar"
     index = one_shard(tmp_path, tar, [PersonId("", "", key, 0) for key in GOOD])
     stream = open_epoch(FORGIVING, index, 0)
-    batches = list(stream)
+    batches = of_skel(stream)
     assert [len(batch) for batch in batches] == [2, 2]
     assert stream.counts.lost == {str(reason): count for reason, count in BROKEN[name].items()}
     assert stream.rows.drawn == 3 == stream.counts.used + stream.counts.n_lost
@@ -96,8 +105,8 @@ def test_a_lost_person_leaves_a_blank_place_and_others_unchanged(
     config = replace(FORGIVING, augment=AugmentConfig(enabled=False))
     with caplog.at_level(logging.WARNING):
         stream = open_epoch(config, one_shard(tmp_path, tmp_path / "made" / "000000.tar", ids), 0)
-        batches = list(stream)
-    unharmed = open_epoch(config, one_shard(tmp_path, tmp_path / "sound" / "000000.tar", ids), 0)
+        batches = of_skel(stream)
+    unharmed = of_skel(open_epoch(config, one_shard(tmp_path, tmp_path / "sound" / "000000.tar", ids), 0))
     assert (stream.counts.used, stream.counts.lost) == (4, {"undecodable_photo": 2})
     for batch, whole in zip(batches, unharmed, strict=True):
         for row, id in enumerate(batch.ids):
@@ -146,7 +155,7 @@ def test_labels_are_optional_but_not_with_too_few_keypoints(tmp_path: Path) -> N
     decisions = [Decision.IMPROVED, Decision.NO_LABEL, Decision.IMPROVED, Decision.NO_LABEL]
     index = one_shard(tmp_path, tar, [PersonId("", "", "a", i) for i in range(4)], decisions)
     stream = open_epoch(FORGIVING, index, 0)
-    found = {id.person: (batch, row) for batch in stream for row, id in enumerate(batch.ids)}
+    found = {id.person: (batch, row) for batch in of_skel(stream) for row, id in enumerate(batch.ids)}
     assert stream.counts == JoinCounts(used=3, lost={"too_few_keypoints": 1})
     for number, (batch, row) in found.items():
         labelled = decisions[number] is Decision.IMPROVED
@@ -155,6 +164,25 @@ def test_labels_are_optional_but_not_with_too_few_keypoints(tmp_path: Path) -> N
         assert bool(batch.joint_weight[row].any()) == labelled
         assert bool(batch.patches[row].any()) == (number != 3)
     assert_blank(*found[3])
+
+
+def test_more_keypoints_can_be_asked_of_everybody(tmp_path: Path) -> None:
+    """Those who are left out on purpose are no damage to the data set; labels with an odd shape count for nothing."""
+    few = np.zeros((N_KEYPOINTS, 3), np.float32)
+    few[:4] = [[10, 10, 1], [20, 10, 1], [10, 30, 1], [40, 40, 1]]
+    people = [person(0), *(person(i, keypoints_2d=few) for i in range(1, 4))]
+    tar = tmp_path / "made" / "000000.tar"
+    write_shard(str(tar), [RawSample(key="a", jpeg=photo_bytes(), people=people)])
+    index = one_shard(tmp_path, tar, [PersonId("", "", "a", i) for i in range(4)])
+    config = TrainDataConfig(global_batch=4, lanes=2, max_lost_share=0.0, fewest_keypoints=5)
+    stream = open_epoch(config, index, 0)
+    (batch,) = stream
+    assert stream.counts == JoinCounts(used=1, lost={"fewer_keypoints_than_asked": 3})
+    assert sorted(batch.has_label.tolist()) == [False, False, False, True]
+    odd = replace(config, fewest_keypoints=0, pseudo_labels=PseudoLabelConfig(max_betas=0.1), max_lost_share=1.0)
+    (batch,) = open_epoch(odd, index, 0)
+    assert not batch.has_label.any()
+    assert not batch.betas.any()
 
 
 def test_rows_of_unreadable_people_and_of_shards_not_given_are_left_out(tmp_path: Path) -> None:

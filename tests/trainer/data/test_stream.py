@@ -9,7 +9,7 @@ import torch
 
 from schemas.person import PersonId
 from tests.trainer.data.made_generation import assert_same, make_generation
-from trainer.data import BatchStream, JoinCounts, LabelIndex, TrainBatch, TrainDataConfig, open_epoch, total
+from trainer.data import BatchStream, CropBatch, JoinCounts, LabelIndex, TrainDataConfig, open_epoch, total
 from trainer.data.collate import concatenate
 
 CONFIG = TrainDataConfig(global_batch=8, lanes=4, seed=3, shuffle_people=8)
@@ -22,11 +22,11 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> LabelIndex:
 
 
 @pytest.fixture(scope="module")
-def whole(index: LabelIndex) -> list[TrainBatch]:
+def whole(index: LabelIndex) -> list[CropBatch]:
     return list(open_epoch(CONFIG, index, 0))
 
 
-def ids(batches: list[TrainBatch]) -> list[PersonId]:
+def ids(batches: list[CropBatch]) -> list[PersonId]:
     return [id for batch in batches for id in batch.ids]
 
 
@@ -38,14 +38,14 @@ def assert_complete(streams: list[BatchStream]) -> JoinCounts:
     return counts
 
 
-def test_everybody_once(index: LabelIndex, whole: list[TrainBatch]) -> None:
+def test_everybody_once(index: LabelIndex, whole: list[CropBatch]) -> None:
     assert len(index.training) == 144
     assert [len(batch) for batch in whole] == [8] * 18
     assert len(set(ids(whole))) == 144
 
 
 @pytest.mark.parametrize("world", [2, 4])
-def test_ranks_together_give_the_same_global_batches(index: LabelIndex, whole: list[TrainBatch], world: int) -> None:
+def test_ranks_together_give_the_same_global_batches(index: LabelIndex, whole: list[CropBatch], world: int) -> None:
     streams = [open_epoch(CONFIG, index, 0, rank=rank, world=world) for rank in range(world)]
     assert [len(stream) for stream in streams] == [18] * world
     for expected, parts in zip(whole, zip(*streams, strict=True), strict=True):
@@ -56,7 +56,7 @@ def test_ranks_together_give_the_same_global_batches(index: LabelIndex, whole: l
 
 @pytest.mark.filterwarnings("ignore:This DataLoader will create")  # more processes than cores
 @pytest.mark.parametrize("workers", [1, 3])
-def test_loader_processes_change_nothing(index: LabelIndex, whole: list[TrainBatch], workers: int) -> None:
+def test_loader_processes_change_nothing(index: LabelIndex, whole: list[CropBatch], workers: int) -> None:
     config = TrainDataConfig(global_batch=8, lanes=4, seed=3, shuffle_people=8, workers=workers)
     stream = open_epoch(config, index, 0)
     batches = list(stream)
@@ -67,7 +67,7 @@ def test_loader_processes_change_nothing(index: LabelIndex, whole: list[TrainBat
 
 
 @pytest.mark.parametrize("start", [1, 7, 17, 18])
-def test_resumed_epoch_goes_on_where_it_was(index: LabelIndex, whole: list[TrainBatch], start: int) -> None:
+def test_resumed_epoch_goes_on_where_it_was(index: LabelIndex, whole: list[CropBatch], start: int) -> None:
     stream = open_epoch(CONFIG, index, 0, start_batch=start)
     assert len(stream) == 18 - start
     for batch, expected in zip(stream, whole[start:], strict=True):
@@ -89,7 +89,7 @@ def test_what_was_given_before_is_not_decoded_again(index: LabelIndex, monkeypat
     assert len(decoded) <= 16  # as many people are left
 
 
-def test_epochs_and_seeds_differ_and_repeat(index: LabelIndex, whole: list[TrainBatch]) -> None:
+def test_epochs_and_seeds_differ_and_repeat(index: LabelIndex, whole: list[CropBatch]) -> None:
     again, other = list(open_epoch(CONFIG, index, 0)), list(open_epoch(CONFIG, index, 1))
     for a, b in zip(again, whole, strict=True):
         assert_same(a, b)
@@ -100,19 +100,19 @@ def test_epochs_and_seeds_differ_and_repeat(index: LabelIndex, whole: list[Train
     assert ids(list(open_epoch(seeded, index, 0))) != ids(whole)
 
 
-def test_a_person_is_augmented_the_same_in_any_batch(index: LabelIndex, whole: list[TrainBatch]) -> None:
+def test_a_person_is_augmented_the_same_in_any_batch(index: LabelIndex, whole: list[CropBatch]) -> None:
     """Other batch size, lanes and window: other batches of the same augmented people."""
     config = TrainDataConfig(global_batch=6, lanes=2, seed=3, shuffle_people=50)
     expected = {id: (batch, row) for batch in whole for row, id in enumerate(batch.ids)}
     for batch in open_epoch(config, index, 0):
         for row, id in enumerate(batch.ids):
             other, at = expected[id]
-            for name in TrainBatch.__dataclass_fields__:
+            for name in CropBatch.__dataclass_fields__:
                 if name != "ids":
                     assert torch.equal(getattr(batch, name)[row], getattr(other, name)[at]), name
 
 
-def test_shuffle_mixes_people_of_different_shards_and_places(whole: list[TrainBatch]) -> None:
+def test_shuffle_mixes_people_of_different_shards_and_places(whole: list[CropBatch]) -> None:
     shards = [len({(id.dataset, id.shard) for id in batch.ids}) for batch in whole]
     photos = [len({(id.dataset, id.shard, id.key) for id in batch.ids}) for batch in whole]
     assert sum(shards) / len(shards) > 3

@@ -10,10 +10,10 @@ from pipeline.rounds.shard_task import carried_rows
 from schemas.labels import LABEL_SCHEMA, Decision, StartSource, is_poor_fit
 from schemas.person import PersonId
 from schemas.skel import DOFS, Q_NAMES, q_limits
-from tests.trainer.data.made_generation import make_generation, write_labels
+from tests.trainer.data.made_generation import make_generation, of_skel, write_labels
 from trainer.data import LabelWeightConfig, TrainDataConfig, open_epoch
-from trainer.data.collate import q_in_crop
 from trainer.data.join import ShardLabels
+from trainer.data.skel_labels import q_in_crop
 from trainer.data.weights import betas_weights, joint_weights, within_limits
 
 KEPT = [decision for decision in Decision if decision.startswith("kept_")]
@@ -94,7 +94,7 @@ def test_mirrored_angles_beyond_their_limits_are_found() -> None:
 
 def test_weights_in_the_batch(tmp_path) -> None:
     index = make_generation(tmp_path, shards=1, photos=12)
-    for batch in open_epoch(TrainDataConfig(global_batch=8, lanes=4), index, 0):
+    for batch in of_skel(open_epoch(TrainDataConfig(global_batch=8, lanes=4), index, 0)):
         assert ((batch.joint_weight >= 0) & (batch.joint_weight <= 1)).all()
         within = within_limits(batch.q.numpy())
         assert (batch.joint_weight.numpy()[~within] == 0).all()

@@ -29,7 +29,8 @@ from tests.trainer.networks import INFO, SMALL
 from tests.unseen_person import unseen_person
 from trainer.checkpoint import save_checkpoint
 from trainer.inference.image_folder import ImageFolder
-from trainer.inference.predicted_people import PredictedPeople, place_bodies
+from trainer.inference.placed_bodies import place_bodies
+from trainer.inference.predicted_people import PredictedPeople
 from trainer.inference.predictor import NetworkPredictor
 from trainer.inference.surfaces import pose_surfaces
 from trainer.network.hsmr import Hsmr

@@ -271,7 +271,10 @@ def test_what_is_wrong_is_said(
     cases = [
         ([str(images)], 2, "--checkpoint FILE or --labels"),
         ([str(images), "--checkpoint", str(tmp_path / "none.ckpt")], 1, "none.ckpt"),
-        ([str(images), "--checkpoint", smpl], 1, "HSMR is needed"),
+        ([str(images), "--checkpoint", smpl, "--mot", "--skeleton"], 2, "--mot, --skeleton: "),
+        ([str(images), "--checkpoint", smpl, "--refine"], 2, "Add --convert"),
+        ([str(images), "--checkpoint", checkpoint, "--convert"], 2, "predicts SKEL by itself"),
+        ([str(images), "--labels", "0", "--convert"], 2, "are SKEL's"),
         ([str(images), "--checkpoint", checkpoint, "--boxes", str(tmp_path / "boxes.csv")], 2, "no column"),
         ([str(tmp_path / "{0..3}.tar"), "--checkpoint", checkpoint], 2, "--images"),
         ([str(images), "--checkpoint", checkpoint, "--dataset", "x"], 2, "--dataset"),

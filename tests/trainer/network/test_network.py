@@ -16,6 +16,7 @@ from trainer.network.hsmr import Hsmr, HsmrOutput
 from trainer.network.variants import VARIANTS, NetworkConfig, variant
 from trainer.network.vit import VitConfig
 from trainer.training.losses import pose_keypoints
+from trainer.training.trained_body import TrainedSkel
 
 KINDS = [Hsmr, Hmr2]
 
@@ -212,8 +213,8 @@ def test_compiled_body(open_skel: Skel) -> None:
     skel, network = open_skel.to("cpu", torch.float32), Hsmr(SMALL).eval()
     with torch.inference_mode():
         predicted = network(normalise(crops(2, seed=10)))
-        found = compiles(lambda output: pose_keypoints(skel, output).points, "aot_eager")(predicted)
-        torch.testing.assert_close(found, pose_keypoints(skel, predicted).points)
+        found = compiles(lambda output: pose_keypoints(TrainedSkel(skel), output).points, "aot_eager")(predicted)
+        torch.testing.assert_close(found, pose_keypoints(TrainedSkel(skel), predicted).points)
 
 
 def test_every_variant_can_be_built() -> None:

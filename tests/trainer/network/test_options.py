@@ -15,11 +15,14 @@ from pipeline.image.camera import FOCAL
 from tests.trainer.networks import SMALL, crops
 from trainer.network.camera_token import CropCameras
 from trainer.network.crop_input import normalise
+from trainer.network.estimates import Estimates
 from trainer.network.flops import forward_flops
 from trainer.network.hmr2 import Hmr2
-from trainer.network.hsmr import Estimates, EveryLayer, Hsmr, HsmrOutput
+from trainer.network.hsmr import Hsmr, HsmrOutput
+from trainer.network.networks import EveryLayer
 from trainer.network.variants import NetworkConfig, variant
 from trainer.training.losses import pose_keypoints
+from trainer.training.trained_body import TrainedSkel
 
 TOLD = replace(SMALL, camera="full")
 REFINING = replace(SMALL, refine_layers=True)
@@ -132,7 +135,7 @@ def test_keypoints_are_projected_with_the_focal_length_told(open_skel: Skel) -> 
     )
     with torch.inference_mode():
         found = network(patch, told)
-        near, far = pose_keypoints(skel, found, told.focal).projected
+        near, far = pose_keypoints(TrainedSkel(skel), found, told.focal).projected
     assert (near - far).abs().max() < 0.02
     assert (near - far).abs().max() > 1e-5
 

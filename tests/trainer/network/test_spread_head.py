@@ -9,7 +9,8 @@ from torch import nn
 from tests.trainer.networks import SMALL, crops
 from trainer.network.crop_input import normalise
 from trainer.network.hmr2 import Hmr2
-from trainer.network.hsmr import EveryLayer, Hsmr
+from trainer.network.hsmr import Hsmr
+from trainer.network.networks import EveryLayer
 from trainer.network.spread_head import MAX_STD, MIN_STD, SpreadHead
 
 TELLING = replace(SMALL, uncertainty="head")

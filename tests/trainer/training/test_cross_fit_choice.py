@@ -10,7 +10,7 @@ import torch
 from pipeline.labels import LabelStore
 from pipeline.rounds.driver import resolved_plan
 from pipeline.rounds.round_config import PredictConfig, RoundConfig
-from pipeline.runtime.config import ConfigError, load_config
+from pipeline.runtime.config import BodyConfig, ConfigError, load_config
 from pipeline.shards import write_shard
 from tests.pipeline.labels.label_tables import publish_rounds
 from tests.pipeline.shards.samples import sample
@@ -19,7 +19,8 @@ from tests.trainer.training.jobs import small_config
 from trainer.checkpoint import save_checkpoint
 from trainer.inference.cross_fit import CrossFitSource
 from trainer.inference.predictor import CheckpointSource
-from trainer.network.hsmr import Hsmr
+from trainer.network.networks import NETWORKS
+from trainer.network.variants import NetworkHead
 from trainer.training.checkpoint_choice import MissingFoldError, predictor_of_round
 from trainer.training.driver import _initial_checkpoint
 from trainer.training.record import TrainingRecord, read_record, write_record
@@ -38,11 +39,20 @@ def store(tmp_path: Path) -> LabelStore:
     return store
 
 
-def record(store: LabelStore, round: int, name: str, *, fold: int = 0, folds: int = 1, error: float = 9) -> str:
+def record(
+    store: LabelStore,
+    round: int,
+    name: str,
+    *,
+    fold: int = 0,
+    folds: int = 1,
+    error: float = 9,
+    head: NetworkHead = "skel",
+) -> str:
     """A finished training of its own weights; returns the digest of its checkpoint."""
     torch.manual_seed(hash((round, name)) % 2**32)
     file = f"training/round={round:05d}/run={name}/step-0000001.safetensors"
-    digest = save_checkpoint(store.storage, file, Hsmr(SMALL), INFO)
+    digest = save_checkpoint(store.storage, file, NETWORKS[head](SMALL), INFO)
     found = TrainingRecord(
         round=round,
         training_id=name,
@@ -62,6 +72,7 @@ def record(store: LabelStore, round: int, name: str, *, fold: int = 0, folds: in
         history=({"step": 1, "mpjpe_mm": error},),
         fold=fold,
         folds=folds,
+        head=head,
     )
     write_record(store.storage, found)
     assert read_record(store.storage, round, name) == found
@@ -115,6 +126,23 @@ def test_the_run_id_changes_with_any_of_the_networks(store: LabelStore, tmp_path
     run_ids = {resolved_plan(2, config, store, None, source).run_id for source in sources}
     assert len(run_ids) == 4
     assert resolved_plan(2, config, store, None, CheckpointSource("a", "1" * 64)).run_id not in run_ids
+
+
+def test_hmr2_is_chosen_where_there_is_no_hsmr_or_where_it_is_asked_for(store: LabelStore) -> None:
+    """Their errors are to other labels: they are not compared."""
+    smpl = record(store, 1, "smpl", error=1, head="smpl")
+    body = BodyConfig(gender="female")
+    source = predictor_of_round(AUTO, store, 2, body)
+    assert isinstance(source, CheckpointSource)
+    assert (source.digest, source.body) == (smpl, body)
+    skel = record(store, 1, "skel", error=9)
+    asked: list[list[NetworkHead]] = [["skel", "smpl"], ["smpl"], ["skel"]]
+    found = [predictor_of_round(AUTO, store, 2, body, heads) for heads in asked]
+    assert [source and source.digest for source in found] == [skel, smpl, skel]
+    record(store, 0, "parent", head="smpl")
+    configs = small_config("network.head=smpl"), small_config()
+    inits = [_initial_checkpoint(config, store, store.generation(1)) for config in configs]
+    assert [init is not None for init in inits] == [True, False]
 
 
 def test_a_training_starts_from_the_same_fold_of_the_generation_before(store: LabelStore) -> None:

@@ -71,6 +71,7 @@ def test_the_spread_head_starts_beside_any_weights(storage: Storage) -> None:
 def test_a_frozen_backbone_learns_nothing_and_the_head_does() -> None:
     for name, kept in (("mini", "backbone.fine.0.0.weight"), ("tiny", "backbone.pos_embed")):
         network = initial_network(StartConfig(variant=name, freeze_backbone=True), None, seed=0)
+        assert isinstance(network, Hsmr)
         token = network.backbone(torch.zeros(1, 3, 256, 256))
         network.head.transformer(token).sum().backward()
         learns = {name for name, weight in network.named_parameters() if weight.grad is not None}

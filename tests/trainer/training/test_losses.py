@@ -17,6 +17,7 @@ from trainer.data.batch import TrainBatch
 from trainer.network.camera_head import camera_translation
 from trainer.network.hsmr import HsmrOutput
 from trainer.training.losses import LossConfig, LossTerms, PosedKeypoints, loss_terms, pose_keypoints
+from trainer.training.trained_body import TrainedSkel
 
 ORDER = ("keypoints_3d", "keypoints_2d", "limits", "orient", "body", "betas")  # of the golden weights
 NAMES = ("kp3d", "kp2d", "prior", "poses_orient", "poses_body", "betas")
@@ -133,7 +134,7 @@ def test_float64_gradients_through_body_and_camera(open_skel: Skel) -> None:
 
     def loss(values: Tensor) -> Tensor:
         predicted = output(*values.split([46, 10, 3], 1))
-        return loss_terms(predicted, pose_keypoints(open_skel, predicted), batch).total(every)
+        return loss_terms(predicted, pose_keypoints(TrainedSkel(open_skel), predicted), batch).total(every)
 
     assert torch.autograd.gradcheck(loss, parameters.detach().requires_grad_(), eps=1e-6, atol=1e-6, rtol=1e-5)
 
@@ -142,7 +143,7 @@ def test_without_labels_no_parameter_is_compared(open_skel: Skel) -> None:
     """Whatever an absent label holds, it must not reach the loss; the keypoints still do."""
     predicted, batch, parameters = people(3, seed=5)
     batch = replace(batch, has_label=torch.tensor([False, True, False]))
-    posed = pose_keypoints(open_skel, predicted)
+    posed = pose_keypoints(TrainedSkel(open_skel), predicted)
     terms = loss_terms(predicted, posed, batch)
     other = replace(batch, q=batch.q.clone(), betas=batch.betas.clone())
     other.q[[0, 2]] += 1.0
@@ -154,9 +155,26 @@ def test_without_labels_no_parameter_is_compared(open_skel: Skel) -> None:
     assert gradient[1].count_nonzero() > 0
 
 
+def test_the_shape_of_people_without_a_label_is_pulled_to_0(open_skel: Skel) -> None:
+    """As if labelled 0, and only where somebody is to be seen; off by default."""
+    predicted, batch, parameters = people(4, seed=6)
+    points = batch.keypoints_2d.clone()
+    points[3, :, 2] = 0
+    batch = replace(batch, has_label=torch.tensor([False, True, False, False]), keypoints_2d=points)
+    terms = loss_terms(predicted, pose_keypoints(TrainedSkel(open_skel), predicted), batch)
+    expected = predicted.betas[[0, 2]].square().sum() / 4
+    torch.testing.assert_close(terms.unlabelled_betas, expected)
+    labelled = replace(batch, has_label=torch.tensor([True, False, True, False]), betas=torch.zeros_like(batch.betas))
+    as_labelled = loss_terms(predicted, pose_keypoints(TrainedSkel(open_skel), predicted), labelled)
+    torch.testing.assert_close(terms.unlabelled_betas, as_labelled.betas)
+    (gradient,) = torch.autograd.grad(terms.unlabelled_betas, parameters)
+    assert gradient[[1, 3]].count_nonzero() == 0
+    assert LossConfig().unlabelled_betas == 0
+
+
 def test_joint_weights_scale_their_joint_alone(open_skel: Skel) -> None:
     predicted, batch, _ = people(2, seed=7)
-    posed = pose_keypoints(open_skel, predicted)
+    posed = pose_keypoints(TrainedSkel(open_skel), predicted)
     full = loss_terms(predicted, posed, batch)
     weight = torch.zeros(2, 24, dtype=torch.float64)
     weight[:, 5] = 0.5
@@ -170,7 +188,7 @@ def test_joint_weights_scale_their_joint_alone(open_skel: Skel) -> None:
 def test_3d_points_are_compared_relative_to_keypoint_39(open_skel: Skel) -> None:
     """A body moved as a whole loses nothing; moved hips count for themselves, a moved pelvis for everybody."""
     predicted, batch, _ = people(2, seed=9)
-    posed = pose_keypoints(open_skel, predicted)
+    posed = pose_keypoints(TrainedSkel(open_skel), predicted)
     batch.keypoints_3d[..., 3] = 1.0
 
     def moved(*keypoints: int) -> float:
@@ -186,7 +204,7 @@ def test_3d_points_are_compared_relative_to_keypoint_39(open_skel: Skel) -> None
 def test_mean_over_ranks_is_the_loss_of_the_whole_batch(open_skel: Skel) -> None:
     """DDP averages over ranks with equal batches: each term must be a plain mean over people."""
     predicted, batch, _ = people(4, seed=9)
-    posed = pose_keypoints(open_skel, predicted)
+    posed = pose_keypoints(TrainedSkel(open_skel), predicted)
 
     def part(rows: slice) -> LossTerms:
         cut = replace(batch, **{item.name: getattr(batch, item.name)[rows] for item in fields(batch)})
@@ -199,11 +217,11 @@ def test_mean_over_ranks_is_the_loss_of_the_whole_batch(open_skel: Skel) -> None
 
 def test_float32_agrees_with_float64(open_skel: Skel) -> None:
     predicted, batch, _ = people(8, seed=11)
-    double = loss_terms(predicted, pose_keypoints(open_skel, predicted), batch)
+    double = loss_terms(predicted, pose_keypoints(TrainedSkel(open_skel), predicted), batch)
     single_skel = open_skel.to("cpu", torch.float32)
     single = HsmrOutput(*(x.float() for x in predicted))
     cast = {n: getattr(batch, n).float() for n in ("keypoints_2d", "keypoints_3d", "q", "betas", "joint_weight")}
-    rounded = loss_terms(single, pose_keypoints(single_skel, single), replace(batch, **cast))
+    rounded = loss_terms(single, pose_keypoints(TrainedSkel(single_skel), single), replace(batch, **cast))
     for a, b in zip(double, rounded, strict=True):
         torch.testing.assert_close(b.double(), a, rtol=1e-5, atol=1e-6)
 
@@ -211,7 +229,7 @@ def test_float32_agrees_with_float64(open_skel: Skel) -> None:
 def test_autocast_does_not_reach_body_and_losses(open_skel: Skel) -> None:
     predicted, batch, _ = people(2, seed=13)
     skel, single = open_skel.to("cpu", torch.float32), HsmrOutput(*(x.float() for x in predicted))
-    plain = loss_terms(single, pose_keypoints(skel, single), batch)
+    plain = loss_terms(single, pose_keypoints(TrainedSkel(skel), single), batch)
     with torch.autocast("cpu", torch.bfloat16):
-        cast = loss_terms(single, pose_keypoints(skel, single), batch)
+        cast = loss_terms(single, pose_keypoints(TrainedSkel(skel), single), batch)
     assert all(torch.equal(a, b) for a, b in zip(plain, cast, strict=True))

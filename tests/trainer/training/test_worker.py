@@ -11,6 +11,7 @@ from tests.trainer.data.made_generation import make_generation
 from tests.trainer.training.jobs import ALONE, small_config, small_job
 from trainer.checkpoint import load_checkpoint, load_state, save_state
 from trainer.data import LabelIndex
+from trainer.network.hsmr import Hsmr
 from trainer.training.job import Outcome, Progress, TrainingJob
 from trainer.training.train_config import TrainConfig
 from trainer.training.worker import STATE, TrainingDivergedError, TrainingWorker
@@ -138,6 +139,7 @@ def test_the_options_train_and_resume_to_the_same_weights(index: LabelIndex, tmp
     whole = TrainingWorker(small_job(tmp_path / "whole", index, config), ALONE)
     outcome = whole.run()
     assert sum(outcome.losses[-3:]) < sum(outcome.losses[:3])
+    assert isinstance(whole.network, Hsmr)
     token = whole.network.head.camera_token
     assert token is not None
     assert token.out.weight.abs().max() > 0
@@ -163,7 +165,9 @@ def test_the_spread_is_trained_beside_the_pose(index: LabelIndex, tmp_path: Path
     weights = found["head"][1].state_dict()
     for name, value in found["none"][1].state_dict().items():
         assert torch.equal(weights[name], value), name
-    head = found["head"][1].head.spread
+    telling = found["head"][1]
+    assert isinstance(telling, Hsmr)
+    head = telling.head.spread
     assert head is not None
     assert head.out.weight.abs().max() > 0
     told = load_checkpoint(str(tmp_path / "head" / found["head"][0].best_checkpoint)).info

@@ -1,0 +1,102 @@
+"""The body that a network learns to pose, as the training loop knows it: SKEL for HSMR, SMPL for HMR2.0."""
+
+from typing import Any, Protocol, TypeVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from pipeline.body import Skel, Smpl, load_skel, load_smpl
+from pipeline.runtime.config import BodyConfig
+from trainer.data import SmplBatch, TrainBatch
+from trainer.network.hmr2 import Hmr2Output
+from trainer.network.hsmr import HsmrOutput
+from trainer.network.spread_head import QStd
+from trainer.network.variants import NetworkHead
+from trainer.training.held_out_spread import HeldOutSpread
+
+Points = Float[Tensor, "B 44 3"]
+Joints = Float[Tensor, "B 24 3"]
+Output_contra = TypeVar("Output_contra", contravariant=True)
+Batch_contra = TypeVar("Batch_contra", contravariant=True)
+
+
+class TrainedBody(Protocol[Output_contra, Batch_contra]):
+    """What loss and validation ask of a body; points in m, without camera translation."""
+
+    @property
+    def device(self) -> torch.device: ...
+
+    def keypoints(self, predicted: Output_contra) -> Points:
+        """The 44 keypoints of predicted bodies, differentiable."""
+        ...
+
+    def joints(self, predicted: Output_contra) -> Joints:
+        """The body's own joints, as predicted."""
+        ...
+
+    def label_joints(self, batch: Batch_contra) -> Joints:
+        """The same, of the labels."""
+        ...
+
+    def measure_spread(
+        self, found: HeldOutSpread, predicted: Output_contra, spread: QStd | None, batch: Batch_contra
+    ) -> None:
+        """Take into `found` how far predictions are from their labels, where a round has a use for it."""
+        ...
+
+
+class TrainedSkel:
+    """Of HSMR."""
+
+    def __init__(self, skel: Skel) -> None:
+        self._skel, self.device = skel, skel.device
+
+    def keypoints(self, predicted: HsmrOutput) -> Points:
+        return self._skel.keypoints(predicted.q.to(self._skel.dtype), predicted.betas.to(self._skel.dtype))
+
+    def joints(self, predicted: HsmrOutput) -> Joints:
+        return self._skel.joints(predicted.q, predicted.betas)
+
+    def label_joints(self, batch: TrainBatch) -> Joints:
+        return self._skel.joints(batch.q, batch.betas)
+
+    def measure_spread(
+        self, found: HeldOutSpread, predicted: HsmrOutput, spread: QStd | None, batch: TrainBatch
+    ) -> None:
+        found.take_in(predicted, spread, batch)
+
+
+class TrainedSmpl:
+    """Of HMR2.0. Its spread is not measured: a round has no use for it but as SKEL's q."""
+
+    def __init__(self, smpl: Smpl) -> None:
+        self._smpl, self.device = smpl, smpl.device
+
+    def keypoints(self, predicted: Hmr2Output) -> Points:
+        return self._smpl.keypoints(predicted.rotations.to(self._smpl.dtype), predicted.betas.to(self._smpl.dtype))
+
+    def joints(self, predicted: Hmr2Output) -> Joints:
+        return self._smpl.joints(predicted.rotations, predicted.betas)
+
+    def label_joints(self, batch: SmplBatch) -> Joints:
+        return self._smpl.joints(batch.rotations, batch.betas)
+
+    def measure_spread(
+        self, found: HeldOutSpread, predicted: Hmr2Output, spread: QStd | None, batch: SmplBatch
+    ) -> None:
+        """Nothing."""
+
+
+def load_trained_body(head: NetworkHead, config: BodyConfig, device: torch.device) -> TrainedBody[Any, Any]:
+    """Raises BodyFileError."""
+    if head == "smpl":
+        return TrainedSmpl(load_smpl(config.source, device=device))
+    return TrainedSkel(load_skel(config.source, gender=config.gender, device=device))
+
+
+def body_digest(head: NetworkHead, config: BodyConfig) -> str:
+    """Of the body's numbers. Raises BodyFileError."""
+    if head == "smpl":
+        return load_smpl(config.source).digest
+    return load_skel(config.source, gender=config.gender).digest
