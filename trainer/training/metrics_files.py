@@ -1,16 +1,19 @@
-"""The curves of a training run as files: a Parquet table for SQL, and an event file for TensorBoard.
+"""The curves of a training run as files: a Parquet table for SQL, and an event file for TensorBoard, which also shows
+the pictures of held-out people.
 
 Both hold the whole run and are replaced at every validation, so that a resumed run leaves no doubled steps.
 """
 
 import io
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from PIL import Image
 from tensorboardX import SummaryWriter
 
 from pipeline.labels import Storage
@@ -18,6 +21,10 @@ from pipeline.labels.files.training_curves import METRICS_SCHEMA, metrics_file
 from trainer.training.record import run_folder
 
 EVENTS = "tensorboard/events.out.tfevents.0.training"  # TensorBoard looks for "tfevents" in the name
+
+
+PICTURES = "held_out/people"
+"""Their name in TensorBoard."""
 
 
 class Figure(NamedTuple):
@@ -44,8 +51,9 @@ def write_metrics(
     snapshot_id: int,
     losses: Sequence[float],
     history: Sequence[Mapping[str, float]],
+    pictures: Iterable[tuple[int, bytes]] = (),
 ) -> None:
-    """Replace both files of the run."""
+    """Replace both files of the run. pictures: PNG files by step."""
     found = list(figures(losses, history))
     columns = {
         "round": [round] * len(found),
@@ -58,13 +66,15 @@ def write_metrics(
     sink = io.BytesIO()
     pq.write_table(pa.table(columns, schema=METRICS_SCHEMA), sink, compression="zstd")
     storage.write(metrics_file(round, training_id), sink.getvalue())
-    storage.write(f"{run_folder(round, training_id)}/{EVENTS}", _event_file(found))
+    storage.write(f"{run_folder(round, training_id)}/{EVENTS}", _event_file(found, pictures))
 
 
-def _event_file(found: Sequence[Figure]) -> bytes:
+def _event_file(found: Sequence[Figure], pictures: Iterable[tuple[int, bytes]]) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         with SummaryWriter(folder, write_to_disk=True) as writer:
             for item in found:
                 writer.add_scalar(item.metric, item.value, item.step)
+            for step, png in pictures:
+                writer.add_image(PICTURES, np.asarray(Image.open(io.BytesIO(png))), step, dataformats="HWC")
         (file,) = Path(folder).iterdir()
         return file.read_bytes()

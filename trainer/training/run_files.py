@@ -1,10 +1,11 @@
-"""What a training run writes while it trains: the checkpoint of a validation, and the curves."""
+"""What a training run writes while it trains: checkpoint and pictures of a validation, and the curves."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from pipeline.runtime.config import to_yaml
 from trainer.checkpoint import CheckpointInfo, save_checkpoint
 from trainer.network.networks import Network
+from trainer.training.held_out_pictures import HeldOutPictures
 from trainer.training.held_out_spread import HeldOutSpread
 from trainer.training.job import TrainingJob
 from trainer.training.metrics_files import write_metrics
@@ -35,8 +36,26 @@ def write_checkpoint(job: TrainingJob, network: Network, spread: HeldOutSpread, 
     save_checkpoint(job.storage, checkpoint_name(job, row), network, info)
 
 
+def write_pictures(job: TrainingJob, pictures: HeldOutPictures, row: Mapping[str, float]) -> None:
+    """Of the validation of this row; none where nobody is held out."""
+    if pictures.rows:
+        job.storage.write(_pictures_name(job, row), pictures.png())
+
+
+def _pictures_name(job: TrainingJob, row: Mapping[str, float]) -> str:
+    return job.file(f"held_out/step-{int(row['step']):07d}.png")
+
+
+def _pictures(job: TrainingJob, history: Sequence[Mapping[str, float]]) -> Iterator[tuple[int, bytes]]:
+    for row in history:
+        try:
+            yield int(row["step"]), job.storage.read(_pictures_name(job, row))
+        except FileNotFoundError:  # nobody is held out, or the run began before there were pictures
+            continue
+
+
 def write_curves(job: TrainingJob, losses: Sequence[float], history: Sequence[Mapping[str, float]]) -> None:
-    """Of the whole run so far."""
+    """Of the whole run so far, with the pictures for TensorBoard."""
     write_metrics(
         job.storage,
         round=job.round,
@@ -44,4 +63,5 @@ def write_curves(job: TrainingJob, losses: Sequence[float], history: Sequence[Ma
         snapshot_id=job.snapshot_id,
         losses=losses,
         history=history,
+        pictures=_pictures(job, history),
     )

@@ -2,11 +2,13 @@
 
 from typing import Any, Protocol, TypeVar
 
+import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Integer
 from torch import Tensor
 
 from pipeline.body import Skel, Smpl, load_skel, load_smpl
+from pipeline.body.rotations import matrix_to_axis_angle
 from pipeline.runtime.config import BodyConfig
 from trainer.data import SmplBatch, TrainBatch
 from trainer.network.hmr2 import Hmr2Output
@@ -17,6 +19,7 @@ from trainer.training.held_out_spread import HeldOutSpread
 
 Points = Float[Tensor, "B 44 3"]
 Joints = Float[Tensor, "B 24 3"]
+Skin = Float[Tensor, "B 6890 3"]
 Output_contra = TypeVar("Output_contra", contravariant=True)
 Batch_contra = TypeVar("Batch_contra", contravariant=True)
 
@@ -27,12 +30,19 @@ class TrainedBody(Protocol[Output_contra, Batch_contra]):
     @property
     def device(self) -> torch.device: ...
 
+    @property
+    def faces(self) -> Integer[np.ndarray, "F 3"]: ...
+
     def keypoints(self, predicted: Output_contra) -> Points:
         """The 44 keypoints of predicted bodies, differentiable."""
         ...
 
     def joints(self, predicted: Output_contra) -> Joints:
         """The body's own joints, as predicted."""
+        ...
+
+    def skin(self, predicted: Output_contra) -> Skin:
+        """The skin's vertices, as predicted."""
         ...
 
     def label_joints(self, batch: Batch_contra) -> Joints:
@@ -50,13 +60,16 @@ class TrainedSkel:
     """Of HSMR."""
 
     def __init__(self, skel: Skel) -> None:
-        self._skel, self.device = skel, skel.device
+        self._skel, self.device, self.faces = skel, skel.device, skel.faces.cpu().numpy()
 
     def keypoints(self, predicted: HsmrOutput) -> Points:
         return self._skel.keypoints(predicted.q.to(self._skel.dtype), predicted.betas.to(self._skel.dtype))
 
     def joints(self, predicted: HsmrOutput) -> Joints:
         return self._skel.joints(predicted.q, predicted.betas)
+
+    def skin(self, predicted: HsmrOutput) -> Skin:
+        return self._skel(predicted.q, predicted.betas).skin_vertices
 
     def label_joints(self, batch: TrainBatch) -> Joints:
         return self._skel.joints(batch.q, batch.betas)
@@ -71,13 +84,16 @@ class TrainedSmpl:
     """Of HMR2.0. Its spread is not measured: a round has no use for it but as SKEL's q."""
 
     def __init__(self, smpl: Smpl) -> None:
-        self._smpl, self.device = smpl, smpl.device
+        self._smpl, self.device, self.faces = smpl, smpl.device, smpl.faces.cpu().numpy()
 
     def keypoints(self, predicted: Hmr2Output) -> Points:
         return self._smpl.keypoints(predicted.rotations.to(self._smpl.dtype), predicted.betas.to(self._smpl.dtype))
 
     def joints(self, predicted: Hmr2Output) -> Joints:
         return self._smpl.joints(predicted.rotations, predicted.betas)
+
+    def skin(self, predicted: Hmr2Output) -> Skin:
+        return self._smpl(matrix_to_axis_angle(predicted.rotations), predicted.betas).vertices
 
     def label_joints(self, batch: SmplBatch) -> Joints:
         return self._smpl.joints(batch.rotations, batch.betas)

@@ -15,7 +15,8 @@ from pipeline.numerics.error_metrics import mpjpe_mm, pa_mpjpe_mm, pck, right_ke
 from schemas.keypoints import N_KEYPOINTS
 from trainer.data import CropBatch
 from trainer.network.crop_input import normalise
-from trainer.network.networks import EveryLayer, Network
+from trainer.network.networks import EveryLayer, Network, NetworkOutput
+from trainer.training.held_out_pictures import HeldOutPictures
 from trainer.training.held_out_spread import HeldOutSpread
 from trainer.training.trained_body import TrainedBody
 
@@ -60,16 +61,25 @@ class HeldOut:
 
 
 @torch.no_grad()
-def validate(network: Network, batches: Iterable[CropBatch], body: TrainedBody[Any, Any]) -> HeldOut:
-    """Predictions for plain crops against their keypoints and labels. Leaves the network in eval mode."""
+def validate(
+    network: Network,
+    batches: Iterable[CropBatch],
+    body: TrainedBody[Any, Any],
+    pictures: HeldOutPictures | None = None,
+) -> HeldOut:
+    """Predictions for plain crops against their keypoints and labels; pictures: takes in the first people. Leaves the
+    network in eval mode.
+    """
     network.eval()
     found = HeldOut.empty(body.device)
     for batch in batches:
-        _take_in(found, network, batch, body)
+        predicted = _take_in(found, network, batch, body)
+        if pictures is not None:
+            pictures.take_in(batch, predicted, body)
     return found
 
 
-def _take_in(found: HeldOut, network: Network, batch: CropBatch, body: TrainedBody[Any, Any]) -> None:
+def _take_in(found: HeldOut, network: Network, batch: CropBatch, body: TrainedBody[Any, Any]) -> NetworkOutput:
     batch = batch.to(body.device)
     layers, spread = EveryLayer(network)(normalise(batch.patches), batch.cameras)
     predicted = layers[-1]
@@ -87,3 +97,4 @@ def _take_in(found: HeldOut, network: Network, batch: CropBatch, body: TrainedBo
         [seen.sum().double(), error[seen].double().sum(), has_label.sum().double(), mpjpe.sum(), pa.sum()]
     )
     body.measure_spread(found.spread, predicted, spread, batch)
+    return predicted

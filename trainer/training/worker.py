@@ -13,12 +13,13 @@ from torch import Tensor, nn
 from trainer.data import CropBatch, batches_per_epoch, open_epoch, open_validation
 from trainer.prior import AdversarialPrior, load_mocap, load_smpl_mocap
 from trainer.training.batch_gradients import BatchGradients
+from trainer.training.held_out_pictures import HeldOutPictures
 from trainer.training.initial_network import initial_network
 from trainer.training.job import Outcome, Place, Progress, TrainingJob
 from trainer.training.optimisation import WeightAverage, judged_weights, make_optimizer, make_scaler, set_learning_rate
 from trainer.training.ranks import gathered, summed
 from trainer.training.record import row_counts
-from trainer.training.run_files import checkpoint_name, write_checkpoint, write_curves
+from trainer.training.run_files import checkpoint_name, write_checkpoint, write_curves, write_pictures
 from trainer.training.state import TrainingState
 from trainer.training.trained_body import load_trained_body
 from trainer.training.validation import validate
@@ -184,7 +185,8 @@ class TrainingWorker:
                 camera=config.network.camera,
                 head=config.network.head,
             )
-            held_out = validate(self.network, batches, self.body)
+            pictures = None if place.rank else HeldOutPictures()
+            held_out = validate(self.network, batches, self.body, pictures)
             held_out.add_up(lambda values: summed(values, self.place))
             recent = self.losses[-config.schedule.validate_every :]
             row = {"step": self.step, "epoch": self.epoch, "loss": sum(recent) / max(1, len(recent))}
@@ -193,7 +195,8 @@ class TrainingWorker:
                 write_checkpoint(self.job, self.network, held_out.spread, self.history[-1])
         self._save()
         self._tell(self.history[-1])
-        if place.rank == 0:
+        if pictures is not None:
+            write_pictures(self.job, pictures, self.history[-1])
             write_curves(self.job, self.losses, self.history)
 
     def _save(self) -> None:

@@ -1,0 +1,66 @@
+"""The same few held-out people at every validation, with what the network makes of them: progress that one can see."""
+
+import io
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from PIL import Image
+from torch import Tensor
+
+from pipeline.image.crop import CROP_PX
+from pipeline.render.overlay import Panel, draw_keypoints, grid, overlay_mesh
+from pipeline.render.rasterizer import PinholeCamera
+from trainer.data import CropBatch
+from trainer.network.networks import NetworkOutput
+from trainer.training.trained_body import TrainedBody
+
+PEOPLE: Final = 8
+_MIDDLE: Final = (CROP_PX - 1) / 2  # px; crop units are 0 there
+_HEIGHT: Final = 192
+
+
+@dataclass(slots=True)
+class HeldOutPictures:
+    """The first PEOPLE that a validation sees: a row each of crop with keypoints, and crop with the predicted body."""
+
+    rows: list[tuple[Panel, Panel]] = field(default_factory=list)
+
+    def take_in(self, batch: CropBatch, predicted: NetworkOutput, body: TrainedBody[Any, Any]) -> None:
+        """People of a batch, until there are enough. Predictions that are not finite are left out of the picture."""
+        wanted = min(PEOPLE - len(self.rows), len(batch))
+        if wanted <= 0:
+            return
+        chosen = type(predicted)(*(values[:wanted] for values in predicted))
+        vertices = body.skin(chosen) + chosen.cam_t[:, None]
+        for person in range(wanted):
+            self.rows.append(_panels(batch, person, vertices[person], body))
+
+    def png(self) -> bytes:
+        """The sheet, four people wide; raises ValueError where nobody was seen."""
+        halves = [[panel for row in self.rows[start::2] for panel in row] for start in (0, 1)]
+        sink = io.BytesIO()
+        Image.fromarray(grid([half for half in halves if half], height=_HEIGHT)).save(sink, "PNG")
+        return sink.getvalue()
+
+
+def _panels(
+    batch: CropBatch, person: int, vertices: Float[Tensor, "V 3"], body: TrainedBody[Any, Any]
+) -> tuple[Panel, Panel]:
+    crop = batch.patches[person].cpu().permute(1, 2, 0).contiguous().numpy()
+    points = batch.keypoints_2d[person].cpu().numpy()
+    marked = draw_keypoints(crop, np.column_stack([points[:, :2] * CROP_PX + _MIDDLE, points[:, 2]]))
+    drawn, caption = crop, "no body"
+    if bool(torch.isfinite(vertices).all()):
+        camera = PinholeCamera(
+            focal=float(batch.focal[person]) * CROP_PX,
+            center_x=_MIDDLE,
+            center_y=_MIDDLE,
+            width=CROP_PX,
+            height=CROP_PX,
+        )
+        drawn, caption = overlay_mesh(crop, vertices.double().cpu().numpy(), body.faces, camera), "predicted"
+    who = batch.ids[person]
+    return Panel(image=marked, caption=f"{who.key} {who.person}"[-24:]), Panel(image=drawn, caption=caption)
