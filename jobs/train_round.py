@@ -1,4 +1,4 @@
-"""Train the HSMR network on one label generation, with Ray Train."""
+"""Train a network, HSMR or HMR2.0, on one label generation, with Ray Train."""
 
 import argparse
 import os
@@ -17,6 +17,7 @@ EPILOG = """examples:
   python jobs/train_round.py --round 0 network.init=/data/hsmr_vit_h.ckpt
   python jobs/train_round.py --round 0 network.backbone=/data/vitpose_huge.pth
   python jobs/train_round.py --round 0 preset=hsmr network.backbone=/data/vitpose_huge.pth   # the published recipe
+  python jobs/train_round.py --round 0 preset=hmr2 prior.mocap=[cmu.npz]   # HMR2.0: SMPL labels of the shards
   python jobs/train_round.py --keys preset=hsmr                   # what it says, and by whose word
   python jobs/train_round.py --round 0 --cross-fit 2              # a network without each half of the people
   python jobs/train_round.py --round 0 data.folds=2 data.fold=1   # one of these
