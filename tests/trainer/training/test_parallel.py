@@ -55,8 +55,13 @@ def _rank_main(rank: int, port: int, root: Path, index: LabelIndex, overrides: t
     ids=["whole", "in parts", "drop path"],
 )
 def test_two_workers_equal_one(index: LabelIndex, tmp_path: Path, more: list[str], parts: int) -> None:
-    """In one piece each, or in micro-batches; who skips which blocks does not depend on it."""
+    """In one piece each, or in micro-batches; who skips which blocks does not depend on it.
+
+    Rounding grows from step to step, on some processors beyond 1e-5: there, up to three times what one worker differs
+    from itself when it adds up in another order. The first steps leave it no time.
+    """
     alone, losses = gradients(tmp_path / "one", index, ALONE, *more)
+    reordered, _ = gradients(tmp_path / "reordered", index, ALONE, *more, "run.accumulate=2")
     (tmp_path / "two").mkdir()
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -65,7 +70,12 @@ def test_two_workers_equal_one(index: LabelIndex, tmp_path: Path, more: list[str
     ranks = [torch.load(tmp_path / "two" / f"rank{rank}.pt", weights_only=True) for rank in range(2)]
     assert all(torch.equal(a, b) for a, b in zip(ranks[0][0], ranks[1][0], strict=True)), "ranks hold one gradient"
     assert len(alone) == len(ranks[0][0]) >= 8
-    differences = [float((a - b).norm() / a.norm()) for a, b in zip(alone, ranks[0][0], strict=True)]
-    print("largest relative difference of the gradient:", max(differences))
-    assert max(differences) < 1e-5
-    torch.testing.assert_close(losses, ranks[0][1], rtol=1e-5, atol=0)
+    differences, rounding = (
+        [float((a - b).norm() / a.norm()) for a, b in zip(alone, other, strict=True)]
+        for other in (ranks[0][0], reordered)
+    )
+    print("largest relative difference of the gradient:", max(differences), "by rounding alone:", max(rounding))
+    bound = max(1e-5, 3 * max(rounding))
+    assert max(differences[:5]) < 1e-6
+    assert max(differences) < bound < 1e-3
+    torch.testing.assert_close(losses, ranks[0][1], rtol=bound, atol=0)
