@@ -1,6 +1,7 @@
 """Convert recorded SMPL motions (AMASS) to SKEL: one shape a motion, angles by name, ready for OpenSim and training."""
 
 import argparse
+import os
 import sys
 from typing import TYPE_CHECKING
 
@@ -61,7 +62,9 @@ def _parser() -> argparse.ArgumentParser:
         "--angles", choices=("skel", "opensim"), default="skel", help="of .mot, as in predict.py; default: skel"
     )
     parser.add_argument("--actors", type=int, default=0, help="processes at once; default: one a core")
-    parser.add_argument("--ray-address", default=None, metavar="ADDRESS", help="a Ray cluster; default: this machine")
+    parser.add_argument(
+        "--ray-address", default=None, metavar="ADDRESS", help="a Ray cluster; default: RAY_ADDRESS, or this machine"
+    )
     return parser
 
 
@@ -79,6 +82,11 @@ def _refusals() -> Errors:
 
 
 def _convert(options: argparse.Namespace) -> int:
+    from pipeline.runtime.ray_environment import prepare_ray
+
+    prepare_ray(os.environ)
+
+    from jobs.environment import ray_address
     from pipeline.motions.driver import convert_motions
     from pipeline.motions.motion_actor import ConvertConfig
     from pipeline.motions.motion_list import list_motions
@@ -96,7 +104,8 @@ def _convert(options: argparse.Namespace) -> int:
         angles=options.angles,
     )
     tasks = list_motions(options.motions)
-    done = convert_motions(tasks, options.output, config, actors=options.actors, ray_address=options.ray_address)
+    address = options.ray_address or ray_address()
+    done = convert_motions(tasks, options.output, config, actors=options.actors, ray_address=address)
     return _report(done, options.output)
 
 
