@@ -1,19 +1,19 @@
-"""The curves of a training run as files: a Parquet table for SQL, and an event file for TensorBoard, which also shows
-the pictures of held-out people.
+"""The curves of a training run as files: a Parquet table for SQL, and an event file for TensorBoard.
 
-Both hold the whole run and are replaced at every validation, so that a resumed run leaves no doubled steps.
+Both hold the whole run and are replaced at every validation, so that a resumed run leaves no doubled steps. Pictures of
+held-out people, which are large, have an event file for each validation, in a folder that TensorBoard shows beside.
 """
 
 import io
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from PIL import Image
+from jaxtyping import UInt8
 from tensorboardX import SummaryWriter
 
 from pipeline.labels import Storage
@@ -25,6 +25,7 @@ EVENTS = "tensorboard/events.out.tfevents.0.training"  # TensorBoard looks for "
 
 PICTURES = "held_out/people"
 """Their name in TensorBoard."""
+PICTURE_FOLDER = "tensorboard/held_out"
 
 
 class Figure(NamedTuple):
@@ -51,9 +52,8 @@ def write_metrics(
     snapshot_id: int,
     losses: Sequence[float],
     history: Sequence[Mapping[str, float]],
-    pictures: Iterable[tuple[int, bytes]] = (),
 ) -> None:
-    """Replace both files of the run. pictures: PNG files by step."""
+    """Replace both files of the run."""
     found = list(figures(losses, history))
     columns = {
         "round": [round] * len(found),
@@ -66,15 +66,23 @@ def write_metrics(
     sink = io.BytesIO()
     pq.write_table(pa.table(columns, schema=METRICS_SCHEMA), sink, compression="zstd")
     storage.write(metrics_file(round, training_id), sink.getvalue())
-    storage.write(f"{run_folder(round, training_id)}/{EVENTS}", _event_file(found, pictures))
+    storage.write(f"{run_folder(round, training_id)}/{EVENTS}", _event_file(lambda writer: _add_figures(writer, found)))
 
 
-def _event_file(found: Sequence[Figure], pictures: Iterable[tuple[int, bytes]]) -> bytes:
+def write_picture_events(storage: Storage, folder: str, step: int, sheet: UInt8[np.ndarray, "H W 3"]) -> None:
+    """The event file of a validation, below the run's folder. Names rise with the step: TensorBoard reads them once."""
+    data = _event_file(lambda writer: writer.add_image(PICTURES, sheet, step, dataformats="HWC"))
+    storage.write(f"{folder}/{PICTURE_FOLDER}/events.out.tfevents.{step:010d}.held_out", data)
+
+
+def _add_figures(writer: SummaryWriter, found: Sequence[Figure]) -> None:
+    for item in found:
+        writer.add_scalar(item.metric, item.value, item.step)
+
+
+def _event_file(add: Callable[[SummaryWriter], object]) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         with SummaryWriter(folder, write_to_disk=True) as writer:
-            for item in found:
-                writer.add_scalar(item.metric, item.value, item.step)
-            for step, png in pictures:
-                writer.add_image(PICTURES, np.asarray(Image.open(io.BytesIO(png))), step, dataformats="HWC")
+            add(writer)
         (file,) = Path(folder).iterdir()
         return file.read_bytes()

@@ -1,6 +1,9 @@
 """What a training run writes while it trains: checkpoint and pictures of a validation, and the curves."""
 
-from collections.abc import Iterator, Mapping, Sequence
+import io
+from collections.abc import Mapping, Sequence
+
+from PIL import Image
 
 from pipeline.runtime.config import to_yaml
 from trainer.checkpoint import CheckpointInfo, save_checkpoint
@@ -8,7 +11,8 @@ from trainer.network.networks import Network
 from trainer.training.held_out_pictures import HeldOutPictures
 from trainer.training.held_out_spread import HeldOutSpread
 from trainer.training.job import TrainingJob
-from trainer.training.metrics_files import write_metrics
+from trainer.training.metrics_files import write_metrics, write_picture_events
+from trainer.training.record import run_folder
 
 
 def checkpoint_name(job: TrainingJob, row: Mapping[str, float]) -> str:
@@ -37,25 +41,17 @@ def write_checkpoint(job: TrainingJob, network: Network, spread: HeldOutSpread, 
 
 
 def write_pictures(job: TrainingJob, pictures: HeldOutPictures, row: Mapping[str, float]) -> None:
-    """Of the validation of this row; none where nobody is held out."""
-    if pictures.rows:
-        job.storage.write(_pictures_name(job, row), pictures.png())
-
-
-def _pictures_name(job: TrainingJob, row: Mapping[str, float]) -> str:
-    return job.file(f"held_out/step-{int(row['step']):07d}.png")
-
-
-def _pictures(job: TrainingJob, history: Sequence[Mapping[str, float]]) -> Iterator[tuple[int, bytes]]:
-    for row in history:
-        try:
-            yield int(row["step"]), job.storage.read(_pictures_name(job, row))
-        except FileNotFoundError:  # nobody is held out, or the run began before there were pictures
-            continue
+    """Of the validation of this row, as a PNG and for TensorBoard; none where nobody is held out."""
+    if not pictures.rows:
+        return
+    sheet, step, sink = pictures.sheet(), int(row["step"]), io.BytesIO()
+    Image.fromarray(sheet).save(sink, "PNG")
+    job.storage.write(job.file(f"held_out/step-{step:07d}.png"), sink.getvalue())
+    write_picture_events(job.storage, run_folder(job.round, job.training_id), step, sheet)
 
 
 def write_curves(job: TrainingJob, losses: Sequence[float], history: Sequence[Mapping[str, float]]) -> None:
-    """Of the whole run so far, with the pictures for TensorBoard."""
+    """Of the whole run so far."""
     write_metrics(
         job.storage,
         round=job.round,
@@ -63,5 +59,4 @@ def write_curves(job: TrainingJob, losses: Sequence[float], history: Sequence[Ma
         snapshot_id=job.snapshot_id,
         losses=losses,
         history=history,
-        pictures=_pictures(job, history),
     )

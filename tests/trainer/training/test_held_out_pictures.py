@@ -14,7 +14,7 @@ from tests.trainer.training.jobs import ALONE, small_config, small_job
 from trainer.data import LabelIndex, open_validation
 from trainer.network.hsmr import HsmrOutput
 from trainer.training.held_out_pictures import PEOPLE, HeldOutPictures
-from trainer.training.metrics_files import EVENTS, PICTURES
+from trainer.training.metrics_files import PICTURE_FOLDER, PICTURES
 from trainer.training.trained_body import load_trained_body
 from trainer.training.worker import TrainingWorker
 
@@ -34,7 +34,7 @@ def test_every_validation_has_its_picture(head: str, index: LabelIndex, tmp_path
     sheets = [Image.open(io.BytesIO(job.storage.read(job.file(f"held_out/step-000000{step}.png")))) for step in (2, 4)]
     assert sheets[0].size == sheets[1].size
     assert min(sheets[0].size) > 200
-    events = EventAccumulator(str(tmp_path / job.file(EVENTS)), size_guidance={"images": 0})
+    events = EventAccumulator(str(tmp_path / job.file(PICTURE_FOLDER)), size_guidance={"images": 0})
     events.Reload()
     assert [image.step for image in events.Images(PICTURES)] == [2, 4]
     shown = np.asarray(Image.open(io.BytesIO(events.Images(PICTURES)[-1].encoded_image_string)))
