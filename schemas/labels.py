@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Bool, Float64, Shaped
 
+from schemas.arrow_types import float_vector
 from schemas.skel import N_BETAS, N_Q
 
 POOR_FIT_MM: Final = 60.0
@@ -55,10 +56,6 @@ class StartSource(StrEnum):
     NONE = "none"
 
 
-def _vector(n: int) -> pa.DataType:
-    return pa.list_(pa.field("element", pa.float32(), nullable=False), n)
-
-
 LABEL_SCHEMA: Final = pa.schema(
     [
         pa.field("round", pa.int32(), nullable=False),
@@ -67,16 +64,16 @@ LABEL_SCHEMA: Final = pa.schema(
         pa.field("key", pa.string(), nullable=False),
         pa.field("person", pa.int32(), nullable=False),
         pa.field("has_label", pa.bool_(), nullable=False),
-        pa.field("q", _vector(N_Q), nullable=False),
-        pa.field("betas", _vector(N_BETAS), nullable=False),
-        pa.field("cam_t", _vector(3), nullable=False),
-        pa.field("q_std", _vector(N_Q), nullable=False),
-        pa.field("anchor_q", _vector(N_Q), nullable=False),
-        pa.field("anchor_betas", _vector(N_BETAS), nullable=False),
-        pa.field("prediction_q", _vector(N_Q), nullable=False),
-        pa.field("prediction_q_std", _vector(N_Q), nullable=False),
-        pa.field("prediction_betas", _vector(N_BETAS), nullable=False),
-        pa.field("prediction_betas_std", _vector(N_BETAS), nullable=False),
+        pa.field("q", float_vector(N_Q), nullable=False),
+        pa.field("betas", float_vector(N_BETAS), nullable=False),
+        pa.field("cam_t", float_vector(3), nullable=False),
+        pa.field("q_std", float_vector(N_Q), nullable=False),
+        pa.field("anchor_q", float_vector(N_Q), nullable=False),
+        pa.field("anchor_betas", float_vector(N_BETAS), nullable=False),
+        pa.field("prediction_q", float_vector(N_Q), nullable=False),
+        pa.field("prediction_q_std", float_vector(N_Q), nullable=False),
+        pa.field("prediction_betas", float_vector(N_BETAS), nullable=False),
+        pa.field("prediction_betas_std", float_vector(N_BETAS), nullable=False),
         pa.field("decision", pa.string(), nullable=False),
         pa.field("start_source", pa.string(), nullable=False),
         pa.field("kp2d_error", pa.float64()),
@@ -93,7 +90,7 @@ LABEL_SCHEMA: Final = pa.schema(
         pa.field("iterations", pa.int32()),
         pa.field("focal", pa.float64()),
         pa.field("camera_source", pa.string()),
-        pa.field("camera_turn", _vector(3), nullable=False),
+        pa.field("camera_turn", float_vector(3), nullable=False),
         pa.field("height_m", pa.float64()),
         pa.field("photo_group", pa.int64()),
     ]

@@ -22,6 +22,7 @@ from pipeline.demo_set.scene import take_photo
 from pipeline.demo_set.surroundings import PLACES, load_surroundings
 from pipeline.runtime.progress_bar import ConsoleBar
 from pipeline.shards import RawSample, write_shard
+from schemas.arrow_types import float_vector
 from schemas.skel import N_BETAS, N_Q
 
 MAX_PEOPLE_PER_PHOTO: Final = 3
@@ -30,21 +31,17 @@ _TRUTH: Final = "truth.parquet"
 _DECISIVE: Final = frozenset({".py", ".json", ".npz", ".jpg"})
 
 
-def _vector(n: int) -> pa.DataType:
-    return pa.list_(pa.field("element", pa.float32(), nullable=False), n)
-
-
 TRUTH_SCHEMA: Final = pa.schema(
     [
         pa.field("dataset", pa.string(), nullable=False),
         pa.field("shard", pa.string(), nullable=False),
         pa.field("key", pa.string(), nullable=False),
         pa.field("person", pa.int32(), nullable=False),
-        pa.field("q", _vector(N_Q), nullable=False),
-        pa.field("betas", _vector(N_BETAS), nullable=False),
-        pa.field("cam_t", _vector(3), nullable=False),
+        pa.field("q", float_vector(N_Q), nullable=False),
+        pa.field("betas", float_vector(N_BETAS), nullable=False),
+        pa.field("cam_t", float_vector(3), nullable=False),
         pa.field("focal", pa.float64(), nullable=False),
-        pa.field("camera_turn", _vector(3), nullable=False),
+        pa.field("camera_turn", float_vector(3), nullable=False),
     ]
 )
 """q rad and cam_t m in the person's true crop camera, whose focal and camera_turn are as in the label tables."""
@@ -184,7 +181,7 @@ def _truth_rows(population: Population, dataset: str, shard: str, people: list[i
 
 
 def _fixed(rows: NDArray[np.float32]) -> pa.Array:
-    return pa.FixedSizeListArray.from_arrays(pa.array(rows.reshape(-1)), type=_vector(rows.shape[1]))
+    return pa.FixedSizeListArray.from_arrays(pa.array(rows.reshape(-1)), type=float_vector(rows.shape[1]))
 
 
 def _group_people(rng: np.random.Generator, people: int, shards: int) -> list[list[list[int]]]:

@@ -5,6 +5,8 @@ with the same axes as rotation1, rotation2, rotation3 composes them body-fixed: 
 turn at a time both agree; together they do not (11.9 degrees apart for a pelvis at 20 degrees each).
 """
 
+from typing import Literal
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -12,6 +14,9 @@ from torch import Tensor
 from pipeline.body.representation import Q_OF_JOINT, q_to_rotations
 from pipeline.body.rotations import euler_from_matrix
 from schemas.skel import DOFS
+
+AngleOrder = Literal["skel", "opensim"]
+"""Whose way."""
 
 
 def opensim_angles(q: Float[Tensor, "B 46"]) -> Float[Tensor, "B 46"]:

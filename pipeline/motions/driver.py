@@ -15,6 +15,7 @@ from pipeline.rounds.pool import ActorPool, GivenUp
 from pipeline.runtime.progress_bar import ConsoleBar
 from pipeline.runtime.ray_cluster import place, ray_session, shipped_packages
 from pipeline.storage.opening import open_storage
+from pipeline.storage.storage import Storage
 
 SUMMARY: Final = "conversions.json"
 _ATTEMPTS: Final = 2
@@ -47,17 +48,16 @@ def convert_motions(
     storage, started = open_storage(output), time.monotonic()
     load_skel(config.body)  # a body that is missing ends the run here, once, rather than in every actor
     found: dict[str, MotionRecord] = {}
+    frames = 0
     with ray_session(ray_address, actors, shipped_packages()):
         pool: ActorPool[MotionTask, MotionRecord] = ActorPool(
             lambda: _start(config, storage), min(place(actors, "cpu").actors, len(tasks)), _ATTEMPTS
         )
         with ConsoleBar("motions", "{task.fields[rate]}", total=len(tasks), shown=True, rate="") as bar:
             for done in pool.run(tasks):
-                if isinstance(done, GivenUp):
-                    found[done.task.name] = _given_up(done, config)
-                else:
-                    found[done.task.name] = done.answer
-                frames = sum(record.frames for record in found.values())
+                record = _given_up(done, config) if isinstance(done, GivenUp) else done.answer
+                found[done.task.name] = record
+                frames += record.frames
                 rate = f"{frames} frames, {frames / (time.monotonic() - started):.0f}/s"
                 line = f"{len(found)}/{len(tasks)} files, {rate}"
                 bar.update(line, last=len(found) == len(tasks), completed=len(found), rate=rate)
@@ -66,7 +66,7 @@ def convert_motions(
     return Conversion(records=records, seconds=time.monotonic() - started)
 
 
-def _start(config: ConvertConfig, output: Any) -> Any:
+def _start(config: ConvertConfig, output: Storage) -> Any:
     return ray.remote(num_cpus=1)(MotionActor).remote(config, output, SmplToSkelConfig().poor_fit_mm)
 
 

@@ -1,18 +1,20 @@
 """The Ray actor that converts motions: a file in, its SKEL files and a record out."""
 
 import hashlib
+import io
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, replace
 from typing import Final
 
 import numpy as np
 import torch
 
 from pipeline.body import load_skel, load_smpl
+from pipeline.export.coordinate_order import AngleOrder
 from pipeline.motions.convert_motion import MotionConverter
 from pipeline.motions.errors import MotionFileError
-from pipeline.motions.motion_outputs import AngleOrder, MotionFormat, UpAxis, content
+from pipeline.motions.motion_outputs import MotionFormat, UpAxis, content
 from pipeline.motions.smpl_motion import MotionGender, SmplMotion, read_smpl_motion
 from pipeline.runtime.config import ConfigError
 from pipeline.storage.opening import storage_of_file
@@ -78,7 +80,7 @@ class MotionRecord:
     pve_mean_mm: float = 0.0
     pve_max_mm: float = 0.0
     poor_frames: int = 0
-    files: tuple[str, ...] = field(default=())
+    files: tuple[str, ...] = ()
 
     @property
     def file(self) -> str:
@@ -102,17 +104,16 @@ class MotionActor:
         file or the output folder cannot be reached, BodyFileError where a body is missing.
         """
         storage, name = storage_of_file(task.address)
-        with storage.open(name) as file:
-            digest = hashlib.sha256(file.read()).hexdigest()
+        data = storage.read(name)
+        digest = hashlib.sha256(data).hexdigest()
         known = read_record(self._output, task)
         if known is not None and (known.source, known.settings) == (digest, self._config.digest):
             return known
         record = MotionRecord(address=task.address, name=task.name, source=digest, settings=self._config.digest)
         try:
-            with storage.open(name) as file:
-                motion = read_smpl_motion(file, task.address, fps=self._config.file_fps)
+            motion = read_smpl_motion(io.BytesIO(data), task.address, fps=self._config.file_fps)
         except MotionFileError as error:
-            return self._kept(MotionRecord(**{**asdict(record), "rejected": str(error)}))
+            return self._kept(replace(record, rejected=str(error)))
         return self._kept(self._converted(motion, task, record))
 
     def _converted(self, motion: SmplMotion, task: MotionTask, record: MotionRecord) -> MotionRecord:
@@ -125,17 +126,17 @@ class MotionActor:
         for form, file in files.items():
             data = content(found, task.name, form, skel=converter.skel, up=config.up, angles=config.angles)
             self._output.write(file, data)
-        known = {
-            "frames": len(found.q),
-            "fps": found.fps,
-            "gender": found.gender,
-            "smpl_gender": found.smpl_gender,
-            "pve_mean_mm": float(found.pve_mean_mm.mean()),
-            "pve_max_mm": float(found.pve_max_mm.max()),
-            "poor_frames": int(np.sum(~(found.pve_max_mm <= self._poor_mm))),
-            "files": tuple(files.values()),
-        }
-        return MotionRecord(**{**asdict(record), **known})
+        return replace(
+            record,
+            frames=len(found.q),
+            fps=found.fps,
+            gender=found.gender,
+            smpl_gender=found.smpl_gender,
+            pve_mean_mm=float(found.pve_mean_mm.mean()),
+            pve_max_mm=float(found.pve_max_mm.max()),
+            poor_frames=int(np.sum(~(found.pve_max_mm <= self._poor_mm))),
+            files=tuple(files.values()),
+        )
 
     def _converter(self, gender: MotionGender | None) -> MotionConverter:
         smpl_gender: MotionGender = gender or "neutral"

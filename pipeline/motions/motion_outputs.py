@@ -12,20 +12,16 @@ import torch
 from jaxtyping import Float, Shaped
 
 from pipeline.body.skel import Skel
-from pipeline.export.coordinate_order import opensim_angles
+from pipeline.export.coordinate_order import AngleOrder, opensim_angles
 from pipeline.export.motion_file import Motion, motion_file
 from pipeline.export.upright_axes import upright_to_ground
 from pipeline.fit.solver.orientation import PelvisOrientation
 from pipeline.motions.convert_motion import SkelMotion
-from schemas.skel import N_Q
+from schemas.arrow_types import float_vector
+from schemas.skel import N_BETAS, N_Q
 
 MotionFormat = Literal["npz", "pkl", "parquet", "mot"]
 UpAxis = Literal["y", "z"]
-AngleOrder = Literal["skel", "opensim"]
-
-
-def _vector(width: int) -> pa.DataType:
-    return pa.list_(pa.field("element", pa.float32(), nullable=False), width)
 
 
 MOTION_SCHEMA: Final = pa.schema(
@@ -33,11 +29,11 @@ MOTION_SCHEMA: Final = pa.schema(
         pa.field("motion", pa.string(), nullable=False),
         pa.field("frame", pa.int32(), nullable=False),
         pa.field("time", pa.float64(), nullable=False),
-        pa.field("q", _vector(N_Q), nullable=False),
-        pa.field("q_std", _vector(N_Q), nullable=False),
-        pa.field("betas", _vector(10), nullable=False),
-        pa.field("trans", _vector(3), nullable=False),
-        pa.field("pelvis", _vector(3), nullable=False),
+        pa.field("q", float_vector(N_Q), nullable=False),
+        pa.field("q_std", float_vector(N_Q), nullable=False),
+        pa.field("betas", float_vector(N_BETAS), nullable=False),
+        pa.field("trans", float_vector(3), nullable=False),
+        pa.field("pelvis", float_vector(3), nullable=False),
         pa.field("pve_mean_mm", pa.float32(), nullable=False),
         pa.field("pve_max_mm", pa.float32(), nullable=False),
         pa.field("gender", pa.string(), nullable=False),
@@ -84,7 +80,7 @@ def _parquet(motion: SkelMotion, name: str) -> bytes:
         pa.array(np.arange(count, dtype=np.int32)),
         pa.array(motion.times),
         *(
-            pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), type=_vector(values.shape[1]))
+            pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), type=float_vector(values.shape[1]))
             for values in (motion.q, motion.q_std, np.tile(motion.betas, (count, 1)), motion.trans, motion.pelvis)
         ),
         pa.array(motion.pve_mean_mm),

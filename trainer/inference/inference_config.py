@@ -3,12 +3,12 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pipeline.export.coordinate_order import AngleOrder
 from pipeline.export.mesh_files import MeshFormat
 from pipeline.fit import SkelifyConfig
 from pipeline.labelling.acceptance import AcceptConfig
 from pipeline.lenses.known_lens import CameraMode
 from pipeline.runtime.config import BodyConfig, Device, StorageConfig
-from trainer.inference.motions import AngleOrder
 
 DEFAULT_FPS = 30.0
 

@@ -3,13 +3,12 @@
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Literal
 
 import numpy as np
 import torch
 
 from pipeline.body import Skel
-from pipeline.export.coordinate_order import opensim_angles
+from pipeline.export.coordinate_order import AngleOrder, opensim_angles
 from pipeline.export.motion_file import Motion, motion_file
 from pipeline.export.upright_axes import pose_on_ground, to_ground
 from pipeline.fit.solver.orientation import PelvisOrientation
@@ -19,8 +18,6 @@ from schemas.person import PersonId, Rejection, RejectionReason
 from trainer.inference.placed_bodies import PlacedBodies
 from trainer.inference.predicted_people import PredictedPeople
 from trainer.inference.result_files import person_file, track_file
-
-AngleOrder = Literal["skel", "opensim"]
 
 
 @dataclass(frozen=True, slots=True)

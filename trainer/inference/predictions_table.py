@@ -9,26 +9,22 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from schemas.arrow_types import float_vector
 from schemas.person import Rejection
 from schemas.skel import N_BETAS, N_Q
 from trainer.inference.placed_bodies import PlacedBodies
 from trainer.inference.predicted_people import PosedPeople, PredictedPeople, SmplPeople
 
-
-def _vector(width: int) -> pa.DataType:
-    return pa.list_(pa.field("element", pa.float32(), nullable=False), width)
-
-
 _OF_SKEL: Final = (
-    pa.field("q", _vector(N_Q), nullable=False),
-    pa.field("betas", _vector(N_BETAS), nullable=False),
-    pa.field("cam_t", _vector(3), nullable=False),
-    pa.field("q_std", _vector(N_Q), nullable=False),
+    pa.field("q", float_vector(N_Q), nullable=False),
+    pa.field("betas", float_vector(N_BETAS), nullable=False),
+    pa.field("cam_t", float_vector(3), nullable=False),
+    pa.field("q_std", float_vector(N_Q), nullable=False),
 )
 _OF_SMPL: Final = (
-    pa.field("smpl_pose", _vector(72), nullable=False),
-    pa.field("betas", _vector(N_BETAS), nullable=False),
-    pa.field("cam_t", _vector(3), nullable=False),
+    pa.field("smpl_pose", float_vector(72), nullable=False),
+    pa.field("betas", float_vector(N_BETAS), nullable=False),
+    pa.field("cam_t", float_vector(3), nullable=False),
 )
 
 
@@ -44,16 +40,16 @@ def _schema(body: Sequence[pa.Field]) -> pa.Schema:
             pa.field("fps", pa.float64()),
             pa.field("photo_width", pa.int32(), nullable=False),
             pa.field("photo_height", pa.int32(), nullable=False),
-            pa.field("center", _vector(2), nullable=False),
+            pa.field("center", float_vector(2), nullable=False),
             pa.field("side", pa.float32(), nullable=False),
             *body,
             pa.field("focal", pa.float64(), nullable=False),
             pa.field("camera_source", pa.string(), nullable=False),
-            pa.field("camera_turn", _vector(3), nullable=False),
-            pa.field("pelvis", _vector(3), nullable=False),
+            pa.field("camera_turn", float_vector(3), nullable=False),
+            pa.field("pelvis", float_vector(3), nullable=False),
             pa.field("photo_focal_px", pa.float64(), nullable=False),
-            pa.field("photo_principal_point", _vector(2), nullable=False),
-            pa.field("photo_cam_t", _vector(3), nullable=False),
+            pa.field("photo_principal_point", float_vector(2), nullable=False),
+            pa.field("photo_cam_t", float_vector(3), nullable=False),
         ]
     )
 
@@ -179,4 +175,4 @@ def _refined_columns(batch: PredictedPeople) -> dict[str, pa.Array]:
 
 def _vectors(values: np.ndarray) -> pa.Array:
     flat = pa.array(np.ascontiguousarray(values, dtype=np.float32).reshape(-1))
-    return pa.FixedSizeListArray.from_arrays(flat, type=_vector(values.shape[1]))
+    return pa.FixedSizeListArray.from_arrays(flat, type=float_vector(values.shape[1]))

@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Final
+from typing import Any, Final, NamedTuple
 
 from pipeline.labels import Generation
 from pipeline.labels.files.errors import LabelStoreError
@@ -29,9 +29,35 @@ class ExportRecord:
     files: Mapping[str, str]
 
 
+class _Export(NamedTuple):
+    """Where an export lies: file is None for one that is a folder; record: the name of its record."""
+
+    storage: Storage
+    file: str | None
+    record: str
+
+    @classmethod
+    def in_folder(cls, destination: str) -> "_Export":
+        return cls(open_storage(destination), None, RECORD)
+
+    @classmethod
+    def in_file(cls, destination: str) -> "_Export":
+        storage, name = storage_of_file(destination)
+        return cls(storage, name, f"{name}.{RECORD}")
+
+    def checksums(self) -> dict[str, str]:
+        """sha256 of every file that is there."""
+        if self.file is None:
+            names = sorted(item.name for item in self.storage.walk())
+        else:
+            names = [name for name in self.storage.names("") if name == self.file]
+        own = [name for name in names if name != self.record and not name.endswith(TEMPORARY_SUFFIX)]
+        return {name: _sha256(self.storage, name) for name in own}
+
+
 def record_export(store: LabelStore, generation: Generation, form: str, destination: str, *, folder: bool) -> str:
     """Write the record of a finished export; returns where it is. Every file in the folder is taken as part of it."""
-    storage, names, record = _place(destination, folder)
+    export = _Export.in_folder(destination) if folder else _Export.in_file(destination)
     found = ExportRecord(
         round=generation.round,
         run_id=generation.run_id,
@@ -39,10 +65,10 @@ def record_export(store: LabelStore, generation: Generation, form: str, destinat
         content_digest=generation.content_digest,
         store=store.storage.root,
         form=form,
-        files={name: _sha256(storage, name) for name in names},
+        files=export.checksums(),
     )
-    storage.write(record, json.dumps(asdict(found), indent=1).encode())
-    return storage.url(record)
+    export.storage.write(export.record, json.dumps(asdict(found), indent=1).encode())
+    return export.storage.url(export.record)
 
 
 def check_export(destination: str) -> tuple[ExportRecord, list[str]]:
@@ -50,48 +76,29 @@ def check_export(destination: str) -> tuple[ExportRecord, list[str]]:
 
     Raises LabelStoreError where there is no record, or it cannot be read.
     """
-    record, folder = None, False
-    for folder in (True, False):
-        storage, _, name = _place(destination, folder, listed=False)
+    for export in (_Export.in_folder(destination), _Export.in_file(destination)):
         try:
-            record = storage.read(name)
-            break
+            data = export.storage.read(export.record)
         except (FileNotFoundError, NotADirectoryError):
             continue
-    if record is None:
-        raise LabelStoreError(
-            f"{destination} has no {RECORD}: it is no export, or one from before they were recorded. Export it again."
-        )
+        found = _read(data, destination)
+        there = export.checksums()
+        faults = [f"{name} is gone" for name in found.files if name not in there]
+        faults += [f"{name} has changed" for name, sha in found.files.items() if there.get(name, sha) != sha]
+        faults += [f"{name} is not of this export" for name in there if name not in found.files]
+        return found, faults
+    raise LabelStoreError(
+        f"{destination} has no {RECORD}: it is no export, or one from before they were recorded. Export it again."
+    )
+
+
+def _read(data: bytes, destination: str) -> ExportRecord:
     try:
-        raw = json.loads(record)
-        found = ExportRecord(**raw)
-        known = {str(name): str(sha) for name, sha in found.files.items()}
-    except (ValueError, TypeError, AttributeError) as error:
+        raw: dict[str, Any] = json.loads(data)
+        raw["files"] = {str(name): str(sha) for name, sha in raw["files"].items()}
+        return ExportRecord(**raw)
+    except (ValueError, TypeError, AttributeError, KeyError) as error:
         raise LabelStoreError(f"the record of {destination} is damaged: {error}. Export it again.") from error
-    storage, names, _ = _place(destination, folder)
-    there = set(names)
-    faults = [f"{name} is gone" for name in known if name not in there]
-    faults += [f"{name} has changed" for name in known if name in there and _sha256(storage, name) != known[name]]
-    faults += [f"{name} is not of this export" for name in names if name not in known]
-    return found, faults
-
-
-def _place(destination: str, folder: bool, *, listed: bool = True) -> tuple[Storage, list[str], str]:
-    """The storage, the files of the export below it, and where its record is."""
-    if not folder:
-        storage, name = storage_of_file(destination)
-        return storage, [name] if not listed or _exists(storage, name) else [], f"{name}.{RECORD}"
-    storage = open_storage(destination)
-    names = [item.name for item in storage.walk()] if listed else []
-    return storage, sorted(n for n in names if n != RECORD and not n.endswith(TEMPORARY_SUFFIX)), RECORD
-
-
-def _exists(storage: Storage, name: str) -> bool:
-    try:
-        storage.open(name).close()
-    except FileNotFoundError:
-        return False
-    return True
 
 
 def _sha256(storage: Storage, name: str) -> str:
