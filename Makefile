@@ -5,6 +5,8 @@ READY := .venv/.ready
 CODE := $(wildcard schemas pipeline trainer jobs tests benchmarks tools)
 # Many small processes share the cores: one thread each.
 export OMP_NUM_THREADS ?= 1
+# Each file of tests in one process, so many files at once; pytest alone takes one after the other.
+PARALLEL := --numprocesses logical --maxprocesses 4 --dist loadfile
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo refine-round train-round run-loop test test-slow test-ceph test-faults test-input lint format bench clean
@@ -34,13 +36,13 @@ run-loop: $(READY) ## publish, train, publish, ... until generation ROUNDS (ARGS
 	$(BIN)/python jobs/run_loop.py --rounds $(or $(ROUNDS),$(error say how many: make run-loop ROUNDS=3)) $(ARGS)
 
 test: $(READY) ## the default test suite
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(PARALLEL)
 
 test-faults: $(READY) ## kill, fill, cut off and skew real rounds, then check; SEEDS=n (50) seeded kills
 	SEEDS=$(or $(SEEDS),50) $(BIN)/python -m pytest -m faults tests/faults
 
 test-slow: $(READY) ## the tests marked slow
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m slow $(PARALLEL)
 
 test-ceph: $(READY) ## the label store on an older S3, Ceph RADOS Gateway (apt-get install radosgw ceph-mon ceph-osd)
 	$(BIN)/python -m pytest -m ceph

@@ -29,7 +29,7 @@ from trainer.training.train_config import TrainConfig
 PEOPLE: Final = 4000
 ROUNDS: Final = 4
 HELD_OUT_SHARE: Final = 0.15
-_QUICK: Final = ("loop", "no-network", "hsmr")
+_QUICK: Final = ("no-network", "hsmr")
 
 
 class _Sizes(NamedTuple):

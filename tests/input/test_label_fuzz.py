@@ -21,7 +21,7 @@ from tests.input.label_fuzz import LabelFuzzer, source_of
 from tests.input.mutations import good_tar
 
 DEFAULT_CASES, CASES = 500, 6_000
-DEFAULT_IMPORTS, IMPORTS = 6, 30
+DEFAULT_IMPORTS, IMPORTS = 2, 30
 
 
 def run(folder: Path, seeds: Iterable[int], monkeypatch: pytest.MonkeyPatch) -> None:

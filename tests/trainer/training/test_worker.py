@@ -215,6 +215,7 @@ def test_micro_batches_with_the_prior_and_clipping(index: LabelIndex, tmp_path: 
         torch.testing.assert_close(others[name], value, rtol=1e-4, atol=1e-4, msg=name)
 
 
+@pytest.mark.slow
 def test_float16_trains_and_resumes_with_its_scale(index: LabelIndex, tmp_path: Path) -> None:
     config = settings("optimizer.precision=float16", "run.accumulate=2")
     whole = TrainingWorker(small_job(tmp_path / "whole", index, config), ALONE)
@@ -239,6 +240,7 @@ def test_states_from_before_there_was_a_scale(index: LabelIndex, tmp_path: Path)
     assert TrainingWorker(job, ALONE).step == 2
 
 
+@pytest.mark.slow
 def test_a_float16_step_that_overflows_is_left_out(index: LabelIndex, tmp_path: Path) -> None:
     """Its scale is halved instead, and the training goes on; a restart knows the scale."""
     job = small_job(tmp_path, index, settings("optimizer.precision=float16", "optimizer.gradient_clip=1"))

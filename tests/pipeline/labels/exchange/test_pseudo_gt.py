@@ -111,7 +111,7 @@ class Gadget:
         ({"poses": {"a_0_orig": Gadget()}}, "refused the global"),
         ({"poses": {3: np.zeros(46)}, "betas": {}}, "poses should be a dict"),
     ],
-    ids=str,
+    ids=["no betas", "an array", "empty dicts", "a key without a person", "a gadget", "a key that is a number"],
 )
 def test_what_is_no_such_file_is_refused(
     fields: dict[str, Any], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
