@@ -42,7 +42,7 @@ test-faults: $(READY) ## kill, fill, cut off and skew real rounds, then check; S
 	SEEDS=$(or $(SEEDS),50) $(BIN)/python -m pytest -m faults tests/faults
 
 test-slow: $(READY) ## the tests marked slow
-	$(BIN)/python -m pytest -m slow $(PARALLEL)
+	$(BIN)/python -m pytest -m slow --timeout 1800 $(PARALLEL)
 
 test-ceph: $(READY) ## the label store on an older S3, Ceph RADOS Gateway (apt-get install radosgw ceph-mon ceph-osd)
 	$(BIN)/python -m pytest -m ceph

@@ -128,7 +128,7 @@ def test_a_loop_killed_in_training_ends_as_if_nothing_had_happened(tmp_path: Pat
     (record,) = read_records(store.storage, 0)
     assert record.status == "running"
 
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=500, check=False)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=1200, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert [generation.round for generation in store.rounds()] == [0, 1]
     (record,) = read_records(store.storage, 0)
@@ -146,7 +146,7 @@ def test_a_loop_killed_in_training_ends_as_if_nothing_had_happened(tmp_path: Pat
         ("train 0", "done"),
         ("refine 1", "done"),
     ]
-    again = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    again = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=1200, check=False)
     assert again.returncode == 0, again.stderr
     assert [generation.run_id for generation in store.rounds()] == [store.generation(0).run_id, lineage.run_id]
 
@@ -169,7 +169,7 @@ def test_a_cross_fitted_loop_killed_in_its_second_fold_keeps_the_first(tmp_path:
 
     def done(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         command = job(name, *arguments)
-        return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=500, check=False)
+        return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=1200, check=False)
 
     def folds(status: str) -> dict[int, TrainingRecord]:
         return {r.fold: r for r in read_records(store.storage, 0) if r.status == status and r.folds == 2}

@@ -51,7 +51,7 @@ def test_the_commands_of_the_readme_up_to_round_3(
                  "run.progress=false"]  # fmt: skip
         done = subprocess.run(
             ["make", "train-round", f"ROUND={round}", f"ARGS={' '.join([*storage, *small])}"],
-            cwd=ROOT, env=environment | {"RAY_ADDRESS": ray_address}, capture_output=True, text=True, timeout=500,
+            cwd=ROOT, env=environment | {"RAY_ADDRESS": ray_address}, capture_output=True, text=True, timeout=1200,
             check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stdout + done.stderr
