@@ -1,4 +1,4 @@
-"""Training with body.gender=auto: the loss of a mixed batch is that of its men and that of its women, each by theirs."""
+"""Training with body.gender=auto: the loss of a mixed batch is that of its men and its women, each by their body."""
 
 from dataclasses import replace
 from pathlib import Path
