@@ -45,7 +45,7 @@ def person_panels(
 ) -> list[Panel]:
     """The photo with its keypoints, then each label's mesh over it; captions carry the label's kp2d error.
 
-    labels: (title, row or None for a person who has none there). skels: by the gender of labels; one alone poses all, of
+    labels: (title, row or None for a person who has none there). skels: by the gender of labels; one poses all, of
     both the male one those that do not state it. hide_photo: grey in place of the photo, and the keypoints over every
     mesh, for pictures that may be shown where the photo may not.
     """

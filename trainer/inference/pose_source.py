@@ -115,5 +115,5 @@ def _compare_bodies(theirs: str, ours: str, tell: Tell) -> None:
     if theirs != ours:
         tell(
             f"WARNING: these poses belong to another body (digest {theirs[:12]}, this one {ours[:12]}): the same betas "
-            "are other shapes here. Set body.source to the body of the training or the round."
+            "are other shapes here. Set body.source and body.gender as in the training or the round."
         )

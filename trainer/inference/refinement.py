@@ -31,7 +31,7 @@ def refine_predictions(batch: PredictedPeople, fits: Mapping[Gender, Skelify], a
 
 
 def _in_order(
-    batch: PredictedPeople, parts: Sequence[tuple[Int64[np.ndarray, "M"], PredictedPeople]]
+    batch: PredictedPeople, parts: Sequence[tuple[Int64[np.ndarray, "_"], PredictedPeople]]
 ) -> PredictedPeople:
     """Refined parts of a batch, put together again."""
     place = np.argsort(np.concatenate([rows for rows, _ in parts]))

@@ -65,7 +65,7 @@ class TwoStagePredictor:
         answers = self._first.answers(photos)
         if not len(answers.pose):
             return []
-        found: dict[int, tuple[Float32[np.ndarray, "_"], ...]] = {}
+        found: dict[int, tuple[np.ndarray, ...]] = {}
         for gender, rows in rows_by_gender(self._genders(photos)):
             pose, shape = (torch.from_numpy(values[rows]) for values in (answers.pose, answers.betas))
             with torch.inference_mode(False), torch.no_grad():
