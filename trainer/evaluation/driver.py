@@ -134,7 +134,7 @@ def _describe(checkpoint: _Known, body: OutputBody, tell: Callable[[str], None])
     if checkpoint.kind == "hsmr" and checkpoint.body_digest not in (None, body.digest):
         tell(
             f"WARNING: {name} was trained on another body (digest {str(checkpoint.body_digest)[:12]}, this one "
-            f"{body.digest[:12]}): the same betas are other shapes here. Set body.source and body.gender as in the training."
+            f"{body.digest[:12]}): the same betas are other shapes here. Set body.source and body.gender as then."
         )
 
 

@@ -1,5 +1,7 @@
 """The focal length that a photo's people, or a video's frames, say it was taken with."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -14,7 +16,7 @@ from pipeline.labelling.batches import LabelBatch, PersonBatch
 from pipeline.labelling.estimated_focal import SPREAD, most_probable, with_estimated_focal
 from pipeline.labelling.tracks import TrackPart
 from schemas.camera import CameraSource, Lens
-from schemas.gender import DEFAULT_GENDER
+from schemas.gender import DEFAULT_GENDER, Gender
 from schemas.person import Person, PersonId
 from tests.pipeline.body.poses import shapes, upright_poses
 
@@ -99,3 +101,13 @@ def test_a_second_says_no_more_than_one_frame_of_it(open_skel: Skel) -> None:
 def test_the_most_probable_of_a_parabola(best: float, sharp: float) -> None:
     costs = sharp * (np.array([-0.5, 0.0, 0.5]) - best) ** 2
     assert most_probable(costs, 0) == pytest.approx(best * sharp / (sharp + 1 / SPREAD**2), abs=1e-6)
+
+
+def test_a_crowd_of_both_genders_has_one_lens(open_skel: Skel) -> None:
+    """By the fits of each person's body, which is one here: as if all were men."""
+    batch, skelify = film(open_skel, 0.6), Skelify(open_skel)
+    mixed = replace(batch, gender=np.array(["male", "female", "female"] * (FRAMES // 3), object))
+    fits: dict[Gender, Skelify] = {"male": skelify, "female": skelify}
+    alike, found = (with_estimated_focal(people, LabelBatch.of(batch.ids), fits, track()) for people in (batch, mixed))
+    np.testing.assert_allclose(found.focal, alike.focal, rtol=1e-9)
+    assert set(found.camera_source) == {CameraSource.ESTIMATED}

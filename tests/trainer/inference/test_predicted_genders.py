@@ -55,7 +55,7 @@ def predicted(output: Path, shard: str, checkpoint: str, body: Path, choice: str
 
 def written_numbers(output: Path, place: int, ending: str) -> np.ndarray:
     """All numbers of a person's file, in order."""
-    (path,) = (path for path in output.rglob(f"{place:04d}*") if path.name.endswith(ending))
+    (path,) = (path for path in output.rglob(f"*{place:04d}*") if path.name.endswith(ending))
     return np.array([float(number) for number in re.findall(r"-?\d+\.\d+(?:e-?\d+)?", path.read_text())])
 
 
