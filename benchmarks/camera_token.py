@@ -98,6 +98,7 @@ def _people(skel: Skel, rng: np.random.Generator, count: int) -> _People:
         keypoints_3d=_seen(points),
         q=q,
         q_std=torch.zeros_like(q),
+        female=torch.zeros(count, dtype=torch.bool),
         betas=betas,
         has_label=torch.ones(count, dtype=torch.bool),
         joint_weight=torch.ones(count, 24),

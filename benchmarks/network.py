@@ -137,6 +137,7 @@ def _batch(count: int, device: torch.device) -> TrainBatch:
         keypoints_3d=noise(44, 4).abs(),
         q=noise(N_Q),
         q_std=noise(N_Q).abs(),
+        female=torch.zeros(count, dtype=torch.bool, device=device),
         betas=noise(N_BETAS),
         has_label=torch.ones(count, dtype=torch.bool, device=device),
         joint_weight=torch.ones(count, N_JOINTS, device=device),

@@ -189,6 +189,7 @@ def _draw(data: "DemoSet", tables: "Sequence[pa.Table]", truth: Truth, picture: 
     from pipeline.render import grid
     from pipeline.render.label_overlay import labels_by_person, person_panels
     from pipeline.shards import list_shards, read_shard
+    from schemas.gender import DEFAULT_GENDER
     from schemas.person import Photo
 
     true = labels_by_person(truth.table)
@@ -202,6 +203,6 @@ def _draw(data: "DemoSet", tables: "Sequence[pa.Table]", truth: Truth, picture: 
                 *((title, by_person.get(person.id)) for title, by_person in columns),
                 ("truth", true.get(person.id)),
             ]
-            rows.append(person_panels(photo, person, labels, truth.skel, size=256))
+            rows.append(person_panels(photo, person, labels, {DEFAULT_GENDER: truth.skel}, size=256))
     pairs = [[*a, *b] for a, b in zip(rows[::2], rows[1::2], strict=False)]
     Image.fromarray(grid(pairs, height=256)).save(picture)

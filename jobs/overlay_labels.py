@@ -62,8 +62,8 @@ def _work(options: argparse.Namespace) -> int:
 def _draw(options: argparse.Namespace, config: "RoundConfig") -> int:
     from PIL import Image
 
-    from pipeline.body import load_skel
-    from pipeline.labels import LabelStore
+    from pipeline.body.gendered_skel import load_skels
+    from pipeline.labels import LabelStore, check_genders
     from pipeline.render import grid
     from pipeline.render.label_overlay import labels_by_person, person_panels
     from pipeline.shards import list_shards, read_shard
@@ -72,14 +72,16 @@ def _draw(options: argparse.Namespace, config: "RoundConfig") -> int:
     store = LabelStore(config.storage.root, config.storage.catalog)
     shards = config.data.shards or [item.url for item in store.lineage(options.rounds[0]).inputs]
     labels = [(f"round {k}", labels_by_person(store.read_all(k))) for k in options.rounds]
-    skel = load_skel(config.body.source, gender=config.body.gender)
+    for k in options.rounds:
+        check_genders(store.lineage(k), config.body.gender)
+    skels = load_skels(config.body.source, config.body.gender)
     rows = []
     for info in list_shards(shards, config.data.dataset):
         for photo in (item for item in read_shard(info) if isinstance(item, Photo)):
             for person in photo.people:
                 if len(rows) < options.people:
                     found = [(title, by_person.get(person.id)) for title, by_person in labels]
-                    rows.append(person_panels(photo, person, found, skel, hide_photo=options.hide_photos))
+                    rows.append(person_panels(photo, person, found, skels, hide_photo=options.hide_photos))
     if not rows:
         raise ValueError("no person can be read from the shards; check data.shards")
     starts = range(0, len(rows), options.columns)

@@ -93,6 +93,7 @@ LABEL_SCHEMA: Final = pa.schema(
         pa.field("camera_turn", float_vector(3), nullable=False),
         pa.field("height_m", pa.float64()),
         pa.field("photo_group", pa.int64()),
+        pa.field("gender", pa.string()),
     ]
 )
 """Vectors are never null (a null row would shift `flatten()`); `has_label` says whether they are valid.
@@ -107,7 +108,8 @@ and camera_turn say which camera q, cam_t and the errors hold for: the focal len
 vector (rad) from the crop camera's axes to the photo camera's. Null: HSMR's camera, as in every generation from before
 there was another. height_m: of the body that betas make, from soles to crown. photo_group: equal for photos that show
 the same, by content or as frames of one sequence (pipeline.shards.photo_group); null in generations from before there
-were groups."""
+were groups. gender (schemas.gender): of the SKEL body that q and betas belong to; null without a label, and in
+generations from before it was stated, all of whose labels are of one body (body.gender of their lineage)."""
 
 IDENTITY_COLUMNS: Final = ("dataset", "shard", "key", "person")
 

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from schemas.camera import Lens
+from schemas.gender import Gender
 from schemas.input_shard import ShardId
 
 MIN_FPS, MAX_FPS = 1.0, 1000.0
@@ -47,7 +48,8 @@ class Person:
     hip, or all zero; center (2,) px and side px of the square person crop (docs/camera_and_crop.md).
     track: (track_id, frame) for video, from extra_info, else None; fps: frames a second, where extra_info has it.
     lens: the pinhole of the photo; None: HSMR's camera, which looks straight at the crop. photo_group: equal for photos
-    that show the same (pipeline.shards.photo_group); None where nobody asked.
+    that show the same (pipeline.shards.photo_group); None where nobody asked. gender: as the data say it, or as it was
+    chosen since; None: not known.
     """
 
     id: PersonId
@@ -60,6 +62,7 @@ class Person:
     fps: float | None = None
     lens: Lens | None = None
     photo_group: int | None = None
+    gender: Gender | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +99,7 @@ class RejectionReason(StrEnum):
     SMPL_NOT_FINITE = "smpl_not_finite"
     BAD_FRAME_RATE = "bad_frame_rate"
     BAD_CAMERA = "bad_camera"
+    BAD_GENDER = "bad_gender"
     DUPLICATE_FRAME = "duplicate_frame"
 
 
@@ -105,11 +109,12 @@ REPAIRS = frozenset(
         RejectionReason.SMPL_NOT_FINITE,
         RejectionReason.BAD_FRAME_RATE,
         RejectionReason.BAD_CAMERA,
+        RejectionReason.BAD_GENDER,
         RejectionReason.DUPLICATE_FRAME,
     }
 )
 """Reasons that only remove a part of a person (the points' confidence, the SMPL label, the place in a track, the
-camera); the person itself is kept.
+camera, the gender); the person itself is kept.
 """
 
 

@@ -53,7 +53,7 @@ PLAN: dict[str, str] = {
     "labels.upkeep": "labels labels.files labels.publishing labels.table storage",
     "labels.exchange": "image labels labels.files runtime safe_pickle shards storage",
     # What a round does with people, and rounds.
-    "labelling": "body fit fit.objectives fit.solver fit.starts fit.video image labels.exchange numerics",
+    "labelling": "body fit fit.objectives fit.solver fit.starts fit.video image labels.exchange labels.files numerics",
     "rounds": "body fit fit.video image labelling labels labels.exchange labels.files lenses runtime shards",
     # Made-up people; files for others.
     "demo_set": "body image numerics render runtime shards",

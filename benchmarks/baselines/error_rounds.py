@@ -22,7 +22,6 @@ from pipeline.labelling.acceptance import Measured, measure
 from pipeline.labelling.batches import LabelBatch, PersonBatch
 from pipeline.labelling.candidate import Candidates
 from pipeline.labelling.convert import as_model, as_numpy
-from pipeline.labelling.estimated_focal import with_estimated_focal
 from pipeline.labelling.evidence import Evidence, recorded_evidence
 from pipeline.labelling.foretold import Foretold
 from pipeline.labelling.heldout_keypoints import held_out
@@ -60,7 +59,7 @@ def refine_by_error(
     `refine_people`, whose place it takes.
     """
     with torch.no_grad():
-        batch, skel = with_estimated_focal(batch, parent, skelify, ()), skelify.model
+        skel = skelify.model
         seen = recorded_evidence(batch, parent, skel)
         candidates = _from_labels(seen, parent, skelify)
         unseen = _from_anchors(seen, candidates)

@@ -9,6 +9,7 @@ from pipeline.fit import Skelify
 from pipeline.labelling.batches import LabelBatch, PersonBatch
 from pipeline.labelling.estimated_focal import with_estimated_focal
 from pipeline.labelling.tracks import TrackPart
+from schemas.gender import DEFAULT_GENDER
 
 
 def estimated_factors(footage: Footage, skelify: Skelify) -> np.ndarray:
@@ -20,5 +21,5 @@ def _factor(footage: Footage, view: int, skelify: Skelify) -> float:
     frames = usable_frames(footage, view)
     batch, count = PersonBatch.from_people([filmed_person(footage, view, f, "auto") for f in frames]), len(frames)
     track = TrackPart(np.arange(count), footage.seconds[frames].astype(np.float64), np.ones(count, dtype=bool))
-    found = with_estimated_focal(batch, LabelBatch.of(batch.ids), skelify, [track])
+    found = with_estimated_focal(batch, LabelBatch.of(batch.ids), {DEFAULT_GENDER: skelify}, [track])
     return float((found.focal / batch.focal)[0]) if count else 1.0

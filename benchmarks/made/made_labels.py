@@ -12,6 +12,7 @@ from pipeline.labels import Lineage, StagedShard, Staging
 from pipeline.labels.files.columns import VECTORS
 from pipeline.rounds.plan import RoundPlan
 from schemas.camera import CameraSource
+from schemas.gender import DEFAULT_GENDER
 from schemas.labels import LABEL_SCHEMA
 
 DATASET = "bench"
@@ -75,6 +76,7 @@ def labels(shard: str, round: int, rows: int) -> pa.Table:
         "height_m": pa.array(rng.uniform(1.5, 2.0, rows), mask=~labelled),
         "camera_source": pa.array([CameraSource.HSMR.value] * rows, mask=~labelled),
         "photo_group": pa.array(rng.integers(-(2**63), 2**63, rows)),
+        "gender": pa.array([DEFAULT_GENDER] * rows, mask=~labelled),
     }
     for name in VECTORS:
         kind = LABEL_SCHEMA.field(name).type

@@ -24,6 +24,7 @@ from pipeline.rounds.actor import load_models
 from pipeline.rounds.round_config import RoundConfig
 from pipeline.rounds.shard_task import Models, ShardTask, process_shard
 from pipeline.shards import list_shards
+from schemas.gender import DEFAULT_GENDER
 from schemas.labels import LABEL_SCHEMA
 from schemas.person import PersonId
 
@@ -72,7 +73,7 @@ class MadeRounds:
     @property
     def skel(self) -> Skel:
         """The body of labels and truth."""
-        return self.models.skelify.model
+        return self.models.fits[DEFAULT_GENDER].skel
 
     def zero(self) -> list[pa.Table]:
         """Labels of round 0, a table a shard."""

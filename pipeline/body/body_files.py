@@ -21,10 +21,10 @@ from pipeline.body.arrays import (
     keypoint_regressor,
 )
 from pipeline.safe_pickle import load_body_pickle
+from schemas.gender import GENDERS
 from schemas.skel import N_BETAS, N_JOINTS, PARENTS
 
 OPEN_BODY = Path(__file__).parent / "open_body" / "open_body.npz"
-GENDERS = ("male", "female")
 SMPL_GENDERS = ("neutral", *GENDERS)
 _SUBFOLDERS = ("", "skel", "smpl")
 

@@ -14,7 +14,8 @@ import numpy as np
 from jaxtyping import Float64
 from scipy import sparse
 
-from pipeline.body.body_files import GENDERS, read_open_archive, stored_matrix
+from pipeline.body.body_files import read_open_archive, stored_matrix
+from schemas.gender import GENDERS
 from schemas.skel import JOINT_NAMES, N_JOINTS, PARENTS, Q_NAMES
 
 SKEL_VERSION = "1.1.1"

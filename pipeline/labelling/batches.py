@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from pipeline.image.camera import FOCAL
 from pipeline.image.person_view import person_view
+from schemas.gender import DEFAULT_GENDER
 from schemas.keypoints import N_KEYPOINTS
 from schemas.labels import LABEL_SCHEMA, Decision, StartSource
 from schemas.person import Person, PersonId
@@ -30,8 +31,8 @@ else:
 
 
 Strings = Object[np.ndarray, "N"]
-"""Of Decision or StartSource, or the plain strings of a table, which are equal to them. Not of numpy's strings, whose
-fixed width would cut a longer one off.
+"""Of Decision, StartSource or Gender, or the plain strings of a table, which are equal to them. Not of numpy's strings,
+whose fixed width would cut a longer one off.
 """
 
 
@@ -39,7 +40,8 @@ fixed width would cut a longer one off.
 class PersonBatch:
     """N people as their own cameras see them: ids; keypoints (N, 44, 3) crop units and confidence; keypoints_3d
     (N, 44, 4) m and confidence; smpl_pose (N, 24, 3) rad and smpl_betas (N, 10), zero where not has_smpl (N,); focal
-    (N,) crop units, camera_source (N,), and camera_turn (N, 3), the rotation vector to the photo's camera, rad.
+    (N,) crop units, camera_source (N,), and camera_turn (N, 3), the rotation vector to the photo's camera, rad; gender
+    (N,): of the body that each is given.
     """
 
     ids: tuple[PersonId, ...]
@@ -51,6 +53,7 @@ class PersonBatch:
     focal: Float64[np.ndarray, "N"]
     camera_source: Strings
     camera_turn: Float32[np.ndarray, "N 3"]
+    gender: Strings
 
     @classmethod
     def from_people(cls, people: Sequence[Person]) -> Self:
@@ -71,6 +74,7 @@ class PersonBatch:
             focal=np.array([view.focal for view in views], np.float64),
             camera_source=np.array([view.source for view in views], object),
             camera_turn=np.array([view.turn for view in views], np.float32).reshape(count, 3),
+            gender=np.array([person.gender or DEFAULT_GENDER for person in people], object),
         )
 
     def take(self, rows: Integer[np.ndarray, "M"]) -> Self:
@@ -86,7 +90,7 @@ class PersonBatch:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabelBatch:
     """Labels of N people, the columns of LABEL_SCHEMA but `round`. Vectors are zero where not has_label; scalars are
-    NaN, iterations -1 and photo_group 0 where unknown (null in the table).
+    NaN, iterations -1, photo_group 0 and gender None where unknown (null in the table).
     """
 
     ids: tuple[PersonId, ...]
@@ -120,13 +124,14 @@ class LabelBatch:
     camera_turn: Float32[np.ndarray, "N 3"]
     height_m: Float64[np.ndarray, "N"]
     photo_group: Int64[np.ndarray, "N"]
+    gender: Strings
 
     @classmethod
     def of(cls, ids: Sequence[PersonId], **columns: ArrayLike) -> Self:
         """Labels of these people with the columns that are known, one value a person; the others are unknown.
 
-        Unknown is zero in a vector, NaN in a scalar, -1 iterations, group 0. Raises AttributeError for a name that is
-        no column.
+        Unknown is zero in a vector, NaN in a scalar, -1 iterations, group 0, None in text. Raises AttributeError for a
+        name that is no column.
         """
         count = len(ids)
         vectors: dict[str, Any] = {name: np.zeros((count, width), np.float32) for name, width in VECTORS.items()}
@@ -138,6 +143,7 @@ class LabelBatch:
             iterations=np.full(count, -1, np.int32),
             camera_source=np.full(count, None, object),
             photo_group=np.zeros(count, np.int64),
+            gender=np.full(count, None, object),
             **{name: np.full(count, np.nan) for name in SCALARS},
             **vectors,
         )
@@ -195,6 +201,7 @@ class LabelBatch:
             "iterations": pa.array(self.iterations, mask=self.iterations < 0),
             "camera_source": pa.array([None if s is None else str(s) for s in self.camera_source], pa.string()),
             "photo_group": pa.array(self.photo_group, mask=self.photo_group == 0),
+            "gender": pa.array(self.gender.tolist(), pa.string()),
         }
         for name in VECTORS:
             values = np.where(self.has_label[:, None], getattr(self, name), np.float32(0))
@@ -226,6 +233,7 @@ class LabelBatch:
             iterations=column("iterations", -1, np.int32),
             camera_source=column("camera_source", None, object),
             photo_group=column("photo_group", 0, np.int64),
+            gender=column("gender", None, object),
             **{name: column(name, np.nan, np.float64) for name in SCALARS},
             **vectors,
         )

@@ -7,7 +7,7 @@ the prior over focal lengths, has its best value in between: cost(x) - lean x + 
 focal length over the photo's diagonal.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -26,6 +26,7 @@ from pipeline.labelling.batches import LabelBatch, PersonBatch
 from pipeline.labelling.convert import as_model, as_numpy
 from pipeline.labelling.tracks import TrackPart
 from schemas.camera import CameraSource
+from schemas.gender import Gender
 from schemas.skel import N_UNLIMITED
 
 SPREAD: Final = 0.35
@@ -42,11 +43,15 @@ can look more like the mean pose. Measured on 700 made-up people (docs/camera_an
 
 
 def with_estimated_focal(
-    batch: PersonBatch, parent: LabelBatch, skelify: Skelify, tracks: Sequence[TrackPart] = ()
+    batch: PersonBatch, parent: LabelBatch, fits: Mapping[Gender, Skelify], tracks: Sequence[TrackPart] = ()
 ) -> PersonBatch:
-    """The people whose lens is a mere guess, under what an earlier round estimated, else under an estimate of today."""
+    """The people whose lens is a mere guess, under what an earlier round estimated, else under an estimate of today.
+
+    fits: on the body of each gender that is met; people of one photo share its lens, whatever body each of them has.
+    """
     guessed = batch.camera_source == CameraSource.PRIOR
-    if skelify.config.objective != "robust" or not guessed.any():  # the published one states no likelihood
+    # the published objective states no likelihood
+    if not guessed.any() or any(skelify.config.objective != "robust" for skelify in fits.values()):
         return batch
     earlier = guessed & (parent.camera_source == CameraSource.ESTIMATED) & parent.has_label
     factor = np.where(earlier, parent.known_focal / batch.focal, 1.0)
@@ -54,7 +59,7 @@ def with_estimated_focal(
     asked = _asked(batch, tracks, guessed & ~earlier)
     if asked:
         chosen = [_spread_over(rows[1]) for rows in asked]
-        costs = _costs(batch.take(np.concatenate(chosen)), parent.take(np.concatenate(chosen)), skelify)
+        costs = _costs(batch.take(np.concatenate(chosen)), parent.take(np.concatenate(chosen)), fits)
         ends = np.cumsum([len(rows) for rows in chosen])
         for (group, _), end, rows in zip(asked, ends, chosen, strict=True):
             factor[group] = np.exp(most_probable(costs[:, end - len(rows) : end].sum(1), len(rows)))
@@ -101,8 +106,18 @@ def _spread_over(rows: Integer[np.ndarray, "K"]) -> Integer[np.ndarray, "M"]:
     return rows[np.unique(np.linspace(0, len(rows) - 1, min(len(rows), _MOST)).astype(int))]
 
 
-def _costs(batch: PersonBatch, parent: LabelBatch, skelify: Skelify) -> Float[np.ndarray, "3 K"]:
+def _costs(batch: PersonBatch, parent: LabelBatch, fits: Mapping[Gender, Skelify]) -> Float[np.ndarray, "3 K"]:
     """What the best fit of each person costs under each of the lenses, in squared standard deviations."""
+    costs = np.zeros((len(_NODES), len(batch)))
+    for gender, skelify in fits.items():
+        rows = np.flatnonzero(batch.gender == gender)
+        if len(rows):
+            costs[:, rows] = _costs_of(batch.take(rows), parent.take(rows), skelify)
+    return costs
+
+
+def _costs_of(batch: PersonBatch, parent: LabelBatch, skelify: Skelify) -> Float[np.ndarray, "3 K"]:
+    """The same of people who have the body of one fit."""
     skel, (q, betas) = skelify.model, _starts(batch, parent, skelify)
     held = q.clone()
     held[:, N_UNLIMITED:] = mean_q().to(q)[N_UNLIMITED:]

@@ -22,7 +22,6 @@ from pipeline.labelling.batches import LabelBatch, PersonBatch
 from pipeline.labelling.candidate import Candidates, Choice
 from pipeline.labelling.convert import as_model, as_numpy
 from pipeline.labelling.credibility import independence, widening
-from pipeline.labelling.estimated_focal import with_estimated_focal
 from pipeline.labelling.evidence import Evidence, energy, fitted, recorded_evidence
 from pipeline.labelling.foretold import Foretold, foretold
 from pipeline.labelling.heldout_keypoints import HeldOut, held_out
@@ -69,7 +68,6 @@ def refine_people(
     (docs/decisions/0019-tracks.md).
     """
     with torch.no_grad():
-        batch = with_estimated_focal(batch, parent, skelify, tracks)
         known = _Round(batch, parent, prediction, skelify)
         evidence, candidates = _fit_to_what_was_known(known)
         evidence, news = _with_new_predictions(known, evidence, candidates)

@@ -1,7 +1,7 @@
 """Video: who of a shard's people is the same person in successive frames, as parts that are fitted together.
 
-A track is (dataset, shard, track_id, fps): what another shard holds of the same track_id is another track, so that a
-shard stays a unit of work whose labels nobody else's can change.
+A track is (dataset, shard, track_id, fps, gender): what another shard holds of the same track_id is another track, so
+that a shard stays a unit of work whose labels nobody else's can change; frames of another gender are of another body.
 """
 
 from collections.abc import Sequence
@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float64, Integer
 
+from schemas.gender import DEFAULT_GENDER, Gender
 from schemas.person import Person, Rejection, RejectionReason
 
 MARGIN = 15
@@ -30,14 +31,15 @@ def find_tracks(people: Sequence[Person], fps: float, max_frames: int) -> tuple[
     People who claim the same frame of a track are taken out of it, all of them, and recorded: nothing tells which of
     them is right, and the order of a file must not. A gap in the frame numbers is a gap in time.
     """
-    frames: dict[tuple[str, float], dict[int, list[int]]] = {}
+    frames: dict[tuple[str, float, Gender], dict[int, list[int]]] = {}
     for row, person in enumerate(people):
         if person.track is not None:
             track_id, frame = person.track
-            frames.setdefault((track_id, person.fps or fps), {}).setdefault(frame, []).append(row)
+            track = (track_id, person.fps or fps, person.gender or DEFAULT_GENDER)
+            frames.setdefault(track, {}).setdefault(frame, []).append(row)
     parts: list[TrackPart] = []
     rejections: list[Rejection] = []
-    for (track_id, rate), claims in frames.items():
+    for (track_id, rate, _), claims in frames.items():
         rejections += [
             _duplicate(people[row], track_id, len(rows)) for rows in claims.values() if len(rows) > 1 for row in rows
         ]
@@ -46,6 +48,13 @@ def find_tracks(people: Sequence[Person], fps: float, max_frames: int) -> tuple[
             numbers, rows = np.array(alone, dtype=np.int64).T
             parts += _parts(rows, (numbers - numbers[0]) / rate, max_frames)
     return parts, rejections
+
+
+def tracks_within(tracks: Sequence[TrackPart], rows: Integer[np.ndarray, "M"]) -> tuple[TrackPart, ...]:
+    """Those of the tracks that lie within some of the people, by their rows among these, which ascend."""
+    return tuple(
+        part._replace(rows=np.searchsorted(rows, part.rows)) for part in tracks if np.isin(part.rows, rows).all()
+    )
 
 
 def _parts(rows: Integer[np.ndarray, "T"], times: Float64[np.ndarray, "T"], max_frames: int) -> list[TrackPart]:

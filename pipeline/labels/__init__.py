@@ -7,11 +7,13 @@ from pipeline.labels.files.errors import (
     LabelSchemaError,
     LabelStoreError,
     NoSuchGenerationError,
+    OtherBodyError,
     ParentChangedError,
     PublishConflictError,
     RoundBusyError,
     RoundOrderError,
 )
+from pipeline.labels.files.genders import check_genders, with_stated_genders
 from pipeline.labels.files.lineage import Lineage, derive_run_id
 from pipeline.labels.files.staging import StagedShard, Staging, read_labels
 from pipeline.labels.publishing.audit_config import AuditConfig
@@ -34,6 +36,7 @@ __all__ = [
     "LabelStoreError",
     "Lineage",
     "NoSuchGenerationError",
+    "OtherBodyError",
     "ParentChangedError",
     "Publication",
     "PublishConflictError",
@@ -43,7 +46,9 @@ __all__ = [
     "StagedShard",
     "Staging",
     "Storage",
+    "check_genders",
     "derive_run_id",
     "read_labels",
     "vectors",
+    "with_stated_genders",
 ]

@@ -13,6 +13,7 @@ from pipeline.image.crop import CROP_PX
 from pipeline.image.person_camera import PersonCamera
 from pipeline.render.overlay import Panel, crop_square, draw_keypoints, overlay_mesh
 from pipeline.render.rasterizer import PinholeCamera
+from schemas.gender import DEFAULT_GENDER, Gender
 from schemas.person import Person, PersonId, Photo
 
 _CROP_MARGIN = 1.15  # of the person box, so that feet and hands are not at the very edge
@@ -37,22 +38,23 @@ def person_panels(
     photo: Photo,
     person: Person,
     labels: Sequence[tuple[str, Label | None]],
-    skel: Skel,
+    skels: Mapping[Gender, Skel],
     *,
     size: int = 320,
     hide_photo: bool = False,
 ) -> list[Panel]:
     """The photo with its keypoints, then each label's mesh over it; captions carry the label's kp2d error.
 
-    labels: (title, row or None for a person who has none there). hide_photo: grey in place of the photo, and the
-    keypoints over every mesh, for pictures that may be shown where the photo may not.
+    labels: (title, row or None for a person who has none there). skels: by the gender of labels; one poses all, of
+    both the male one those that do not state it. hide_photo: grey in place of the photo, and the keypoints over every
+    mesh, for pictures that may be shown where the photo may not.
     """
     image = simplejpeg.decode_jpeg(photo.jpeg)
     if hide_photo:
         image = np.full_like(image, 200)
     points = crop_square(draw_keypoints(image, person.keypoints_2d), person.center, person.side * _CROP_MARGIN, size)
     panels = [Panel(image=points, caption=f"{person.id.key} {person.id.person}")]
-    return [*panels, *(_label_panel(image, photo, person, label, skel, size, hide_photo) for label in labels)]
+    return [*panels, *(_label_panel(image, photo, person, label, skels, size, hide_photo) for label in labels)]
 
 
 def _label_panel(
@@ -60,13 +62,14 @@ def _label_panel(
     photo: Photo,
     person: Person,
     label: tuple[str, Label | None],
-    skel: Skel,
+    skels: Mapping[Gender, Skel],
     size: int,
     with_keypoints: bool,
 ) -> Panel:
     side, (title, row) = person.side * _CROP_MARGIN, label
     if row is None:
         return Panel(image=crop_square(image, person.center, side, size), caption=f"{title}: no label")
+    skel = next(iter(skels.values())) if len(skels) == 1 else skels[row.get("gender") or DEFAULT_GENDER]
     vectors = (torch.as_tensor([row[name]], dtype=skel.dtype) for name in ("q", "betas", "cam_t"))
     with torch.no_grad():
         vertices = skel(*vectors).skin_vertices[0].double().numpy()

@@ -6,17 +6,19 @@ from typing import Final
 
 import torch
 
-from pipeline.body import load_skel, load_smpl
+from pipeline.body import load_smpl
+from pipeline.body.gendered_skel import load_skels
 from pipeline.fit import Skelify, SmplToSkel
+from pipeline.labelling.genders import BodyFits
 from pipeline.labelling.predictor import PredictorSource
-from pipeline.labels import StagedShard, Staging, read_labels
+from pipeline.labels import StagedShard, Staging
 from pipeline.labels.exchange.label_sources import LabelSource
 from pipeline.lenses.known_lens import KnownLenses
 from pipeline.rounds.import_task import import_shard
+from pipeline.rounds.parent_labels import parent_labels
 from pipeline.rounds.round_config import RoundConfig
 from pipeline.rounds.shard_task import Models, ShardLabels, ShardTask, process_shard
 from schemas.input_shard import ShardId
-from schemas.labels import LABEL_SCHEMA
 
 _THEN: Final = "When that is mended, start the round again: finished shards are reused."
 
@@ -48,12 +50,16 @@ def load_models(
 ) -> Models:
     """The bodies that `config.body` names, the fits on them, and the network. Raises BodyFileError."""
     body, dtype = config.body, getattr(torch, config.fit.dtype)
-    skel = load_skel(body.source, gender=body.gender, device=device, dtype=dtype)
     smpl = load_smpl(body.source, device=device, dtype=dtype)
     return Models(
-        smpl=smpl,
-        skelify=Skelify(skel, config.fit.skelify),
-        converter=SmplToSkel(smpl, skel, config.fit.convert),
+        fits={
+            gender: BodyFits(
+                smpl=smpl,
+                skelify=Skelify(skel, config.fit.skelify),
+                converter=SmplToSkel(smpl, skel, config.fit.convert),
+            )
+            for gender, skel in load_skels(body.source, body.gender, device, dtype).items()
+        },
         lenses=lenses,
         predictor=None if predictor is None else predictor.load(device),
     )
@@ -90,8 +96,7 @@ class ShardActor:
 
     def _labels(self, task: ShardTask) -> ShardLabels:
         brief = self._brief
-        url = brief.parent_files.get(task.id)
-        parent = LABEL_SCHEMA.empty_table() if url is None else read_labels(url)
+        parent = parent_labels(brief.parent_files.get(task.id), brief.config.body.gender)
         if brief.imported is not None:
             return import_shard(task, brief.round, parent, self._models, brief.config, brief.imported)
         return process_shard(task, brief.round, parent, self._models, brief.config)

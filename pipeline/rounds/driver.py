@@ -11,12 +11,14 @@ from typing import Any
 
 import ray
 
-from pipeline.body import load_skel, load_smpl
+from pipeline.body import Skel, load_smpl
+from pipeline.body.gendered_skel import load_skels
 from pipeline.labelling.predictor import PredictorSource
-from pipeline.labels import Generation, LabelStore, Lineage, StagedShard, Staging, read_labels
+from pipeline.labels import Generation, LabelStore, Lineage, OtherBodyError, StagedShard, Staging
 from pipeline.labels.files.round_lock import RoundLock
 from pipeline.rounds.actor import ActorBrief, ShardActor, StagingError
 from pipeline.rounds.import_task import check_matched
+from pipeline.rounds.parent_labels import parent_labels
 from pipeline.rounds.plan import RoundPlan, plan_round
 from pipeline.rounds.pool import ActorPool, Done, GivenUp
 from pipeline.rounds.progress import RoundProgress
@@ -24,8 +26,8 @@ from pipeline.rounds.round_config import RoundConfig
 from pipeline.rounds.shard_task import ShardTask, carry_over
 from pipeline.runtime.config import BodyConfig, ConfigError, StorageConfig, to_yaml
 from pipeline.runtime.ray_cluster import Placement, place, ray_session, resolve_device, shipped_packages
+from schemas.gender import Gender
 from schemas.input_shard import ShardId
-from schemas.labels import LABEL_SCHEMA
 from schemas.person import Rejection, RejectionReason
 
 LOOKUP_THREADS = 16
@@ -82,12 +84,14 @@ def resolved_plan(
     device = resolve_device(config.fit.device, "fit.device", ray_address)
     body = config.body if config.body.source == "open" else replace(config.body, source=_absolute(config.body.source))
     resolved = replace(config, fit=replace(config.fit, device=device), body=body)
-    return plan_round(round, resolved, store, _body_digest(body), predictor)
+    skels = load_skels(body.source, body.gender)  # before any actor would, for the errors that there may be
+    plan = plan_round(round, resolved, store, _body_digest(skels, body), predictor)
+    return replace(plan, skel_digests={str(gender): skel.digest for gender, skel in skels.items()})
 
 
-def _body_digest(body: BodyConfig) -> str:
-    """Of the content of both bodies. Raises BodyFileError, before any actor would."""
-    digests = load_skel(body.source, gender=body.gender).digest, load_smpl(body.source).digest
+def _body_digest(skels: Mapping[Gender, Skel], body: BodyConfig) -> str:
+    """Of the content of all bodies. Raises BodyFileError."""
+    digests = (*(skel.digest for skel in skels.values()), load_smpl(body.source).digest)
     return hashlib.sha256(" ".join(digests).encode()).hexdigest()
 
 
@@ -187,8 +191,9 @@ def compute(plan: RoundPlan, staging: Staging, tasks: list[ShardTask]) -> Iterat
         )
     )
     placement = place(plan.config.run.actors, plan.config.fit.device)
+    fatal = (StagingError, ConfigError, OtherBodyError)
     pool: ActorPool[ShardTask, StagedShard] = ActorPool(
-        lambda: _start_actor(placement, brief), placement.actors, plan.config.run.attempts, (StagingError, ConfigError)
+        lambda: _start_actor(placement, brief), placement.actors, plan.config.run.attempts, fatal
     )
     title = f"round {plan.round}" if plan.imported is None else f"import of round {plan.round}"
     total = len(plan.tasks)
@@ -216,8 +221,7 @@ def _start_actor(placement: Placement, brief: "ray.ObjectRef[ActorBrief]") -> An
 
 def _quarantine(plan: RoundPlan, staging: Staging, failure: GivenUp[ShardTask]) -> StagedShard:
     task = failure.task
-    url = plan.parent_files.get(task.id)
-    parent = LABEL_SCHEMA.empty_table() if url is None else read_labels(url)
+    parent = parent_labels(plan.parent_files.get(task.id), plan.config.body.gender)
     reason = f"given up after {failure.attempts} attempts: {failure.reason}"
     labels = carry_over(task, plan.round, parent, reason)
     return staging.write(task.dataset, task.shard, labels.table, readable=labels.readable, rejections=labels.rejections)
@@ -238,6 +242,7 @@ def _round_lineage(plan: RoundPlan, started: datetime, code_revision: str, ray_j
         code_revision=code_revision,
         body_source=plan.config.body.source,
         body_digest=plan.body_digest,
+        skel_digests=plan.skel_digests,
         inputs=plan.inputs,
         started=started.isoformat(timespec="seconds"),
         ray_job_id=ray_job_id,

@@ -3,11 +3,15 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
+import numpy as np
 import pyarrow as pa
+from jaxtyping import Integer
 
 from pipeline.labelling.adopted_labels import ImportGates, import_people
 from pipeline.labelling.batches import LabelBatch, PersonBatch
+from pipeline.labelling.genders import BodyFits, check_imported_body, check_same_body, labelled_by_gender
 from pipeline.labels import StagedShard
+from pipeline.labels.exchange.hsmr_fields import HsmrLabel
 from pipeline.labels.exchange.label_sources import LabelSource
 from pipeline.rounds.round_config import RoundConfig
 from pipeline.rounds.shard_batches import single_batches
@@ -20,7 +24,6 @@ from pipeline.rounds.shard_task import (
     shard_labels,
     with_groups,
     with_guesses,
-    with_heights,
 )
 from pipeline.runtime.config import ConfigError
 from schemas.input_shard import InputShard
@@ -35,8 +38,8 @@ def import_shard(
 ) -> ShardLabels:
     """The labels that `source` has for one shard, as labels of round `round`. `parent` as in `process_shard`.
 
-    Raises UnreadableShardError as `process_shard`, and OSError, ValueError or LabelStoreError where the source cannot
-    be read.
+    Raises UnreadableShardError and OtherBodyError as `process_shard`, and OSError, ValueError or LabelStoreError where
+    the source cannot be read.
     """
     if task.source is None:
         return carry_over(task, round, parent, f"{task.shard} is not among the inputs of round {round}")
@@ -47,9 +50,27 @@ def import_shard(
         batch = PersonBatch.from_people(people)
         found = source.of_shard(task.dataset, task.shard, batch.ids)
         known = None if round == 0 else LabelBatch.from_table(parent, batch.ids)
-        labels = import_people(batch, found, known, models.skelify, models.smpl, gates)
-        tables.append(with_groups(with_heights(labels, models.skelify.model), people).to_table(round))
+        labels = _imported(batch, found, known, models, gates)
+        tables.append(with_groups(labels, people).to_table(round))
     return shard_labels(tables, parent, rejections, round)
+
+
+def _imported(
+    batch: PersonBatch,
+    found: Sequence[HsmrLabel | None],
+    known: LabelBatch | None,
+    models: Models,
+    gates: ImportGates,
+) -> LabelBatch:
+    check_imported_body(batch, found)
+    if known is not None:
+        check_same_body(batch, known)
+
+    def adopt(rows: Integer[np.ndarray, "M"], fit: BodyFits) -> LabelBatch:
+        labels, parent = [found[row] for row in rows], None if known is None else known.take(rows)
+        return import_people(batch.take(rows), labels, parent, fit.skelify, fit.smpl, gates)
+
+    return labelled_by_gender(batch, models.fits, adopt)
 
 
 def matched(decisions: Mapping[str, int]) -> int:

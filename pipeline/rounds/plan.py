@@ -1,10 +1,10 @@
 """The plan of a round: its inputs, its parent generation, and the run_id that all of these decide."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from pipeline.labelling.predictor import PredictorSource
-from pipeline.labels import Generation, LabelStore, derive_run_id
+from pipeline.labels import Generation, LabelStore, check_genders, derive_run_id
 from pipeline.labels.exchange.label_sources import LabelSource
 from pipeline.lenses.calibration import Calibration, read_calibration
 from pipeline.lenses.known_lens import KnownLenses
@@ -24,7 +24,7 @@ class RoundPlan:
 
     `parent_files`: (dataset, shard) -> label file of generation round-1; empty in round 0. `predictor`: the network
     whose predictions start the fits, None in round 0. `lenses`: how people get their cameras. `imported`: whose labels
-    are taken, None where they are fitted.
+    are taken, None where they are fitted. `skel_digests`: of the SKEL body of each gender that people may be given.
     """
 
     round: int
@@ -39,6 +39,7 @@ class RoundPlan:
     inputs: tuple[InputShard, ...]
     tasks: tuple[ShardTask, ...]
     imported: LabelSource | None = None
+    skel_digests: Mapping[str, str] = field(default_factory=dict)
 
 
 def plan_round(
@@ -47,14 +48,19 @@ def plan_round(
     """Resolve the inputs and the parent of round `round`.
 
     Raises ConfigError when data.shards cannot be used or round 0 is given a predictor, OSError when S3 does not answer,
-    and NoSuchGenerationError when round-1 is not published.
+    NoSuchGenerationError when round-1 is not published, and OtherBodyError where its labels are of a body that people
+    are not given.
     """
     if config.fit.device == "auto":
         raise ValueError("fit.device must be resolved to cpu or cuda before a round is planned")
     if round == 0 and predictor is not None:
         raise ConfigError("Round 0 converts SMPL labels and predicts nothing. Leave predict.checkpoint out.")
     parent = store.generation(round - 1) if round > 0 else None
-    known = store.lineage(round - 1).inputs if parent is not None else ()
+    known: Sequence[InputShard] = ()
+    if parent is not None:
+        before = store.lineage(round - 1)
+        check_genders(before, config.body.gender)
+        known = before.inputs
     shards = _input_shards(round, config, known)
     inputs, tasks = _with_parents(shards, known)
     lenses = _lenses(config)

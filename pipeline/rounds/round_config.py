@@ -110,6 +110,7 @@ def config_digest(config: RoundConfig, calibration_digest: str = "") -> str:
     relevant: dict[str, object] = {name: asdict(getattr(config, name)) for name in RESULT_RELEVANT}
     if config.data.pseudo_labels != PseudoLabelConfig():  # else as before one could doubt them
         relevant["pseudo_labels"] = asdict(config.data.pseudo_labels)
+    relevant["gender"] = config.body.gender
     relevant["camera"] = [config.camera, calibration_digest]
     relevant["schema"] = LABEL_SCHEMA.to_string()  # files staged by code with other columns cannot be taken over
     return hashlib.sha256(json.dumps(relevant, sort_keys=True).encode()).hexdigest()

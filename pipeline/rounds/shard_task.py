@@ -1,25 +1,27 @@
 """What a round does with one shard, as a pure function: read, batch, convert or refine, carry over."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import torch
+from jaxtyping import Integer
 
-from pipeline.body import Skel, Smpl
-from pipeline.fit import Skelify, SmplToSkel
 from pipeline.fit.video.track import TrackFit
 from pipeline.labelling.batches import LabelBatch, PersonBatch
 from pipeline.labelling.convert import convert_people
+from pipeline.labelling.estimated_focal import with_estimated_focal
+from pipeline.labelling.genders import BodyFits, check_same_body, labelled_by_gender, with_genders
 from pipeline.labelling.predictor import Guess, PredictionBatch, Predictor
 from pipeline.labelling.refine import refine_people
+from pipeline.labelling.tracks import tracks_within
 from pipeline.lenses.known_lens import KnownLenses
 from pipeline.rounds.round_config import RoundConfig
 from pipeline.rounds.shard_batches import ShardBatch, single_batches, track_batches
 from pipeline.shards import read_shard
 from pipeline.shards.pseudo_labels import with_believed_labels
+from schemas.gender import Gender
 from schemas.input_shard import InputShard, ShardId
 from schemas.labels import LABEL_SCHEMA, Decision
 from schemas.person import Person, Photo, Rejection, RejectionReason
@@ -55,11 +57,11 @@ class ShardLabels:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Models:
-    """What an actor keeps between shards. `predictor` is None where fits start from the parent labels alone."""
+    """What an actor keeps between shards. fits: by the gender of people, all that `body.gender` may give.
+    `predictor` is None where fits start from the parent labels alone.
+    """
 
-    smpl: Smpl
-    skelify: Skelify
-    converter: SmplToSkel
+    fits: Mapping[Gender, BodyFits]
     lenses: KnownLenses
     predictor: Predictor | None = None
 
@@ -68,7 +70,8 @@ def process_shard(task: ShardTask, round: int, parent: pa.Table, models: Models,
     """Labels of round `round` for one shard. `parent` holds the shard's rows of generation round-1, none in round 0.
 
     The same shard gives the same labels whichever actor runs it and in whatever order. Raises UnreadableShardError when
-    reading fails, even midway: labels of half a shard would pass for labels of all of it.
+    reading fails, even midway: labels of half a shard would pass for labels of all of it; OtherBodyError where a parent
+    label belongs to another body than its person is given.
     """
     if task.source is None:
         return carry_over(task, round, parent, f"{task.shard} is not among the inputs of round {round}")
@@ -83,10 +86,10 @@ def process_shard(task: ShardTask, round: int, parent: pa.Table, models: Models,
     for seen in batches:
         batch = PersonBatch.from_people([person for person, _ in seen.people])
         if round == 0:
-            labels = convert_people(batch, models.converter)
+            labels = _converted(batch, models)
         else:
             labels = _refined(seen, batch, LabelBatch.from_table(parent, batch.ids), models, config)
-        labels = with_groups(with_heights(labels, models.skelify.model), [person for person, _ in seen.people])
+        labels = with_groups(labels, [person for person, _ in seen.people])
         tables.append(labels.take(seen.wanted).to_table(round))
     return shard_labels(tables, parent, rejections, round)
 
@@ -107,23 +110,30 @@ def shard_labels(
     )
 
 
+def _converted(batch: PersonBatch, models: Models) -> LabelBatch:
+    def convert(rows: Integer[np.ndarray, "M"], fit: BodyFits) -> LabelBatch:
+        return convert_people(batch.take(rows), fit.converter)
+
+    return labelled_by_gender(batch, models.fits, convert)
+
+
 def _refined(
     seen: ShardBatch, batch: PersonBatch, known: LabelBatch, models: Models, config: RoundConfig
 ) -> LabelBatch:
-    prediction = None
-    if models.predictor is not None:
-        prediction = PredictionBatch.from_guesses([guess for _, guess in seen.people])
-    track_fit = TrackFit(models.skelify, config.fit.track) if seen.tracks else None
-    return refine_people(
-        batch, known, prediction, models.skelify, models.smpl, config.accept, track_fit, seen.tracks
-    )  # fmt: skip
+    check_same_body(batch, known)
+    skelify = {gender: fit.skelify for gender, fit in models.fits.items()}
+    batch = with_estimated_focal(batch, known, skelify, seen.tracks)
 
+    def refine(rows: Integer[np.ndarray, "M"], fit: BodyFits) -> LabelBatch:
+        prediction = None
+        if models.predictor is not None:
+            prediction = PredictionBatch.from_guesses([seen.people[row][1] for row in rows])
+        tracks = tracks_within(seen.tracks, rows)
+        track_fit = TrackFit(fit.skelify, config.fit.track) if tracks else None
+        people, parent = batch.take(rows), known.take(rows)
+        return refine_people(people, parent, prediction, fit.skelify, fit.smpl, config.accept, track_fit, tracks)
 
-def with_heights(labels: LabelBatch, skel: Skel) -> LabelBatch:
-    """The labels with the height of the body that each one's betas make."""
-    with torch.no_grad():
-        heights = skel.heights(torch.as_tensor(labels.betas).to(device=skel.device, dtype=skel.dtype)).cpu().numpy()
-    return labels.with_columns(height_m=np.where(labels.has_label, heights, np.nan))
+    return labelled_by_gender(batch, models.fits, refine)
 
 
 def with_groups(labels: LabelBatch, people: Sequence[Person]) -> LabelBatch:
@@ -167,12 +177,12 @@ def _guessed(photos: list[Photo], predictor: Predictor) -> Iterator[tuple[Person
 def seen_photos(
     source: InputShard, rejections: list[Rejection], models: Models, config: RoundConfig
 ) -> Iterator[Photo]:
-    """The photos of a shard as a stream, with their lenses and the pseudo-labels that are believed; its rejections are
-    gathered on the way.
+    """The photos of a shard as a stream, with their lenses, the pseudo-labels that are believed, and the gender
+    that each person is given; its rejections are gathered on the way.
     """
     photos = _photos_of(read_shard(source), rejections)
     for photo in models.lenses.of(photos):
-        yield with_believed_labels(photo, config.data.pseudo_labels)
+        yield with_genders(with_believed_labels(photo, config.data.pseudo_labels), config.body.gender)
 
 
 def _photos_of(samples: Iterable[Photo | Rejection], rejections: list[Rejection]) -> Iterator[Photo]:

@@ -13,6 +13,8 @@ import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from schemas.gender import DEFAULT_GENDER, GenderChoice
+
 Config = TypeVar("Config")
 Device = Literal["auto", "cpu", "cuda"]
 
@@ -42,10 +44,12 @@ class StorageConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BodyConfig:
-    """The body model: `open`, or a folder with the official SKEL and SMPL files."""
+    """The body model: `open`, or a folder with the official SKEL and SMPL files. gender: whose SKEL everyone is given;
+    `auto`: each person that of the gender which the data say, where they do not the male one, as HSMR.
+    """
 
     source: str = "open"
-    gender: Literal["male", "female"] = "male"
+    gender: GenderChoice = DEFAULT_GENDER
 
 
 def valid_keys(cls: type) -> dict[str, Any]:

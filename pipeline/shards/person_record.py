@@ -9,6 +9,7 @@ from jaxtyping import Float32
 from numpy.typing import ArrayLike, NDArray
 
 from schemas.camera import CameraSource, Lens
+from schemas.gender import Gender, gender_of_word
 from schemas.keypoints import N_KEYPOINTS
 from schemas.person import MAX_FPS, MIN_FPS, Person, PersonId, RejectionReason, SmplLabel
 
@@ -30,13 +31,15 @@ def person_record(
     track: tuple[str, int] | None = None,
     fps: float | None = None,
     lens: Lens | None = None,
+    gender: Gender | None = None,
     extra_info: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """The dict of a person as HMR2 and HSMR loaders read it, from the same values as in `schemas.person.Person`.
 
     keypoints_2d (44, 3) px, px, confidence; center (2,) px; scale (2,) box width and height in px / 200; keypoints_3d
     (44, 4) m and confidence, default zeros. track: (track_id, frame) of a video, and its frame rate fps. lens: the
-    photo's camera. extra_info: plain values and arrays to keep beside. Raises ValueError for other shapes.
+    photo's camera. gender: left out where it is not known. extra_info: plain values and arrays to keep beside. Raises
+    ValueError for other shapes.
     """
     extra = dict(extra_info or {})
     if track is not None:
@@ -46,17 +49,22 @@ def person_record(
     keypoints_3d = np.zeros((N_KEYPOINTS, 4)) if keypoints_3d is None else keypoints_3d
     pose = np.zeros(_N_POSE) if smpl is None else smpl.pose.reshape(-1)
     betas = np.zeros(_N_BETAS) if smpl is None else smpl.betas
-    return _camera_fields(lens) | {
-        "keypoints_2d": _float32(keypoints_2d, (N_KEYPOINTS, 3)),
-        "keypoints_3d": _float32(keypoints_3d, (N_KEYPOINTS, 4)),
-        "center": _float32(center, (2,)),
-        "scale": _float32(scale, (2,)),
-        "body_pose": _float32(pose, (_N_POSE,)),
-        "betas": _float32(betas, (_N_BETAS,)),
-        "has_body_pose": np.float32(smpl is not None),
-        "has_betas": np.float32(smpl is not None),
-        "extra_info": extra,
-    }
+    said = {} if gender is None else {"gender": gender}
+    return (
+        _camera_fields(lens)
+        | said
+        | {
+            "keypoints_2d": _float32(keypoints_2d, (N_KEYPOINTS, 3)),
+            "keypoints_3d": _float32(keypoints_3d, (N_KEYPOINTS, 4)),
+            "center": _float32(center, (2,)),
+            "scale": _float32(scale, (2,)),
+            "body_pose": _float32(pose, (_N_POSE,)),
+            "betas": _float32(betas, (_N_BETAS,)),
+            "has_body_pose": np.float32(smpl is not None),
+            "has_betas": np.float32(smpl is not None),
+            "extra_info": extra,
+        }
+    )
 
 
 def _camera_fields(lens: Lens | None) -> dict[str, Any]:
@@ -108,6 +116,7 @@ def check_person(record: object, id: PersonId, photo_size: tuple[int, int]) -> C
         track=track,
         fps=fps,
         lens=_lens(record, photo_size, repairs),
+        gender=_gender(record, repairs),
     )
     return CheckedPerson(person=person, repairs=repairs)
 
@@ -214,6 +223,26 @@ def _camera_source(record: dict[Any, Any]) -> CameraSource:
     return CameraSource(name)
 
 
+def _gender(record: dict[Any, Any], repairs: list[tuple[RejectionReason, str]]) -> Gender | None:
+    """From `gender`, text or bytes, alone or in an array of one; None where it is missing, neutral or says nothing.
+
+    What is no gender counts as not known, and is said to be.
+    """
+    value = _plain(record.get("gender"))
+    if isinstance(value, np.ndarray) and value.size == 1:  # of objects
+        value = value.item()
+    if value is None:
+        return None
+    word = value.decode(errors="replace") if isinstance(value, bytes) else value
+    try:
+        if not isinstance(word, str):
+            raise ValueError(f"{_describe(value)} is no gender: male, female, m, f or neutral expected")
+        return gender_of_word(word)
+    except ValueError as error:
+        repairs.append((RejectionReason.BAD_GENDER, f"gender: {error}: taken as not known"))
+        return None
+
+
 def _video(
     record: dict[Any, Any], repairs: list[tuple[RejectionReason, str]]
 ) -> tuple[tuple[str, int] | None, float | None]:
@@ -282,7 +311,7 @@ def _float32(values: ArrayLike, shape: tuple[int, ...]) -> Float32[np.ndarray, "
 def _plain(value: object) -> object:
     """Python value of a numpy scalar or an array of one element."""
     if isinstance(value, np.generic) or (
-        isinstance(value, np.ndarray) and value.size == 1 and value.dtype.kind in "biufU"
+        isinstance(value, np.ndarray) and value.size == 1 and value.dtype.kind in "biufSU"
     ):
         return value.item()
     return value

@@ -59,6 +59,10 @@ class CropBatch:
         cuts = np.linspace(0, len(self), min(count, len(self)) + 1).round().astype(int).tolist()
         return [self._stretch(slice(start, end)) for start, end in pairwise(cuts)]
 
+    def first(self, count: int) -> Self:
+        """The first people of the batch."""
+        return self._stretch(slice(0, count))
+
     def _stretch(self, rows: slice) -> Self:
         return replace(self, **{item.name: getattr(self, item.name)[rows] for item in fields(self)})
 
@@ -71,11 +75,13 @@ class CropBatch:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainBatch(CropBatch):
     """With SKEL labels: q, turned and mirrored with the crop, and q_std rad, how far it may be off by its own account;
-    zero where not has_label. Weights are from the labels' uncertainty.
+    zero where not has_label. Weights are from the labels' uncertainty. female (B,): whose SKEL body is the female one
+    where people are given the body of their gender.
     """
 
     q: Float[Tensor, "B 46"]
     q_std: Float[Tensor, "B 46"]
+    female: Bool[Tensor, "B"]
 
     def label_rotations(self) -> Rotations:
         """The joint rotations Rp."""

@@ -9,8 +9,9 @@ import numpy as np
 from jaxtyping import Float32
 
 from pipeline.image.person_camera import PersonCamera
-from pipeline.labels import read_labels, vectors
+from pipeline.labels import read_labels, vectors, with_stated_genders
 from schemas.camera import CameraSource
+from schemas.gender import Gender
 from schemas.labels import is_poor_fit
 from schemas.person import PersonId
 
@@ -34,6 +35,7 @@ _COLUMNS: Final = (
     "focal",
     "camera_source",
     "camera_turn",
+    "gender",
 )
 
 
@@ -42,7 +44,8 @@ class LabelRow:
     """What training takes from a person's label; vectors count for nothing where not has_label.
 
     camera: the one that q holds for, HSMR's where the row names none (older generations, people without a label);
-    calibrated: it was measured, and so were the person's 3D keypoints, in the photo camera's axes.
+    calibrated: it was measured, and so were the person's 3D keypoints, in the photo camera's axes. gender: of the body
+    that a label belongs to, None without one; a label that does not state it is of the one that everyone had then.
     """
 
     has_label: bool
@@ -52,6 +55,7 @@ class LabelRow:
     poor_fit: bool
     camera: PersonCamera
     calibrated: bool
+    gender: Gender | None = None
 
 
 class ShardLabels:
@@ -59,7 +63,7 @@ class ShardLabels:
 
     def __init__(self, file: str, max_betas: float | None = None) -> None:
         """Read a label file by path or s3:// URL. max_betas: a label with a larger |beta| is none."""
-        table = read_labels(file, _COLUMNS)
+        table = with_stated_genders(read_labels(file, _COLUMNS), "auto")
         self._rows = {
             identity: row
             for row, identity in enumerate(zip(table["key"].to_pylist(), table["person"].to_pylist(), strict=True))
@@ -75,7 +79,7 @@ class ShardLabels:
         if max_betas is not None:
             self._has_label &= np.abs(self._betas).max(1, initial=0) <= max_betas
         self._focal, self._turn = table["focal"].to_numpy().astype(np.float64), vectors(table["camera_turn"])
-        self._source = table["camera_source"].to_pylist()
+        self._source, self._gender = table["camera_source"].to_pylist(), table["gender"].to_pylist()
 
     def row_of(self, id: PersonId) -> int | None:
         """Row number of a person, None for a person without a row."""
@@ -94,6 +98,7 @@ class ShardLabels:
             poor_fit=bool(self._poor_fit[row]),
             camera=PersonCamera.of_label(float(self._focal[row]), self._turn[row]),
             calibrated=self._source[row] == CameraSource.CALIBRATION,
+            gender=self._gender[row],
         )
 
 

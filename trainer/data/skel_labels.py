@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float32, Float64, Shaped
 from torch import Tensor
 
 from pipeline.body.representation import mirror_q, turn_in_image_plane, turn_pelvis
+from schemas.gender import Gender, chosen_gender
 from trainer.data.shard_walk import JoinedPerson
 from trainer.data.shown_crops import ShownCrops
 from trainer.data.weights import LabelWeightConfig, betas_weights, joint_weights, within_limits
@@ -27,9 +28,16 @@ def skel_targets(
         "q_std": np.where(has_label[:, None], q_std, 0).astype(np.float32),
         "betas": np.stack([p.label.betas for p in people]) * has_label[:, None],
         "has_label": has_label,
+        "female": np.array([_gender(p) == "female" for p in people], bool),
         "joint_weight": joint_weights(weights, q_std, poor_fit) * teaches,
         "betas_weight": betas_weights(weights, poor_fit) * has_label,
     }
+
+
+def _gender(joined: JoinedPerson) -> Gender:
+    """That of the label's body; without a label, what the shard says of the person."""
+    said = None if joined.sample is None else joined.sample.person.gender
+    return joined.label.gender or chosen_gender("auto", said)
 
 
 def q_in_crop(

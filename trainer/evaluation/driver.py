@@ -72,12 +72,14 @@ def run_evaluation(
     Raises EvaluationFileError, CheckpointError, BodyFileError, InputError, ConfigError or OSError before anything is
     written; EvaluationFailedError or ActorStartError afterwards.
     """
-    sets = {source.label: _read(source) for source in request.inputs}
+    with_genders = config.body.gender == "auto"
+    sets = {source.label: _read(source, with_genders=with_genders) for source in request.inputs}
+    everyone = [gender for people in sets.values() for gender in people.genders]
     known = [_open(*pair) for pair in zip(request.names, request.checkpoints, strict=True)]
     config = replace(config, body=_absolute(config.body))
     bodies = load_bodies(config.body, "cpu", smpl_joints=_needs_smpl_joints(request, known))
     for checkpoint in known:
-        _describe(checkpoint, bodies.of(checkpoint.kind), tell)
+        _describe(checkpoint, bodies.of(checkpoint.kind, everyone), tell)
     with (
         own_folder(request.output, RESULTS_FILE),
         ray_session(ray_address, config.run.actors, shipped_packages(request)),
@@ -105,12 +107,12 @@ def _absolute(body: BodyConfig) -> BodyConfig:
     return body if body.source == "open" else replace(body, source=str(Path(body.source).expanduser().absolute()))
 
 
-def _read(source: EvaluationInput) -> EvaluationSet:
+def _read(source: EvaluationInput, *, with_genders: bool) -> EvaluationSet:
     if not source.images.is_dir():
         raise EvaluationFileError(f"{source.images}, given as --images of {source.label}, is no folder.")
     if source.protocol.format == "moyo":
-        return read_moyo_file(source.data)
-    return read_hmr2_file(source.data, source.protocol)
+        return read_moyo_file(source.data, with_genders=with_genders)
+    return read_hmr2_file(source.data, source.protocol, with_genders=with_genders)
 
 
 def _needs_smpl_joints(request: EvaluationRequest, known: Sequence[_Known]) -> bool:
@@ -132,7 +134,7 @@ def _describe(checkpoint: _Known, body: OutputBody, tell: Callable[[str], None])
     if checkpoint.kind == "hsmr" and checkpoint.body_digest not in (None, body.digest):
         tell(
             f"WARNING: {name} was trained on another body (digest {str(checkpoint.body_digest)[:12]}, this one "
-            f"{body.digest[:12]}): the same betas are other shapes here. Set body.source to the body of the training."
+            f"{body.digest[:12]}): the same betas are other shapes here. Set body.source and body.gender as then."
         )
 
 
@@ -212,7 +214,7 @@ def _rows_of(rows: pa.Table, source: EvaluationInput, checkpoint: _Known) -> pa.
 def _result(
     source: EvaluationInput, people: EvaluationSet, checkpoint: _Known, rows: pa.Table, bodies: Bodies
 ) -> Result:
-    body = bodies.of(checkpoint.kind)
+    body = bodies.of(checkpoint.kind, [people.genders[person] for person in rows["person"].to_pylist()])
     return Result(
         source=source,
         checkpoint=checkpoint.file.name,
@@ -239,7 +241,7 @@ def _write_worst(
     for source in request.inputs:
         for checkpoint in known:
             own = _rows_of(rows, source, checkpoint)
-            sheet = worst_sheet(source, sets[source.label], own, bodies.of(checkpoint.kind))
+            sheet = worst_sheet(source, sets[source.label], own, bodies)
             if sheet is not None:
                 path = request.output / "worst" / safe_name(source.label) / f"{safe_name(checkpoint.file.name)}.jpg"
                 path.parent.mkdir(parents=True, exist_ok=True)

@@ -13,8 +13,9 @@ from trainer.evaluation.protocols import PROTOCOLS, Protocol
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluationConfig:
-    """body: what predictions are poses of, the gender being SKEL's; truths are neutral SMPL. batch_size: people of a
-    part, which goes through a network at once. run: actors and the like, which change no result.
+    """body: what predictions are poses of, the gender being SKEL's (`auto`: each person's, by the file's gender or
+    genders); truths are neutral SMPL. batch_size: people of a part, which goes through a network at once. run: actors
+    and the like, which change no result.
     """
 
     body: BodyConfig = field(default_factory=BodyConfig)

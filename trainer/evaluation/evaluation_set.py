@@ -7,6 +7,8 @@ from typing import Self
 import numpy as np
 from jaxtyping import Bool, Float64
 
+from schemas.gender import Gender
+
 _ARRAYS = ("center", "size", "keypoints_2d", "keypoints_3d", "pose", "betas", "has_smpl")
 
 
@@ -21,7 +23,7 @@ class EvaluationSet:
     images: paths below the folder of images, names: how the file calls each person; center (N, 2), size (N, 2): the
     box, width and height, px of the photo as stored. keypoints_2d (N, 44, 3) px and confidence; keypoints_3d
     (N, 44, 4) m and confidence, camera axes; pose (N, 24, 3): SMPL, axis-angle, root first, camera axes; betas
-    (N, 10); has_smpl (N,): whether pose and betas are to be believed.
+    (N, 10); has_smpl (N,): whether pose and betas are to be believed. genders (N,): None where it is not known.
     """
 
     images: Sequence[str]
@@ -33,6 +35,7 @@ class EvaluationSet:
     pose: Float64[np.ndarray, "N 24 3"]
     betas: Float64[np.ndarray, "N 10"]
     has_smpl: Bool[np.ndarray, "N"]
+    genders: Sequence[Gender | None]
 
     def __len__(self) -> int:
         return len(self.images)
@@ -42,4 +45,5 @@ class EvaluationSet:
         places = list(numbers)
         arrays = {name: getattr(self, name)[places] for name in _ARRAYS}
         images, names = ([texts[place] for place in places] for texts in (self.images, self.names))
-        return replace(self, images=images, names=names, **arrays)
+        genders = [self.genders[place] for place in places]
+        return replace(self, images=images, names=names, genders=genders, **arrays)

@@ -9,6 +9,7 @@ from jaxtyping import Float64, Shaped
 
 from pipeline.labels import LabelStoreError
 from pipeline.labels.exchange.npz_file import npz_arrays
+from schemas.gender import Gender, gender_of_word
 from trainer.evaluation.evaluation_set import EvaluationFileError
 
 Shape = tuple[int, ...]
@@ -53,6 +54,17 @@ class FileFields:
         whole = [value.decode(errors="replace") if isinstance(value, bytes) else value for value in values]
         # numpy hands on halves of surrogate pairs, and code points that there are not.
         return [value.encode(errors="replace").decode(errors="replace") for value in whole]
+
+    def genders(self, *names: str) -> list[Gender | None]:
+        """Each person's by the first of these fields that the file has, None where it says nothing or is not there."""
+        name = next((name for name in names if name in self), None)
+        if name is None:
+            return [None] * self.count
+        words = self.texts(name)
+        try:
+            return [gender_of_word(word) for word in words]
+        except ValueError as error:
+            raise EvaluationFileError(f"{self.path}: {name}: {error}. body.gender=male does not read it.") from error
 
     def numbers(self, name: str, *shapes: Shape) -> Float64[np.ndarray, "..."]:
         """float64, (N, *shape) for one of these shapes; zeros of the first where the file has none."""

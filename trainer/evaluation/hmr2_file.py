@@ -6,6 +6,7 @@ from trainer.evaluation.evaluation_set import EvaluationFileError, EvaluationSet
 from trainer.evaluation.file_fields import FileFields
 from trainer.evaluation.protocols import Protocol
 
+_GENDER = ("gender", "genders")
 _FIELDS = (
     "imgname", "center", "scale", "body_keypoints_2d", "extra_keypoints_2d", "body_keypoints_3d", "extra_keypoints_3d",
     "body_pose", "betas", "has_body_pose", "has_betas",
@@ -13,13 +14,14 @@ _FIELDS = (
 _BODY, _EXTRA = 25, 19
 
 
-def read_hmr2_file(path: str, protocol: Protocol) -> EvaluationSet:
+def read_hmr2_file(path: str, protocol: Protocol, *, with_genders: bool = False) -> EvaluationSet:
     """imgname (N,), center (N, 2) px, scale (N,) or (N, 2) px, {body,extra}_keypoints_2d (N, 25|19, 3),
     {body,extra}_keypoints_3d (N, 25|19, 4), body_pose (N, 72), betas (N, 10), has_body_pose and has_betas (N,).
 
-    All but the first three may be missing, as far as the protocol needs no truth from them. Raises EvaluationFileError.
+    All but the first three may be missing, as far as the protocol needs no truth from them; gender or genders (N,) text
+    is read where with_genders. Raises EvaluationFileError.
     """
-    file = FileFields(path, _FIELDS, "imgname")
+    file = FileFields(path, (*_FIELDS, *_GENDER) if with_genders else _FIELDS, "imgname")
     images = file.texts("imgname")
     for name in ("center", "scale"):
         file.needed(name)
@@ -37,6 +39,7 @@ def read_hmr2_file(path: str, protocol: Protocol) -> EvaluationSet:
         pose=file.numbers("body_pose", (72,), (24, 3)).reshape(-1, 24, 3),
         betas=file.numbers("betas", (10,)),
         has_smpl=np.logical_and.reduce([given, *has_smpl]),
+        genders=file.genders(*_GENDER) if with_genders else [None] * file.count,
     )
 
 

@@ -11,11 +11,12 @@ _FIELDS = ("extra_info", "names", "img_paths", "centers", "scales", "genders", "
 _SMPL = {"global_orient": ((3,), (1, 3)), "body_pose": ((69,), (23, 3)), "betas": ((10,),)}
 
 
-def read_moyo_file(path: str) -> EvaluationSet:
+def read_moyo_file(path: str, *, with_genders: bool = False) -> EvaluationSet:
     """names and img_paths (N,), centers (N, 2) px, scales (N, 2): width and height px, smpl: a pickled dict of
     global_orient (N, 3), body_pose (N, 69) and betas (N, 10), and extra_info: one with dataset_name.
 
-    genders (N,) may be there; the truth is the neutral body whatever they say. Raises EvaluationFileError.
+    genders (N,) may be there, and say SKEL's body where with_genders; the truth is the neutral body whatever they say.
+    Raises EvaluationFileError.
     """
     file = FileFields(path, _FIELDS, "img_paths")
     told = _dict(file, "extra_info")
@@ -41,6 +42,7 @@ def read_moyo_file(path: str) -> EvaluationSet:
         pose=pose,
         betas=parts["betas"],
         has_smpl=np.ones(file.count, bool),
+        genders=file.genders("genders") if with_genders else [None] * file.count,
     )
 
 

@@ -1,6 +1,6 @@
 """What a network's answer is a pose of: SKEL for HSMR, neutral SMPL for HMR2.0; each gives what protocols compare."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, NamedTuple, Protocol
 
 import numpy as np
@@ -8,10 +8,12 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from pipeline.body import BodyFileError, Skel, Smpl, load_skel, load_smpl
+from pipeline.body import BodyFileError, Skel, Smpl, load_smpl
 from pipeline.body.body_files import read_smpl_joint_regressor
+from pipeline.body.gendered_skel import load_skels, skels_digest
 from pipeline.body.rotations import axis_angle_to_matrix
 from pipeline.runtime.config import BodyConfig
+from schemas.gender import Gender, GenderChoice, chosen_gender
 from trainer.evaluation.protocols import Truth
 from trainer.evaluation.violations import Violations, skel_violations, smpl_violations
 
@@ -96,6 +98,46 @@ class SkelBody:
         return skel_violations(pose)
 
 
+class MixedSkelBody:
+    """SKEL of some people, each of their own gender."""
+
+    def __init__(self, bodies: Mapping[Gender, SkelBody], genders: Sequence[Gender]) -> None:
+        """genders: of the people, in the order in which they will be posed."""
+        self._bodies, one = bodies, next(iter(bodies.values()))
+        self.digest = skels_digest({gender: body.skel for gender, body in bodies.items()})
+        self.faces, self._regressor = one.faces, one.regressor
+        self._rows = {gender: [row for row, own in enumerate(genders) if own == gender] for gender in bodies}
+        self.name = f"auto: {', '.join(f'{len(rows)} {gender}' for gender, rows in self._rows.items())} SKEL"
+
+    def regressor(self, truth: Truth) -> str:
+        return self._regressor(truth)
+
+    def keypoints(self, pose: Float[Tensor, "B P"], betas: Float[Tensor, "B 10"]) -> Float[Tensor, "B 44 3"]:
+        return self._together(len(pose), lambda body, rows: body.keypoints(pose[rows], betas[rows]))
+
+    def surface(self, pose: Float[Tensor, "B P"], betas: Float[Tensor, "B 10"]) -> Surface:
+        return Surface(
+            self._together(len(pose), lambda body, rows: body.surface(pose[rows], betas[rows]).joints),
+            self.vertices(pose, betas),
+        )
+
+    def vertices(self, pose: Float[Tensor, "B P"], betas: Float[Tensor, "B 10"]) -> Float[Tensor, "B 6890 3"]:
+        return self._together(len(pose), lambda body, rows: body.vertices(pose[rows], betas[rows]))
+
+    def violations(self, pose: Float[Tensor, "B P"]) -> Violations:
+        return skel_violations(pose)
+
+    def _together(
+        self, count: int, posed: Callable[[SkelBody, list[int]], Float[Tensor, "M K 3"]]
+    ) -> Float[Tensor, "B K 3"]:
+        """Points of everyone, posed by gender, in the order of the people."""
+        order = [row for rows in self._rows.values() for row in rows]
+        if len(order) != count:
+            raise ValueError(f"{count} people are to be posed, and the genders of {len(order)} are known")
+        points = torch.cat([posed(self._bodies[gender], rows) for gender, rows in self._rows.items() if rows])
+        return points[torch.argsort(torch.tensor(order)).to(points.device)]
+
+
 class SmplBody:
     """Neutral SMPL."""
 
@@ -122,19 +164,32 @@ class SmplBody:
 
 
 class Bodies(NamedTuple):
-    """By the kind of network; truths that are SMPL parameters are of smpl's body too."""
+    """By the kind of network, and SKEL by gender: one for everyone, or both where each person has their own. Truths
+    that are SMPL parameters are of smpl's body too.
+    """
 
-    hsmr: SkelBody
+    hsmr: Mapping[Gender, SkelBody]
     hmr2: SmplBody
 
-    def of(self, kind: str) -> OutputBody:
-        """kind: as `trainer.checkpoint.network_weights.KINDS` has it."""
-        return self.hsmr if kind == "hsmr" else self.hmr2
+    def of(self, kind: str, known: Sequence[Gender | None]) -> OutputBody:
+        """For people of whom this is known, in this order; kind: as `trainer.checkpoint.network_weights.KINDS` says."""
+        if kind != "hsmr":
+            return self.hmr2
+        bodies = self.hsmr
+        return MixedSkelBody(bodies, self._given(known)) if len(bodies) > 1 else next(iter(bodies.values()))
+
+    def genders(self, kind: str, known: Sequence[Gender | None]) -> list[Gender] | list[None]:
+        """Of the SKEL bodies of these people; nobody's where the network predicts SMPL."""
+        return self._given(known) if kind == "hsmr" else [None] * len(known)
+
+    def _given(self, known: Sequence[Gender | None]) -> list[Gender]:
+        choice: GenderChoice = "auto" if len(self.hsmr) > 1 else next(iter(self.hsmr))
+        return [chosen_gender(choice, gender) for gender in known]
 
 
 def load_bodies(body: BodyConfig, device: str, *, smpl_joints: bool) -> Bodies:
     """In float64. smpl_joints: whether SKEL must give SMPL's joints. Raises BodyFileError."""
-    skel = load_skel(body.source, gender=body.gender, device=device, dtype=torch.float64)
+    skels = load_skels(body.source, body.gender, device, torch.float64)
     regressor = read_smpl_joint_regressor(body.source) if smpl_joints else None
     smpl = load_smpl(body.source, device=device, dtype=torch.float64)
-    return Bodies(SkelBody(skel, body.gender, regressor), SmplBody(smpl))
+    return Bodies({gender: SkelBody(skel, gender, regressor) for gender, skel in skels.items()}, SmplBody(smpl))

@@ -80,13 +80,15 @@ def _rows(
     poses: NetworkPoses,
     bodies: Bodies,
 ) -> pa.Table:
-    body, people = bodies.of(named.kind), found.people
+    people = found.people
+    body = bodies.of(named.kind, people.genders)
     violations = body.violations(poses.pose)
     count = len(found.numbers)
     columns: dict[str, Sequence[Any]] = {
         "dataset": [part.dataset] * count,
         "checkpoint": [named.name] * count,
         "network": [named.kind] * count,
+        "gender": bodies.genders(named.kind, people.genders),
         "person": found.numbers,
         "name": people.names,
         "image": people.images,

@@ -17,6 +17,7 @@ ROW_SCHEMA: Final = pa.schema(
         pa.field("dataset", pa.string(), nullable=False),
         pa.field("checkpoint", pa.string(), nullable=False),
         pa.field("network", pa.string(), nullable=False),
+        pa.field("gender", pa.string()),
         pa.field("person", pa.int32(), nullable=False),
         pa.field("name", pa.string(), nullable=False),
         pa.field("image", pa.string(), nullable=False),
@@ -39,10 +40,11 @@ ROW_SCHEMA: Final = pa.schema(
         pa.field("camera_turn", _list(pa.float64(), 3), nullable=False),
     ]
 )
-"""network: `hsmr` or `hmr2`; person: place in the file. Which errors are there depends on the data set.
-keypoint_error_box: of the box's longer side, null where the truth's confidence is too low; mean_error_box: their mean.
-violation_deg: l_knee, r_knee, l_elbow, r_elbow, 0 within the limits (`trainer.evaluation.violations`). pose: q (46) or
-SMPL's axis-angles (72), rad; cam_t m, focal crop units, camera_turn rad as in a table of predictions.
+"""network: `hsmr` or `hmr2`; gender: of the SKEL body, null for SMPL's; person: place in the file. Which errors are
+there depends on the data set. keypoint_error_box: of the box's longer side, null where the truth's confidence is too
+low; mean_error_box: their mean. violation_deg: l_knee, r_knee, l_elbow, r_elbow, 0 within the limits
+(`trainer.evaluation.violations`). pose: q (46) or SMPL's axis-angles (72), rad; cam_t m, focal crop units, camera_turn
+rad as in a table of predictions.
 """
 
 

@@ -13,7 +13,7 @@ from pipeline.render import Panel, PinholeCamera, crop_square, draw_keypoints, g
 from trainer.evaluation.crops import read_photo
 from trainer.evaluation.evaluation_config import EvaluationInput
 from trainer.evaluation.evaluation_set import EvaluationSet
-from trainer.evaluation.output_bodies import OutputBody
+from trainer.evaluation.output_bodies import Bodies
 from trainer.evaluation.scores import MIN_CONFIDENCE_2D
 
 N_WORST: Final = 24
@@ -29,13 +29,14 @@ def worst_people(source: EvaluationInput, rows: pa.Table) -> list[dict[str, Any]
     return rows.filter(rows[measure].is_valid()).sort_by(order).slice(0, N_WORST).to_pylist()
 
 
-def worst_sheet(source: EvaluationInput, people: EvaluationSet, rows: pa.Table, body: OutputBody) -> bytes | None:
+def worst_sheet(source: EvaluationInput, people: EvaluationSet, rows: pa.Table, bodies: Bodies) -> bytes | None:
     """A JPEG of them all with their errors and, where these are the truth, their 2D keypoints; None where nobody has
     an error. people: everyone of the file.
     """
     worst = worst_people(source, rows)
     if not worst:
         return None
+    body = bodies.of(worst[0]["network"], [people.genders[row["person"]] for row in worst])
     pose, betas = (torch.tensor([row[name] for row in worst], dtype=torch.float64) for name in ("pose", "betas"))
     with torch.inference_mode():
         meshes = body.vertices(pose, betas).numpy()

@@ -8,10 +8,12 @@ import torch
 
 from pipeline.body import Skel
 from pipeline.fit import Skelify
-from pipeline.lenses.known_lens import CameraMode, KnownLenses
+from pipeline.labelling.genders import with_genders
+from pipeline.lenses.known_lens import KnownLenses
 from pipeline.runtime.config import ConfigError
 from pipeline.runtime.progress_bar import ConsoleBar
 from pipeline.storage.opening import open_storage
+from schemas.gender import Gender
 from schemas.person import Photo, Rejection
 from trainer.inference.inference_config import DEFAULT_FPS, InferenceConfig, InferenceRequest
 from trainer.inference.motions import MotionsWriter
@@ -63,11 +65,11 @@ def run_inference(
     found = open_poses(request, config, device, tell)
     tell(f"input: {source.what}")
     with own_folder(request.output, PREDICTIONS_FILE):
-        run = PredictionRun(_with_lenses(source.items, config.camera), found.poses, config.batch_size)
+        run = PredictionRun(_as_known(source.items, config), found.poses, config.batch_size)
         files = _ResultWriters(request, found)
-        refine = _refiner(request, config, found.skel)
+        refine = _refiner(request, config, found.skels)
         metadata = {**found.origin, "body_digest": found.body.digest, "code_revision": code_revision}
-        schema = SMPL_PREDICTION_SCHEMA if found.skel is None else PREDICTION_SCHEMA
+        schema = SMPL_PREDICTION_SCHEMA if found.skels is None else PREDICTION_SCHEMA
         people, decisions = 0, Counter[str]()
         with (
             PredictionsWriter(
@@ -91,10 +93,11 @@ def run_inference(
     )
 
 
-def _with_lenses(items: Iterable[Photo | Rejection], mode: CameraMode) -> Iterator[Photo | Rejection]:
-    lenses = KnownLenses(mode=mode)
+def _as_known(items: Iterable[Photo | Rejection], config: InferenceConfig) -> Iterator[Photo | Rejection]:
+    """With the lenses of photos, and the genders whose bodies people are given."""
+    lenses = KnownLenses(mode=config.camera)
     for item in items:
-        yield item if isinstance(item, Rejection) else next(lenses.of([item]))
+        yield item if isinstance(item, Rejection) else with_genders(next(lenses.of([item])), config.body.gender)
 
 
 def _decisions(batch: PosedPeople) -> Sequence[str]:
@@ -115,9 +118,9 @@ class _ResultWriters:
             self._meshes = MeshWriter(storage=storage, faces=body.faces, format=request.meshes, bone_faces=bones)
         self._with_overlays = request.overlays
         self._motions = None
-        if request.mot and found.skel is not None:
+        if request.mot and found.skels is not None:
             fps = request.fps or DEFAULT_FPS
-            self._motions = MotionsWriter(storage=storage, skel=found.skel, order=request.angles, fps=fps)
+            self._motions = MotionsWriter(storage=storage, skels=found.skels, order=request.angles, fps=fps)
 
     @property
     def motions(self) -> int:
@@ -143,14 +146,14 @@ class _ResultWriters:
 
 
 def _refiner(
-    request: InferenceRequest, config: InferenceConfig, skel: Skel | None
+    request: InferenceRequest, config: InferenceConfig, skels: Mapping[Gender, Skel] | None
 ) -> Callable[[PosedPeople], PosedPeople]:
-    if not request.refine or skel is None:
+    if not request.refine or skels is None:
         return lambda batch: batch
-    skelify = Skelify(skel, config.skelify)
+    fits = {gender: Skelify(skel, config.skelify) for gender, skel in skels.items()}
 
     def refined(batch: PosedPeople) -> PosedPeople:
-        return refine_predictions(batch, skelify, config.accept) if isinstance(batch, PredictedPeople) else batch
+        return refine_predictions(batch, fits, config.accept) if isinstance(batch, PredictedPeople) else batch
 
     return refined
 

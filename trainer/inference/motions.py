@@ -1,11 +1,12 @@
 """OpenSim motions of predicted people: one file per track, one row each for people who belong to none."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
+from jaxtyping import Float64, Int64
 
 from pipeline.body import Skel
 from pipeline.export.coordinate_order import AngleOrder, opensim_angles
@@ -13,11 +14,13 @@ from pipeline.export.motion_file import Motion, motion_file
 from pipeline.export.upright_axes import pose_on_ground, to_ground
 from pipeline.fit.solver.orientation import PelvisOrientation
 from pipeline.labels import Storage
+from schemas.gender import Gender
 from schemas.input_shard import ShardId
 from schemas.person import PersonId, Rejection, RejectionReason
 from trainer.inference.placed_bodies import PlacedBodies
 from trainer.inference.predicted_people import PredictedPeople
 from trainer.inference.result_files import person_file, track_file
+from trainer.inference.rows_by_gender import by_gender
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +36,12 @@ class _Frame:
 class MotionsWriter:
     """Writes below mot/. Holds the tracks of the shard that is being read, which `finish` or the next shard ends.
 
-    fps: frames a second of tracks that name no rate. order: how the angles of a joint are composed, see
-    `pipeline.export.coordinate_order`.
+    skels: by the gender of people. fps: frames a second of tracks that name no rate. order: how the angles of a joint
+    are composed, see `pipeline.export.coordinate_order`.
     """
 
     storage: Storage
-    skel: Skel
+    skels: Mapping[Gender, Skel]
     order: AngleOrder
     fps: float
     rejections: list[Rejection] = field(default_factory=list)
@@ -78,10 +81,14 @@ class MotionsWriter:
         self._tracks = {}
 
     def _frames(self, batch: PredictedPeople, placed: PlacedBodies) -> Iterator[_Frame]:
-        orientation = PelvisOrientation(self.skel.rig)
-        turn, q = (torch.as_tensor(x).to(self.skel.device, self.skel.dtype) for x in (placed.turn, batch.q))
-        q = pose_on_ground(torch.cat([orientation.to_q(turn @ orientation.matrix(q)), q[:, 3:]], 1), orientation)
-        q = (opensim_angles(q) if self.order == "opensim" else q).double().cpu().numpy()
+        def on_ground(gender: Gender, rows: Int64[np.ndarray, "M"]) -> Float64[np.ndarray, "M 46"]:
+            skel = self.skels[gender]
+            orientation = PelvisOrientation(skel.rig)
+            turn, q = (torch.as_tensor(x[rows]).to(skel.device, skel.dtype) for x in (placed.turn, batch.q))
+            q = pose_on_ground(torch.cat([orientation.to_q(turn @ orientation.matrix(q)), q[:, 3:]], 1), orientation)
+            return (opensim_angles(q) if self.order == "opensim" else q).double().cpu().numpy()
+
+        q = by_gender(batch.genders, on_ground)
         pelvis = to_ground(placed.photo_cam_t + placed.pelvis)
         return (_Frame(*row) for row in zip((person.id for person in batch.people), q, pelvis, strict=True))
 

@@ -1,11 +1,11 @@
 """Where predicted bodies are: in the camera of their crops, and in one of the whole photo."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Float64, Int64
 from scipy.spatial.transform import Rotation
 
 from pipeline.body import Skel
@@ -18,7 +18,9 @@ from pipeline.export.photo_camera import (
 )
 from pipeline.image.person_camera import PersonCamera
 from schemas.camera import CameraSource
+from schemas.gender import Gender
 from trainer.inference.predicted_people import PosedPeople, PredictedPeople, as_tensors
+from trainer.inference.rows_by_gender import by_gender
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,11 +42,15 @@ class PlacedBodies:
         return (points - self.pelvis[row]) @ self.turn[row].T
 
 
-def place_bodies(batch: PredictedPeople, skel: Skel) -> PlacedBodies:
-    """The pelvis of each SKEL body and its place in the camera of the whole photo."""
-    with torch.inference_mode():
-        pelvis = skel.joints(*as_tensors(skel, batch.q, batch.betas))[:, 0].double().cpu().numpy()
-    return placed(batch, pelvis)
+def place_bodies(batch: PredictedPeople, skels: Mapping[Gender, Skel]) -> PlacedBodies:
+    """The pelvis of each SKEL body and its place in the camera of the whole photo; skels: by the gender of people."""
+
+    def pelvis(gender: Gender, rows: Int64[np.ndarray, "M"]) -> Float64[np.ndarray, "M 3"]:
+        skel = skels[gender]
+        with torch.inference_mode():
+            return skel.joints(*as_tensors(skel, batch.q[rows], batch.betas[rows]))[:, 0].double().cpu().numpy()
+
+    return placed(batch, by_gender(batch.genders, pelvis))
 
 
 def placed(batch: PosedPeople, pelvis: Float[np.ndarray, "N 3"]) -> PlacedBodies:

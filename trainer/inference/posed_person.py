@@ -7,13 +7,14 @@ import numpy as np
 from jaxtyping import Float32
 
 from schemas.camera import CameraSource
+from schemas.gender import Gender
 from schemas.person import Photo
 
 
 class PosedPerson(NamedTuple):
     """q (46,) rad, betas (10,), cam_t (3,) m in the camera of the person's crop: its focal length, crop units, the
     rotation vector (3,) rad from its axes to the photo camera's, and where both are known from. q_std (46,) rad: how
-    far q may be off, 0 where nothing tells.
+    far q may be off, 0 where nothing tells. gender: of the SKEL body that both are of.
     """
 
     q: Float32[np.ndarray, "46"]
@@ -23,6 +24,7 @@ class PosedPerson(NamedTuple):
     turn: Float32[np.ndarray, "3"]
     source: CameraSource
     q_std: Float32[np.ndarray, "46"]
+    gender: Gender
 
 
 class PosedSmpl(NamedTuple):

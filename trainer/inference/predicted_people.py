@@ -1,19 +1,23 @@
 """People with what is known of their bodies, a batch at a time: predicted by the network, or labels of a round."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, Self
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from pipeline.body import Skel, Smpl
 from schemas.camera import CameraSource
+from schemas.gender import Gender
 from schemas.person import Person, Photo, Rejection, RejectionReason
 from schemas.skel import N_BETAS, N_Q
 from trainer.inference.posed_person import PosedPerson, PosedSmpl, PosesOfPhotos
+
+_LISTS: Final = ("people", "photos", "camera_source", "genders")
+_ARRAYS: Final = ("betas", "cam_t", "focal", "camera_turn", "q", "q_std")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,11 +53,20 @@ class PosedPeople:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PredictedPeople(PosedPeople):
-    """With SKEL's q (N, 46) rad. q_std (N, 46) rad: how far q may be off, 0 where nothing tells."""
+    """With SKEL's q (N, 46) rad. q_std (N, 46) rad: how far q may be off, 0 where nothing tells. genders (N,): of the
+    SKEL bodies.
+    """
 
     q: Float[np.ndarray, "N 46"]
     q_std: Float[np.ndarray, "N 46"]
+    genders: Sequence[Gender]
     refinement: Refinement | None = None
+
+    def rows(self, rows: Int[np.ndarray, "M"]) -> Self:
+        """The people at these places, before they are refined."""
+        lists = {name: [getattr(self, name)[row] for row in rows] for name in _LISTS}
+        arrays = {name: getattr(self, name)[rows] for name in _ARRAYS}
+        return replace(self, **lists, **arrays)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,7 +129,7 @@ def _stacked_people(photos: Sequence[Photo], people: Sequence[Person], guesses: 
     if isinstance(guesses[0], PosedSmpl):
         return SmplPeople(smpl_pose=_stacked([g.pose for g in guesses], 72), **shared)
     q, q_std = (_stacked([getattr(g, name) for g in guesses], N_Q) for name in ("q", "q_std"))
-    return PredictedPeople(q=q, q_std=q_std, **shared)
+    return PredictedPeople(q=q, q_std=q_std, genders=[g.gender for g in guesses], **shared)
 
 
 def _problem(guess: PosedPerson | PosedSmpl | None) -> tuple[RejectionReason, str] | None:

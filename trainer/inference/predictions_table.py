@@ -20,6 +20,7 @@ _OF_SKEL: Final = (
     pa.field("betas", float_vector(N_BETAS), nullable=False),
     pa.field("cam_t", float_vector(3), nullable=False),
     pa.field("q_std", float_vector(N_Q), nullable=False),
+    pa.field("gender", pa.string(), nullable=False),
 )
 _OF_SMPL: Final = (
     pa.field("smpl_pose", float_vector(72), nullable=False),
@@ -55,10 +56,10 @@ def _schema(body: Sequence[pa.Field]) -> pa.Schema:
 
 
 PREDICTION_SCHEMA: Final = _schema(_OF_SKEL)
-"""One row per person. q, q_std rad (q_std is 0 where nothing tells); center, side px: the square crop; cam_t m in its
-camera, whose focal length (crop units), source and turn are given as in a label row; pelvis m: joint 0 without
-translation; photo_focal_px, photo_principal_point px, photo_cam_t m: `pipeline.export.photo_camera`. shard is "" for a
-folder of images.
+"""One row per person. q, q_std rad (q_std is 0 where nothing tells); gender: of the SKEL body; center, side px: the
+square crop; cam_t m in its camera, whose focal length (crop units), source and turn are given as in a label row; pelvis
+m: joint 0 without translation; photo_focal_px, photo_principal_point px, photo_cam_t m: `pipeline.export.photo_camera`.
+shard is "" for a folder of images.
 """
 SMPL_PREDICTION_SCHEMA: Final = _schema(_OF_SMPL)
 """The same of SMPL bodies: smpl_pose, 24 axis-angles rad, root first and in the axes of the crop's camera, as the
@@ -158,7 +159,12 @@ def _columns(batch: PosedPeople, placed: PlacedBodies) -> dict[str, pa.Array]:
     if isinstance(batch, SmplPeople):
         columns["smpl_pose"] = _vectors(batch.smpl_pose)
     if isinstance(batch, PredictedPeople):
-        columns |= {"q": _vectors(batch.q), "q_std": _vectors(batch.q_std)} | _refined_columns(batch)
+        columns |= {
+            "q": _vectors(batch.q),
+            "q_std": _vectors(batch.q_std),
+            "gender": pa.array(batch.genders, pa.string()),
+        }
+        columns |= _refined_columns(batch)
     return columns
 
 

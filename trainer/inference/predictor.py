@@ -13,6 +13,7 @@ from pipeline.image.person_view import camera_of, source_of
 from pipeline.labelling.predictor import Guess
 from pipeline.runtime.config import BodyConfig
 from schemas.camera import CameraSource
+from schemas.gender import DEFAULT_GENDER
 from schemas.person import Person, Photo
 from trainer.checkpoint import CheckpointError, load_checkpoint
 from trainer.data import plain_patches
@@ -57,10 +58,11 @@ class NetworkPredictor:
         told = [self._camera(person) for person in people]
         sources = [source_of(person) if self._told else CameraSource.HSMR for person in people]
         known = np.float32(self._spread.told)
-        rows = zip(self._guesses(photos, told), told, sources, strict=True)
+        genders = [person.gender or DEFAULT_GENDER for person in people]
+        rows = zip(self._guesses(photos, told), told, sources, genders, strict=True)
         return [
-            PosedPerson(g.q, g.betas, g.cam_t, g.focal, camera.turn, source, g.q_std * known)
-            for g, camera, source in rows
+            PosedPerson(g.q, g.betas, g.cam_t, g.focal, camera.turn, source, g.q_std * known, gender)
+            for g, camera, source, gender in rows
         ]
 
     def _guesses(self, photos: Sequence[Photo], told: Sequence[PersonCamera]) -> list[Guess]:

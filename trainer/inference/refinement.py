@@ -1,9 +1,12 @@
 """SKELify from the prediction, where a person has keypoints; kept only when the acceptance rule calls it better."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Int64
 from torch import Tensor
 
 from pipeline.body import Skel
@@ -14,12 +17,42 @@ from pipeline.labelling.batches import PersonBatch
 from pipeline.labelling.convert import as_numpy, stored
 from pipeline.labelling.evidence import Evidence, energy
 from schemas.camera import CameraSource
+from schemas.gender import Gender
 from schemas.labels import Decision
 from schemas.skel import N_BETAS, N_Q
 from trainer.inference.predicted_people import PredictedPeople, Refinement, as_tensors
+from trainer.inference.rows_by_gender import rows_by_gender
 
 
-def refine_predictions(batch: PredictedPeople, skelify: Skelify, accept: AcceptConfig) -> PredictedPeople:
+def refine_predictions(batch: PredictedPeople, fits: Mapping[Gender, Skelify], accept: AcceptConfig) -> PredictedPeople:
+    """As `_refined`, each person by the fit on the body of their gender."""
+    parts = [(rows, _refined(batch.rows(rows), fits[gender], accept)) for gender, rows in rows_by_gender(batch.genders)]
+    return parts[0][1] if len(parts) == 1 else _in_order(batch, parts)
+
+
+def _in_order(
+    batch: PredictedPeople, parts: Sequence[tuple[Int64[np.ndarray, "_"], PredictedPeople]]
+) -> PredictedPeople:
+    """Refined parts of a batch, put together again."""
+    place = np.argsort(np.concatenate([rows for rows, _ in parts]))
+
+    def ordered(values: Sequence[np.ndarray]) -> np.ndarray:
+        return np.concatenate(values)[place]
+
+    found = [part.refinement for _, part in parts if part.refinement is not None]
+    sources = [source for _, part in parts for source in part.camera_source]
+    decisions = [decision for one in found for decision in one.decision]
+    refinement = Refinement(
+        decision=[decisions[row] for row in place],
+        predicted_kp2d_error=ordered([one.predicted_kp2d_error for one in found]),
+        kp2d_error=ordered([one.kp2d_error for one in found]),
+    )
+    names = ("q", "betas", "cam_t", "q_std", "focal", "camera_turn")
+    arrays: dict[str, Any] = {name: ordered([getattr(part, name) for _, part in parts]) for name in names}
+    return replace(batch, camera_source=[sources[row] for row in place], refinement=refinement, **arrays)
+
+
+def _refined(batch: PredictedPeople, skelify: Skelify, accept: AcceptConfig) -> PredictedPeople:
     """The batch with better fits in place of predictions, and what was decided for each person.
 
     Judged as a round judges labels: prediction and fit under the same keypoints and the focal length of the person's

@@ -1,5 +1,6 @@
 """The body that predictions are of, as result files show it: SKEL, or SMPL where HMR2.0 predicted."""
 
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 import numpy as np
@@ -7,7 +8,9 @@ import torch
 from jaxtyping import Int
 
 from pipeline.body import Skel, Smpl
+from pipeline.body.gendered_skel import skels_digest
 from pipeline.body.rotations import axis_angle_to_matrix
+from schemas.gender import Gender
 from trainer.inference.placed_bodies import PlacedBodies, place_bodies, placed
 from trainer.inference.predicted_people import PredictedPeople, SmplPeople, as_tensors
 from trainer.inference.surfaces import Surfaces, pose_surfaces, surfaces_in_parts
@@ -37,17 +40,17 @@ class ShownBody(Protocol):
 
 
 class ShownSkel:
-    """SKEL."""
+    """SKEL, one for everyone or both; their faces are the same ones."""
 
-    def __init__(self, skel: Skel) -> None:
-        self.skel, self.digest = skel, skel.digest
-        self.faces, self.bone_faces = skel.faces.cpu().numpy(), skel.skeleton_faces.cpu().numpy()
+    def __init__(self, skels: Mapping[Gender, Skel]) -> None:
+        self._skels, self.digest, one = skels, skels_digest(skels), next(iter(skels.values()))
+        self.faces, self.bone_faces = one.faces.cpu().numpy(), one.skeleton_faces.cpu().numpy()
 
     def place(self, batch: PredictedPeople) -> PlacedBodies:
-        return place_bodies(batch, self.skel)
+        return place_bodies(batch, self._skels)
 
     def surfaces(self, batch: PredictedPeople, *, with_skeleton: bool) -> Surfaces:
-        return pose_surfaces(batch, self.skel, with_skeleton=with_skeleton)
+        return pose_surfaces(batch, self._skels, with_skeleton=with_skeleton)
 
 
 class ShownSmpl:

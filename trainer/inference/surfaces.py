@@ -1,6 +1,6 @@
 """What people look at: posed bodies drawn over their photos, and posed bodies as mesh files."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -15,9 +15,11 @@ from pipeline.export.upright_axes import to_upright
 from pipeline.labels import Storage
 from pipeline.render import PinholeCamera, overlay_mesh
 from schemas.camera import CameraSource
+from schemas.gender import Gender
 from trainer.inference.placed_bodies import PlacedBodies
 from trainer.inference.predicted_people import PosedPeople, PredictedPeople, as_tensors
 from trainer.inference.result_files import person_file, photo_file
+from trainer.inference.rows_by_gender import rows_by_gender
 
 _POSED_AT_ONCE = 64
 _GREY = 200
@@ -32,8 +34,20 @@ class Surfaces:
     skeleton: Float[np.ndarray, "N S 3"] | None
 
 
-def pose_surfaces(batch: PredictedPeople, skel: Skel, *, with_skeleton: bool) -> Surfaces:
-    """The SKEL meshes of everyone in the batch."""
+def pose_surfaces(batch: PredictedPeople, skels: Mapping[Gender, Skel], *, with_skeleton: bool) -> Surfaces:
+    """The SKEL meshes of everyone in the batch; skels: by the gender of people."""
+    parts = [
+        (rows, _posed_alike(batch.rows(rows), skels[gender], with_skeleton))
+        for gender, rows in rows_by_gender(batch.genders)
+    ]
+    place = np.argsort(np.concatenate([rows for rows, _ in parts]))
+    bones = [part.skeleton for _, part in parts if part.skeleton is not None]
+    skin = np.concatenate([part.skin for _, part in parts])[place]
+    return Surfaces(skin, np.concatenate(bones)[place] if bones else None)
+
+
+def _posed_alike(batch: PredictedPeople, skel: Skel, with_skeleton: bool) -> Surfaces:
+    """Of people who have one body."""
 
     def posed(some: slice) -> Surfaces:
         found = skel(*as_tensors(skel, batch.q[some], batch.betas[some]), with_skeleton=with_skeleton)

@@ -19,7 +19,7 @@ from trainer.training.job import Place
 from trainer.training.losses import training_loss
 from trainer.training.spread_loss import spread_loss
 from trainer.training.train_config import TrainConfig
-from trainer.training.trained_body import TrainedBody
+from trainer.training.trained_body import TrainedBodies
 
 
 class BatchGradients:
@@ -30,7 +30,7 @@ class BatchGradients:
         network: Network,
         config: TrainConfig,
         place: Place,
-        body: TrainedBody[Any, Any],
+        body: TrainedBodies[Any, Any],
         prior: AdversarialPrior | None,
         scaler: torch.amp.GradScaler,
     ) -> None:

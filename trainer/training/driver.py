@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import ray
 
-from pipeline.labels import Generation, LabelStore, Storage
+from pipeline.labels import Generation, LabelStore, Storage, check_genders
 from pipeline.rounds.driver import open_store
 from pipeline.runtime.config import ConfigError, to_yaml
 from pipeline.runtime.ray_cluster import ray_session, resolve_device, shipped_packages
@@ -34,7 +34,8 @@ def run_training(
 ) -> TrainingResult:
     """Train on generation `round`; killed at any moment, it is simply called again and goes on where it was.
 
-    Raises ConfigError, LabelStoreError (no such generation), CheckpointError, BodyFileError, TrainingFailedError.
+    Raises ConfigError, LabelStoreError (no such generation, or one of another body), CheckpointError,
+    BodyFileError, TrainingFailedError.
     """
     started = _now()
     if config.prior.weight and not config.prior.mocap:
@@ -74,6 +75,8 @@ class _Plan:
 
 def _plan(round: int, config: TrainConfig, store: LabelStore) -> _Plan:
     generation = store.generation(round)
+    if config.network.head == "skel":
+        check_genders(store.lineage(round), config.body.gender)
     init = _initial_checkpoint(config, store, generation)
     body = body_digest(config.network.head, config.body)
     started_from = (None if init is None else init.digest, _backbone_digest(config, init))

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Integer, UInt8
 from torch import Tensor
 
 from pipeline.image.crop import CROP_PX
@@ -13,7 +13,7 @@ from pipeline.render.overlay import Panel, draw_keypoints, grid, overlay_mesh
 from pipeline.render.rasterizer import PinholeCamera
 from trainer.data import CropBatch
 from trainer.network.networks import NetworkOutput
-from trainer.training.trained_body import TrainedBody
+from trainer.training.trained_body import TrainedBodies
 
 PEOPLE: Final = 8
 _MIDDLE: Final = (CROP_PX - 1) / 2  # px; crop units are 0 there
@@ -26,15 +26,15 @@ class HeldOutPictures:
 
     rows: list[tuple[Panel, Panel]] = field(default_factory=list)
 
-    def take_in(self, batch: CropBatch, predicted: NetworkOutput, body: TrainedBody[Any, Any]) -> None:
+    def take_in(self, batch: CropBatch, predicted: NetworkOutput, bodies: TrainedBodies[Any, Any]) -> None:
         """People of a batch, until there are enough. Predictions that are not finite are left out of the picture."""
         wanted = min(PEOPLE - len(self.rows), len(batch))
         if wanted <= 0:
             return
         chosen = type(predicted)(*(values[:wanted] for values in predicted))
-        vertices = body.skin(chosen) + chosen.cam_t[:, None]
+        vertices = bodies.of(batch.first(wanted).to(bodies.device)).skin(chosen) + chosen.cam_t[:, None]
         for person in range(wanted):
-            self.rows.append(_panels(batch, person, vertices[person], body))
+            self.rows.append(_panels(batch, person, vertices[person], bodies.faces))
 
     def sheet(self) -> UInt8[np.ndarray, "H W 3"]:
         """All of them, four people wide; raises ValueError where nobody was seen."""
@@ -42,7 +42,7 @@ class HeldOutPictures:
 
 
 def _panels(
-    batch: CropBatch, person: int, vertices: Float[Tensor, "V 3"], body: TrainedBody[Any, Any]
+    batch: CropBatch, person: int, vertices: Float[Tensor, "V 3"], faces: Integer[np.ndarray, "F 3"]
 ) -> tuple[Panel, Panel]:
     crop = batch.patches[person].cpu().permute(1, 2, 0).contiguous().numpy()
     points = batch.keypoints_2d[person].cpu().numpy()
@@ -56,6 +56,6 @@ def _panels(
             width=CROP_PX,
             height=CROP_PX,
         )
-        drawn, caption = overlay_mesh(crop, vertices.double().cpu().numpy(), body.faces, camera), "predicted"
+        drawn, caption = overlay_mesh(crop, vertices.double().cpu().numpy(), faces, camera), "predicted"
     who = batch.ids[person]
     return Panel(image=marked, caption=f"{who.key} {who.person}"[-24:]), Panel(image=drawn, caption=caption)

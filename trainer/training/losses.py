@@ -14,7 +14,7 @@ from schemas.skel import N_UNLIMITED, q_limits
 from trainer.data.batch import CropBatch
 from trainer.network.hsmr import HsmrOutput
 from trainer.network.networks import NetworkOutput
-from trainer.training.trained_body import TrainedBody
+from trainer.training.trained_body import TrainedBodies, TrainedBody
 
 Scalar = Float[Tensor, ""]
 
@@ -107,9 +107,10 @@ def loss_terms(predicted: NetworkOutput, posed: PosedKeypoints, batch: CropBatch
 
 
 def training_loss(
-    body: TrainedBody[Any, Any], layers: Sequence[NetworkOutput], batch: CropBatch, weights: LossConfig
+    bodies: TrainedBodies[Any, Any], layers: Sequence[NetworkOutput], batch: CropBatch, weights: LossConfig
 ) -> Scalar:
     """The mean of the losses of the decoder layers' estimates; the loss where only the last layer makes one."""
+    body = bodies.of(batch)
     losses = [loss_terms(one, pose_keypoints(body, one, batch.focal), batch).total(weights) for one in layers]
     return torch.stack(losses).mean()
 

@@ -18,7 +18,7 @@ from trainer.network.crop_input import normalise
 from trainer.network.networks import EveryLayer, Network, NetworkOutput
 from trainer.training.held_out_pictures import HeldOutPictures
 from trainer.training.held_out_spread import HeldOutSpread
-from trainer.training.trained_body import TrainedBody
+from trainer.training.trained_body import TrainedBodies
 
 PCK_THRESHOLDS = (0.05, 0.1)  # of the crop's side
 
@@ -64,23 +64,24 @@ class HeldOut:
 def validate(
     network: Network,
     batches: Iterable[CropBatch],
-    body: TrainedBody[Any, Any],
+    bodies: TrainedBodies[Any, Any],
     pictures: HeldOutPictures | None = None,
 ) -> HeldOut:
     """Predictions for plain crops against their keypoints and labels; pictures: takes in the first people. Leaves the
     network in eval mode.
     """
     network.eval()
-    found = HeldOut.empty(body.device)
+    found = HeldOut.empty(bodies.device)
     for batch in batches:
-        predicted = _take_in(found, network, batch, body)
+        predicted = _take_in(found, network, batch, bodies)
         if pictures is not None:
-            pictures.take_in(batch, predicted, body)
+            pictures.take_in(batch, predicted, bodies)
     return found
 
 
-def _take_in(found: HeldOut, network: Network, batch: CropBatch, body: TrainedBody[Any, Any]) -> NetworkOutput:
-    batch = batch.to(body.device)
+def _take_in(found: HeldOut, network: Network, batch: CropBatch, bodies: TrainedBodies[Any, Any]) -> NetworkOutput:
+    batch = batch.to(bodies.device)
+    body = bodies.of(batch)
     layers, spread = EveryLayer(network)(normalise(batch.patches), batch.cameras)
     predicted = layers[-1]
     keypoints, has_label = batch.keypoints_2d, batch.has_label

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from pipeline.labels.exchange.fitting_loss import MM_PER_M, TAKEN_BELOW_IN_TARS
+from schemas.gender import Gender, gender_of_word
 from schemas.skel import BETAS_LIMIT, N_BETAS, N_Q, mirror_table
 
 
@@ -16,7 +17,8 @@ class HsmrLabel:
     """A label as HSMR stores it: q (46,) rad, betas (10,), pve_max m and kp2d_err crop units, NaN where unknown.
 
     smpl_pve_max_mm: our own field: the distance to the SMPL pseudo-label, however the label was made, mm, NaN where
-    unknown; None in files of others, whose labels are conversions as far as `pve_max` is their distance.
+    unknown; None in files of others, whose labels are conversions as far as `pve_max` is their distance. gender: ours
+    too: of the body that the label belongs to, None in files of others.
     """
 
     q: Float32[np.ndarray, "46"]
@@ -24,6 +26,7 @@ class HsmrLabel:
     pve_max: float
     kp2d_err: float
     smpl_pve_max_mm: float | None = None
+    gender: Gender | None = None
 
     @property
     def distance_mm(self) -> float:
@@ -51,6 +54,7 @@ def label_fields(label: HsmrLabel | None) -> dict[str, Any]:
             f"{prefix}_pve_max": np.float32(np.nan if label is None else label.pve_max),
             f"{prefix}_kp2d_err": np.float32(np.nan if label is None else label.kp2d_err),
             f"{prefix}_smpl_pve_max_mm": np.float64(np.nan if label is None else label.distance_mm),
+            f"{prefix}_gender": "" if label is None else label.gender or "",
             f"{prefix}_has_poses": has,
             f"{prefix}_has_betas": has,
         }
@@ -88,7 +92,16 @@ def _label_in(person: Mapping[str, Any], prefix: str) -> HsmrLabel | None:
     pve_max, kp2d_err = (_scalar(person.get(f"{prefix}_{name}")) for name in ("pve_max", "kp2d_err"))
     own = person.get(f"{prefix}_smpl_pve_max_mm")
     distance = None if own is None else _scalar(own)
-    return replace(label, pve_max=pve_max, kp2d_err=kp2d_err, smpl_pve_max_mm=distance)
+    gender = told_gender(person.get(f"{prefix}_gender"))
+    return replace(label, pve_max=pve_max, kp2d_err=kp2d_err, smpl_pve_max_mm=distance, gender=gender)
+
+
+def told_gender(value: object) -> Gender | None:
+    """Of the body of a label, by our own field; None where it says nothing that we write."""
+    try:
+        return gender_of_word(value) if isinstance(value, str) else None
+    except ValueError:
+        return None
 
 
 def mirror(q: Float32[np.ndarray, "*any 46"]) -> Float32[np.ndarray, "*any 46"]:

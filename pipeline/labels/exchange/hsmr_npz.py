@@ -18,14 +18,15 @@ from pipeline.labels.files.staging import read_labels
 from pipeline.labels.store import LabelStore
 from pipeline.storage.opening import storage_of_file
 from schemas.camera import CameraSource
+from schemas.gender import Gender, gender_of_word
 from schemas.skel import N_BETAS, N_Q
 
 _IDENTITY = ("dataset", "shard", "key", "person")
 _CAMERA = ("cam_t", "focal", "camera_source", "camera_turn")
-_COLUMNS = (*_IDENTITY, "has_label", "q", "betas", *_CAMERA, *FITTING_COLUMNS, "kp2d_error")
+_COLUMNS = (*_IDENTITY, "has_label", "q", "betas", *_CAMERA, *FITTING_COLUMNS, "kp2d_error", "gender")
 _FIGURES = ("pve_max", "smpl_pve_max_mm", "kp2d_err")
-_OPTIONAL = ("dataset", "shard", *_FIGURES)
-_KINDS = {"dataset": "US", "shard": "US", "key": "US", "person": "iu"}
+_OPTIONAL = ("dataset", "shard", "gender", *_FIGURES)
+_KINDS = {"dataset": "US", "shard": "US", "key": "US", "gender": "US", "person": "iu"}
 _KIND_NAMES = {"US": "text", "iu": "whole numbers", "f": "floating-point numbers"}
 
 
@@ -35,7 +36,7 @@ def export_npz(store: LabelStore, round: int, destination: str) -> int:
     poses (N, 46) rad, betas (N, 10), cam_t (N, 3) m, pve_max (N,) m (`fitting_loss`), smpl_pve_max_mm (N,) mm and
     kp2d_err (N,) crop units (NaN: unknown), and dataset, shard, key, person (N,). Nothing in it is pickled. focal (N,)
     crop units, camera_source (N,) and camera_turn (N, 3) rad say which camera cam_t, kp2d_err and the pelvis hold for
-    (docs/camera_and_crop.md).
+    (docs/camera_and_crop.md). gender (N,): of the body of each label, "" in generations from before it was stated.
     """
     tables = [read_labels(url, _COLUMNS) for url in store.files(round).values()]
     table = pa.concat_tables([part.filter(part["has_label"]) for part in tables]).combine_chunks()
@@ -51,6 +52,7 @@ def export_npz(store: LabelStore, round: int, destination: str) -> int:
         "kp2d_err": figures(table["kp2d_error"]),
         **{name: np.array(table[name].to_pylist(), dtype=np.str_) for name in ("dataset", "shard", "key")},
         "person": np.asarray(table["person"], np.int32),
+        "gender": np.array([gender or "" for gender in table["gender"].to_pylist()], np.str_),
     }
     storage, name = storage_of_file(destination)
     with tempfile.TemporaryDirectory() as work:
@@ -60,8 +62,8 @@ def export_npz(store: LabelStore, round: int, destination: str) -> int:
 
 
 def read_npz(path: str) -> ManyLabels:
-    """Read poses (N, 46), betas (N, 10), key (N,), person (N,); optional dataset, shard, pve_max (m), kp2d_err and
-    smpl_pve_max_mm. Rows that are not finite are none.
+    """Read poses (N, 46), betas (N, 10), key (N,), person (N,); optional dataset, shard, pve_max (m), kp2d_err,
+    smpl_pve_max_mm and gender. Rows that are not finite are none.
 
     Raises LabelStoreError for a file that lacks an array, holds pickled objects, or names a person twice.
     """
@@ -90,7 +92,17 @@ def read_npz(path: str) -> ManyLabels:
         pve_max=told.get("pve_max", unknown),
         kp2d_err=told.get("kp2d_err", unknown),
         smpl_pve_max_mm=told.get("smpl_pve_max_mm"),
+        gender=_genders(path, arrays),
     )
+
+
+def _genders(path: str, arrays: Mapping[str, np.ndarray]) -> list[Gender | None] | None:
+    if "gender" not in arrays:
+        return None
+    try:
+        return [gender_of_word(word) for word in _texts(arrays["gender"])]
+    except ValueError as error:
+        raise LabelStoreError(f"{path}: gender: {error}.") from error
 
 
 def _texts(values: np.ndarray) -> list[str]:

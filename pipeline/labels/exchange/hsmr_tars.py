@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from pipeline.labels.exchange.fitting_loss import FITTING_COLUMNS, TAKEN_BELOW_IN_TARS, fitting_loss
-from pipeline.labels.exchange.hsmr_fields import HsmrLabel, label_fields, label_of
+from pipeline.labels.exchange.hsmr_fields import HsmrLabel, label_fields, label_of, told_gender
 from pipeline.labels.files.columns import figures, vectors
 from pipeline.labels.files.errors import LabelStoreError
 from pipeline.labels.files.staging import read_labels
@@ -17,7 +17,7 @@ from pipeline.shards.writer import pickle_people
 from pipeline.storage.opening import open_storage
 from schemas.input_shard import InputShard
 
-_COLUMNS = ("key", "person", "has_label", "q", "betas", *FITTING_COLUMNS, "kp2d_error")
+_COLUMNS = ("key", "person", "has_label", "q", "betas", *FITTING_COLUMNS, "kp2d_error", "gender")
 _LABEL_PART = "data.pyd"
 
 PersonInShard = tuple[str, int]
@@ -79,10 +79,13 @@ def _labels(table: pa.Table) -> Iterator[HsmrLabel | None]:
         vectors(table["betas"]),
         fitting_loss(table, TAKEN_BELOW_IN_TARS).tolist(),
         *(figures(table[name]).tolist() for name in ("pve_max_mm", "kp2d_error")),
+        table["gender"].to_pylist(),
         strict=True,
     )
-    for has_label, q, betas, pve_max, distance, error in rows:
-        label = HsmrLabel(q=q, betas=betas, pve_max=pve_max, kp2d_err=error, smpl_pve_max_mm=distance)
+    for has_label, q, betas, pve_max, distance, error, gender in rows:
+        label = HsmrLabel(
+            q=q, betas=betas, pve_max=pve_max, kp2d_err=error, smpl_pve_max_mm=distance, gender=told_gender(gender)
+        )
         yield label if has_label else None
 
 

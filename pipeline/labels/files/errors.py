@@ -17,6 +17,10 @@ class AlreadyPublishedError(LabelStoreError):
     """Another run has published this round; nothing was changed."""
 
 
+class OtherBodyError(LabelStoreError):
+    """Labels belong to the SKEL body of another gender than the one that their people are given."""
+
+
 class RoundOrderError(LabelStoreError):
     """A round cannot be published, withdrawn or expired while a later one, made from it, is published."""
 

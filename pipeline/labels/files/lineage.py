@@ -40,7 +40,9 @@ class Lineage:
     """Everything a generation was made from, and what came out. Times are ISO 8601 in UTC.
 
     The driver fills the first part; `rows` and below are filled by `publish` from the audited files. content_digest:
-    SHA-256 over the checksums of all label files: equal digests mean equal generations, byte for byte.
+    SHA-256 over the checksums of all label files: equal digests mean equal generations, byte for byte. skel_digests: of
+    the SKEL body of each gender that people could be given; genders: how many labels belong to each; both empty in
+    generations from before labels stated their gender.
     """
 
     round: int
@@ -57,11 +59,13 @@ class Lineage:
     inputs: tuple[InputShard, ...]
     started: str
     ray_job_id: str | None = None
+    skel_digests: Mapping[str, str] = field(default_factory=dict)
     imported_from: str | None = None  # where the labels of an imported generation came from
     finished: str | None = None
     rows: int = 0
     content_digest: str | None = None
     decisions: Mapping[str, int] = field(default_factory=dict)
+    genders: Mapping[str, int] = field(default_factory=dict)
     rejections: Mapping[str, int] = field(default_factory=dict)
     unreadable_shards: tuple[str, ...] = ()
     metrics: Mapping[str, Quantiles] = field(default_factory=dict)
@@ -86,7 +90,9 @@ class Lineage:
         for large in ("config", "inputs", "unreadable_shards"):
             del values[large]
         facts = {name: value for name, value in values.items() if value is not None}
-        as_json = ("decisions", "rejections", "metrics") + (("forced",) if self.forced else ())
+        as_json = ("decisions", "genders", "skel_digests", "rejections", "metrics") + (
+            ("forced",) if self.forced else ()
+        )
         facts |= {name: json.dumps(values[name]) for name in as_json}
         facts |= {"input_shards": len(self.inputs), "lineage_file": file, "lineage_sha256": sha256}
         return {PROPERTY_PREFIX + name.replace("_", "-"): str(value) for name, value in facts.items()}

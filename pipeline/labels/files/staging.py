@@ -23,7 +23,7 @@ from schemas.person import Rejection, RejectionReason
 
 logger = logging.getLogger(__name__)
 
-_DICTIONARY_COLUMNS: Final = ["dataset", "shard", "decision", "start_source"]
+_DICTIONARY_COLUMNS: Final = ["dataset", "shard", "decision", "start_source", "gender"]
 # The bytes of a float sorted by significance: signs and exponents compress, where mantissas never do. Beside plain zstd
 # 6 % smaller and half the time to write; every Parquet reader of the last years knows it.
 _FLOAT_ENCODING: Final = dict.fromkeys((f"{name}.list.element" for name in VECTORS), "BYTE_STREAM_SPLIT")

@@ -155,7 +155,7 @@ def lineage_table(item: Lineage) -> ResultTable:
     facts["heldout_coverage"] = _heldout_coverage(item)
     if item.forced is not None:
         facts["forced"] = f"{item.forced.reason} (failed: {', '.join(item.forced.checks)})"
-    for name in ("decisions", "rejections"):
+    for name in ("decisions", "genders", "skel_digests", "rejections"):
         facts[name] = ", ".join(f"{key} {value}" for key, value in facts[name].items())
     facts["unreadable_shards"] = _shortened(item.unreadable_shards)
     rows = tuple((name, value) for name, value in facts.items() if value not in (None, ""))

@@ -47,12 +47,14 @@ def audit_generation(
         return _audit_file(storage, item, parent_files.get(item.id), config)
 
     failures: dict[str, tuple[int, tuple[str, ...]]] = {}
+    genders: Counter[str] = Counter()
     sketches, other_camera = {name: QuantileSketch() for name in QUANTILE_COLUMNS}, 0
     heldout_before, heldout_now = QuantileSketch(), QuantileSketch()
     with ThreadPoolExecutor(min(8, 2 * (os.cpu_count() or 1))) as pool:
         for audit in pool.map(audit_one, staged):
             _gather(failures, audit)
             other_camera += audit.other_camera
+            genders.update(audit.genders)
             for name, values in audit.figures.items():
                 sketches[name].add(values)
             heldout_before.add(audit.heldout[0])
@@ -76,6 +78,7 @@ def audit_generation(
         checks=tuple(checks),
         rows=rows,
         decisions=_total(item.decisions for item in staged),
+        genders=dict(sorted(genders.items())),
         rejections=_total([Counter(str(rejection.reason) for rejection in rejections)]),
         unreadable_shards=tuple(sorted({str(item.shard_id) for item in unreadable})),
         metrics=metrics,

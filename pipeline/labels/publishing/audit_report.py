@@ -19,6 +19,7 @@ CHECKS: Final = {
     "finite_vectors": "the vectors (q, betas, cam_t, ...) of labelled rows are finite",
     "unlabelled_zero": "rows without a label have zero vectors",
     "decisions_known": "decision and start_source are known values, and agree with has_label",
+    "genders_known": "labelled rows state the gender of their body, male or female, and no other row does",
     "cameras_known": "labelled rows state a known camera source and a focal length, or neither (HSMR's)",
     "null_not_nan": "unknown figures are null, never NaN or infinite",
     "counts_match": "row and decision counts are those of the sidecar",
@@ -65,6 +66,7 @@ class AuditReport:
     checks: tuple[AuditCheck, ...]
     rows: int
     decisions: Mapping[str, int]
+    genders: Mapping[str, int]
     rejections: Mapping[str, int]
     unreadable_shards: tuple[str, ...]
     metrics: Mapping[str, Quantiles]

@@ -27,6 +27,7 @@ def completed(lineage: Lineage, report: AuditReport, staged: Sequence[StagedShar
         finished=datetime.now(UTC).isoformat(timespec="seconds"),
         rows=report.rows,
         decisions=report.decisions,
+        genders=report.genders,
         rejections=report.rejections,
         unreadable_shards=report.unreadable_shards,
         metrics=report.metrics,

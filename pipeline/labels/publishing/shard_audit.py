@@ -1,7 +1,7 @@
 """The audit of one shard's labels, a pure function: are rows and file what they should be, and no worse than before?"""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
@@ -26,6 +26,7 @@ from pipeline.labels.files.staging import StagedShard
 from pipeline.labels.publishing.audit_config import AuditConfig
 from pipeline.labels.publishing.audit_report import EXAMPLES
 from schemas.camera import CameraSource
+from schemas.gender import GENDERS
 from schemas.labels import LABEL_SCHEMA, WITHOUT_LABEL, Decision, StartSource
 
 QUANTILE_COLUMNS: Final = (
@@ -46,6 +47,7 @@ PARENT_COLUMNS: Final = ("key", "person", "kp2d_error", "kp2d_heldout_error", "f
 _SHOWN: Final = {
     "own_shard": ("round", "dataset", "shard"),
     "decisions_known": ("decision", "start_source", "has_label"),
+    "genders_known": ("gender", "has_label"),
     "cameras_known": ("focal", "camera_source"),
     "null_not_nan": QUANTILE_COLUMNS,
     "energy_not_above_parent": ("decision", "energy", "parent_energy"),
@@ -64,13 +66,14 @@ Failures = Mapping[str, tuple[int, tuple[str, ...]]]
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShardAudit:
     """What the audit of one file found: failures per check with examples, the figures for the quantiles, how many
-    labels hold for another camera than the parent generation's, and the held-out errors in the parent generation and
-    now of who has both under one camera.
+    labels hold for another camera than the parent generation's, how many belong to the body of each gender, and the
+    held-out errors in the parent generation and now of who has both under one camera.
     """
 
     failures: Failures
     figures: Mapping[str, Float64[np.ndarray, "_"]]
     other_camera: int = 0
+    genders: Mapping[str, int] = field(default_factory=dict)
     heldout: tuple[Float64[np.ndarray, "M"], Float64[np.ndarray, "M"]] = (np.empty(0), np.empty(0))
 
 
@@ -96,7 +99,13 @@ def audit_shard(
         name: (int(rows.sum()), _named(table, staged, name, rows)) for name, rows in faults.items() if rows.any()
     }
     failures |= _file_failures(table, staged, parent)
-    return ShardAudit(failures=failures, figures=_quantile_figures(table), other_camera=changed, heldout=heldout)
+    return ShardAudit(
+        failures=failures,
+        figures=_quantile_figures(table),
+        other_camera=changed,
+        genders=counts(table["gender"].drop_null()),
+        heldout=heldout,
+    )
 
 
 def _row_failures(table: pa.Table, staged: StagedShard) -> dict[str, Mask]:
@@ -114,6 +123,7 @@ def _row_failures(table: pa.Table, staged: StagedShard) -> dict[str, Mask]:
         "finite_vectors": labelled & ~finite,
         "unlabelled_zero": ~labelled & ~zero,
         "decisions_known": ~_known_decisions(table, labelled),
+        "genders_known": labelled != one_of(table["gender"], GENDERS),
         "cameras_known": labelled & ~_known_cameras(table),
         "null_not_nan": np.logical_or.reduce([_not_finite(table[name]) for name in FIGURES]),
         "energy_not_above_parent": _less_probable(table),

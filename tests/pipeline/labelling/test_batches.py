@@ -12,6 +12,7 @@ from jaxtyping import TypeCheckError
 
 from pipeline.labelling.batches import SCALARS, VECTORS, LabelBatch, PersonBatch
 from schemas.camera import CameraSource
+from schemas.gender import GENDERS
 from schemas.labels import LABEL_SCHEMA, Decision, StartSource
 from schemas.person import Person, PersonId, SmplLabel
 
@@ -47,6 +48,7 @@ def labels(ids: list[PersonId], seed: int = 0) -> LabelBatch:
         iterations=np.where(rng.random(count) < 0.3, -1, rng.integers(0, 50, count)).astype(np.int32),
         camera_source=np.array([None, *map(str, CameraSource)], object)[rng.integers(0, 6, count)],
         photo_group=np.where(rng.random(count) < 0.3, 0, rng.integers(-(2**63), 2**63, count)),
+        gender=np.array([None, *GENDERS], object)[rng.integers(0, 3, count)],
         **scalars,
         **vectors,
     )
@@ -54,7 +56,7 @@ def labels(ids: list[PersonId], seed: int = 0) -> LabelBatch:
 
 def assert_equal(got: LabelBatch, expected: LabelBatch) -> None:
     assert got.ids == expected.ids
-    others = ("has_label", "decision", "start_source", "iterations", "camera_source", "photo_group")
+    others = ("has_label", "decision", "start_source", "iterations", "camera_source", "photo_group", "gender")
     for name in (*others, *SCALARS, *VECTORS):
         np.testing.assert_array_equal(getattr(got, name), getattr(expected, name), err_msg=name)
         assert getattr(got, name).dtype == getattr(expected, name).dtype, name

@@ -15,6 +15,7 @@ from pipeline.labelling.batches import LabelBatch, PersonBatch
 from pipeline.labelling.candidate import Candidates, Choice
 from pipeline.labelling.predictor import Guess, PredictionBatch
 from schemas.camera import CameraSource
+from schemas.gender import DEFAULT_GENDER
 from schemas.labels import Decision, StartSource
 from schemas.person import PersonId
 from tests.pipeline.body.poses import shapes, upright_poses
@@ -91,6 +92,7 @@ def test_a_round_takes_the_rival_of_a_fit_that_would_be_refused(
         focal=np.full(PEOPLE, FOCAL),
         camera_source=np.full(PEOPLE, CameraSource.HSMR, object),
         camera_turn=np.zeros((PEOPLE, 3), np.float32),
+        gender=np.full(PEOPLE, DEFAULT_GENDER, object),
     )
     parent_q = truth + 0.2 * torch.randn(PEOPLE, 46, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     cam_t = solve_camera(open_skel.keypoints(parent_q, betas), keypoints)

@@ -1,5 +1,7 @@
 """The focal length that a photo's people, or a video's frames, say it was taken with."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -14,6 +16,7 @@ from pipeline.labelling.batches import LabelBatch, PersonBatch
 from pipeline.labelling.estimated_focal import SPREAD, most_probable, with_estimated_focal
 from pipeline.labelling.tracks import TrackPart
 from schemas.camera import CameraSource, Lens
+from schemas.gender import DEFAULT_GENDER, Gender
 from schemas.person import Person, PersonId
 from tests.pipeline.body.poses import shapes, upright_poses
 
@@ -54,7 +57,7 @@ def track(count: int = FRAMES, fps: float = 1.0) -> list[TrackPart]:
 @pytest.mark.parametrize("ratio", [0.6, 1.6])
 def test_a_video_tells_its_lens(open_skel: Skel, ratio: float) -> None:
     batch, skelify = film(open_skel, ratio), Skelify(open_skel)
-    found = with_estimated_focal(batch, LabelBatch.of(batch.ids), skelify, track())
+    found = with_estimated_focal(batch, LabelBatch.of(batch.ids), {DEFAULT_GENDER: skelify}, track())
     factor = found.focal / batch.focal
     assert np.ptp(factor) < 1e-12, "one video, one lens"
     assert abs(np.log(factor[0] / ratio)) < 0.6 * abs(np.log(1 / ratio)), "nearer than the usual one"
@@ -69,28 +72,28 @@ def test_an_estimate_of_an_earlier_round_is_kept(open_skel: Skel) -> None:
     batch, skelify = film(open_skel, 0.6), Skelify(open_skel)
     source = np.full(FRAMES, CameraSource.ESTIMATED, object)
     parent = LabelBatch.of(batch.ids, has_label=np.ones(FRAMES, bool), focal=0.7 * batch.focal, camera_source=source)
-    found = with_estimated_focal(batch, parent, skelify, track())
+    found = with_estimated_focal(batch, parent, {DEFAULT_GENDER: skelify}, track())
     np.testing.assert_allclose(found.focal, 0.7 * batch.focal)
     assert set(found.camera_source) == {CameraSource.ESTIMATED}
 
 
 def test_what_is_known_is_not_estimated(open_skel: Skel) -> None:
     batch = film(open_skel, 0.6, CameraSource.EXIF)
-    found = with_estimated_focal(batch, LabelBatch.of(batch.ids), Skelify(open_skel), track())
+    found = with_estimated_focal(batch, LabelBatch.of(batch.ids), {DEFAULT_GENDER: Skelify(open_skel)}, track())
     np.testing.assert_array_equal(found.keypoints, batch.keypoints)
     assert set(found.camera_source) == {CameraSource.EXIF}
 
 
 def test_seven_frames_are_too_few_to_be_believed(open_skel: Skel) -> None:
     batch = film(open_skel, 0.6).take(np.arange(7))
-    found = with_estimated_focal(batch, LabelBatch.of(batch.ids), Skelify(open_skel), track(7))
+    found = with_estimated_focal(batch, LabelBatch.of(batch.ids), {DEFAULT_GENDER: Skelify(open_skel)}, track(7))
     np.testing.assert_array_equal(found.focal, batch.focal)
     assert set(found.camera_source) == {CameraSource.PRIOR}
 
 
 def test_a_second_says_no_more_than_one_frame_of_it(open_skel: Skel) -> None:
     batch = film(open_skel, 0.6)
-    found = with_estimated_focal(batch, LabelBatch.of(batch.ids), Skelify(open_skel), track(fps=25.0))
+    found = with_estimated_focal(batch, LabelBatch.of(batch.ids), {DEFAULT_GENDER: Skelify(open_skel)}, track(fps=25.0))
     assert set(found.camera_source) == {CameraSource.PRIOR}
 
 
@@ -98,3 +101,13 @@ def test_a_second_says_no_more_than_one_frame_of_it(open_skel: Skel) -> None:
 def test_the_most_probable_of_a_parabola(best: float, sharp: float) -> None:
     costs = sharp * (np.array([-0.5, 0.0, 0.5]) - best) ** 2
     assert most_probable(costs, 0) == pytest.approx(best * sharp / (sharp + 1 / SPREAD**2), abs=1e-6)
+
+
+def test_a_crowd_of_both_genders_has_one_lens(open_skel: Skel) -> None:
+    """By the fits of each person's body, which is one here: as if all were men."""
+    batch, skelify = film(open_skel, 0.6), Skelify(open_skel)
+    mixed = replace(batch, gender=np.array(["male", "female", "female"] * (FRAMES // 3), object))
+    fits: dict[Gender, Skelify] = {"male": skelify, "female": skelify}
+    alike, found = (with_estimated_focal(people, LabelBatch.of(batch.ids), fits, track()) for people in (batch, mixed))
+    np.testing.assert_allclose(found.focal, alike.focal, rtol=1e-9)
+    assert set(found.camera_source) == {CameraSource.ESTIMATED}

@@ -26,6 +26,7 @@ from pipeline.labelling.heldout_keypoints import (
     without,
 )
 from schemas.camera import CameraSource
+from schemas.gender import DEFAULT_GENDER
 from schemas.keypoints import PELVIS, TWINS
 from schemas.person import PersonId
 from tests.pipeline.body.poses import limits, shapes
@@ -127,6 +128,7 @@ def batch(open_skel: Skel, truth: torch.Tensor) -> PersonBatch:
         focal=np.full(PEOPLE, FOCAL),
         camera_source=np.full(PEOPLE, CameraSource.HSMR, object),
         camera_turn=np.zeros((PEOPLE, 3), np.float32),
+        gender=np.full(PEOPLE, DEFAULT_GENDER, object),
     )
 
 

@@ -22,6 +22,7 @@ from pipeline.labelling.predictor import Guess, PredictionBatch
 from pipeline.labelling.refine import refine_people
 from pipeline.shards import list_shards, read_shard
 from schemas.camera import CameraSource
+from schemas.gender import DEFAULT_GENDER
 from schemas.labels import Decision, StartSource
 from schemas.person import PersonId, Photo
 from tests.pipeline.body.poses import limits, shapes
@@ -71,6 +72,7 @@ def batch(open_skel: Skel) -> PersonBatch:
         focal=np.full(PEOPLE, FOCAL),
         camera_source=np.full(PEOPLE, CameraSource.HSMR, object),
         camera_turn=np.zeros((PEOPLE, 3), np.float32),
+        gender=np.full(PEOPLE, DEFAULT_GENDER, object),
     )
 
 

@@ -1,11 +1,14 @@
 """Who belongs to a track, and how a long one is cut."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.labelling.tracks import MARGIN, TrackPart, find_tracks
+from pipeline.labelling.tracks import MARGIN, TrackPart, find_tracks, tracks_within
+from schemas.gender import Gender
 from schemas.person import Person, PersonId, RejectionReason
 
 
@@ -89,3 +92,14 @@ def test_everyone_is_wanted_at_most_once(tracks: list[tuple[str, int] | None], m
     refused = {int(r.key[1:]) for r in rejections if r.key}
     counts = {track: tracks.count(track) for track in tracks if track}
     assert refused == {i for i, track in enumerate(tracks) if track and counts[track] > 1}
+
+
+def test_frames_of_another_gender_are_another_track() -> None:
+    """The two have another body; who says nothing has the male one."""
+    filmed = people(*(("a", i) for i in range(6)))
+    genders: list[Gender | None] = ["male", "female", None]
+    told = [replace(who, gender=gender) for who, gender in zip(filmed, genders * 2, strict=True)]
+    parts, rejections = find_tracks(told, 30.0, 100)
+    assert rows(parts) == [[0, 2, 3, 5], [1, 4]]
+    assert not rejections
+    assert rows(list(tracks_within(parts, np.array([1, 4, 5])))) == [[0, 1]]

@@ -48,6 +48,7 @@ def label_table(dataset: str, shard: str, *, round: int = 0, rows: int = 20, see
         "camera_source": pa.array(["hsmr"] * rows, mask=~labelled),
         "height_m": pa.array(rng.uniform(1.5, 2.0, rows), mask=~labelled),
         "photo_group": pa.array(np.arange(rows) // 2),
+        "gender": pa.array(["male"] * rows, mask=~labelled),
         "gain": pa.array(rng.uniform(0, 1, rows), mask=~labelled),  # only `newer_code` has this column
     }
     for name in VECTORS:

@@ -8,11 +8,13 @@ import torch
 
 from pipeline.body import load_skel, load_smpl
 from pipeline.fit import Skelify, SmplToSkel
+from pipeline.labelling.genders import BodyFits
 from pipeline.lenses.known_lens import KnownLenses
 from pipeline.rounds.round_config import RoundConfig
 from pipeline.rounds.shard_task import Models, ShardTask, process_shard
 from pipeline.runtime.config import load_config
 from pipeline.shards import list_shards, write_shard
+from schemas.gender import DEFAULT_GENDER
 from schemas.labels import LABEL_SCHEMA
 from tests.pipeline.rounds.made_shards import make_samples
 
@@ -28,7 +30,8 @@ def test_labels_that_are_not_believed_are_not_converted(tmp_path: Path) -> None:
     write_shard(str(path), made)
     (source,) = list_shards(str(path))
     skel, smpl = load_skel(dtype=torch.float64), load_smpl(dtype=torch.float64)
-    models = Models(smpl=smpl, skelify=Skelify(skel), converter=SmplToSkel(smpl, skel), lenses=KnownLenses())
+    fits = BodyFits(smpl=smpl, skelify=Skelify(skel), converter=SmplToSkel(smpl, skel))
+    models = Models(fits={DEFAULT_GENDER: fits}, lenses=KnownLenses())
     task = ShardTask(dataset="made", shard="000000", source=source)
     published = ["data.pseudo_labels.max_fitting_loss=31000", "data.pseudo_labels.max_betas=3"]
     for overrides, expected in (([], [True, True, True]), (published, [True, False, False])):

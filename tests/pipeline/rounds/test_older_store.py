@@ -12,7 +12,7 @@ import pytest
 
 from pipeline.labelling.batches import LabelBatch
 from pipeline.labelling.label_spread import spread_factor
-from pipeline.labels import LabelStore
+from pipeline.labels import LabelStore, OtherBodyError
 from pipeline.labels.files.columns import VECTORS, figures, vectors
 from pipeline.labels.inspecting import inspection
 from pipeline.labels.inspecting.comparison import compare
@@ -153,3 +153,14 @@ def test_what_the_old_rule_said_is_still_read(older: LabelStore) -> None:
     assert parent.has_label.all()
     assert np.isnan(parent.energy).all()
     assert not parent.prediction_q_std.any(), "no prediction is on record"
+
+
+def test_labels_that_do_not_state_their_gender_are_of_the_body_that_everyone_had(older: LabelStore) -> None:
+    """Which was the male one: whom nobody says to be a woman keeps it, and nobody is given the other."""
+    assert older.read_all(1)["gender"].null_count == 6
+    assert older.lineage(1).genders == {}
+    with pytest.raises(OtherBodyError, match=r"round 1 belong to the male SKEL body, and body\.gender=female"):
+        run_round(2, settings(older, "body.gender=female"))
+    run_round(2, settings(older, "body.gender=auto"))
+    assert older.lineage(2).genders == {"male": 6}
+    assert set(older.read_all(2)["gender"].to_pylist()) == {"male"}

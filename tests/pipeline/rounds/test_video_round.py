@@ -1,7 +1,7 @@
 """Rounds over video: smoother labels than frame by frame, the same after a death, whatever else the shard holds."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +19,7 @@ from pipeline.rounds.round_config import RoundConfig
 from pipeline.rounds.shard_task import Models, ShardLabels, ShardTask, process_shard
 from pipeline.runtime.config import load_config
 from pipeline.shards import RawSample, list_shards, write_shard
+from schemas.gender import DEFAULT_GENDER
 from schemas.labels import LABEL_SCHEMA
 from schemas.person import Photo, RejectionReason
 from tests.pipeline.rounds.made_shards import make_samples, write_shards
@@ -73,8 +74,8 @@ def jitter_mm(table: pa.Table, video: MadeVideo, models: Models) -> float:
     labels = of_clip(table)
     found = torch.as_tensor(np.stack([labels[frame] for frame in video.frames])).double()
     shape = torch.as_tensor(video.betas).float().repeat(len(video.pose), 1)
-    true = models.converter.fit(torch.as_tensor(video.pose).float(), shape)
-    skel = models.converter.skel
+    true = models.fits[DEFAULT_GENDER].converter.fit(torch.as_tensor(video.pose).float(), shape)
+    skel = models.fits[DEFAULT_GENDER].skel
     away = skel.joints(found[:, :46], found[:, 46:]) - skel.joints(true.q, true.betas)
     away = away - away[:, :1]
     rows = np.flatnonzero(video.frames[2:] - video.frames[:-2] == 2)
@@ -186,7 +187,7 @@ class TrueGuesses:
 
     def __init__(self, video: MadeVideo, models: Models) -> None:
         shape = torch.as_tensor(video.betas).float().repeat(len(video.pose), 1)
-        true = models.converter.fit(torch.as_tensor(video.pose).float(), shape)
+        true = models.fits[DEFAULT_GENDER].converter.fit(torch.as_tensor(video.pose).float(), shape)
         rng = np.random.default_rng(4)
         std = np.full(46, 0.05, np.float32), np.full(10, 1.0, np.float32)
         q = true.q.numpy() + rng.normal(0, 0.05, true.q.shape)
@@ -201,13 +202,7 @@ class TrueGuesses:
 
 
 def test_predictions_start_tracks_too(video: MadeVideo, models: Models, labelled: Labelled, tmp_path: Path) -> None:
-    predicting = Models(
-        smpl=models.smpl,
-        skelify=models.skelify,
-        converter=models.converter,
-        lenses=models.lenses,
-        predictor=TrueGuesses(video, models),
-    )
+    predicting = replace(models, predictor=TrueGuesses(video, models))
     found = label(tmp_path, video.samples, predicting)
     sources = found.one.table["start_source"].to_pylist()
     assert sources.count("prediction") >= 3

@@ -45,7 +45,7 @@ def test_optional_settings_can_be_unset() -> None:
         ("fit.batch_size=[1,2]", r"int expected for fit\.batch_size"),
         ("fit.batch_size={", r"int expected for fit\.batch_size"),
         ("run.progress=perhaps", r"bool expected"),
-        ("body.gender=robot", r"one of male, female expected"),
+        ("body.gender=robot", r"one of male, female, auto expected"),
         ("data=3", r"Unknown key 'data'.*\n.*data\.shards"),
         ("storage.root=${oc.env:HOME}", r"interpolation is not supported"),
         ("fit.batch_size=0", r"fit\.batch_size=0.*at least 1"),

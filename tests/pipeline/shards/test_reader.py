@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.shards import list_shards, read_shard
+from pipeline.shards import list_shards, person_record, read_shard
 from pipeline.shards.reader import MAX_PEOPLE, split_name
 from schemas.camera import CameraSource
 from schemas.person import Photo, Rejection, RejectionReason
@@ -438,7 +438,17 @@ def test_a_camera_that_cannot_be_costs_the_camera_only(tmp_path: Path, camera: d
     assert len(rejections[0].detail) < 300
 
 
-FIELDS = ["keypoints_2d", "keypoints_3d", "center", "scale", "body_pose", "betas", "has_body_pose", "has_betas"]
+FIELDS = [
+    "keypoints_2d",
+    "keypoints_3d",
+    "center",
+    "scale",
+    "body_pose",
+    "betas",
+    "has_body_pose",
+    "has_betas",
+    "gender",
+]
 ANYTHING = st.one_of(
     st.none(),
     st.booleans(),
@@ -462,3 +472,44 @@ def test_any_field_of_any_type_is_a_person_or_a_rejection(
     for p in photo.people:
         assert np.isfinite([*p.center, p.side, *p.keypoints_2d.ravel(), *p.keypoints_3d.ravel()]).all()
         assert p.smpl is None or np.isfinite([*p.smpl.pose.ravel(), *p.smpl.betas]).all()
+
+
+@pytest.mark.parametrize(
+    ("value", "known"),
+    [
+        ("male", "male"),
+        ("F", "female"),
+        (b"female", "female"),
+        (np.array("m"), "male"),
+        (np.array(["Female"]), "female"),
+        (np.array([b"male"]), "male"),
+        (np.array("female", object), "female"),
+        (" male ", "male"),
+        ("neutral", None),
+        ("", None),
+        (None, None),
+    ],
+)
+def test_the_gender_of_a_person_in_its_many_forms(tmp_path: Path, value: object, known: str | None) -> None:
+    photo, rejections = read_people(tmp_path, person(gender=value))
+    assert photo.people[0].gender == known
+    assert not rejections
+
+
+@pytest.mark.parametrize(
+    "value", ["robot", 1, np.nan, np.array(["male", "female"]), ["male"], np.zeros(0), b"\xff", LAUGHS]
+)
+def test_what_is_no_gender_counts_as_not_known_and_is_recorded(tmp_path: Path, value: object) -> None:
+    photo, rejections = read_people(tmp_path, person(gender=value))
+    assert [who.gender for who in photo.people] == [None], "the person is kept"
+    assert reasons(rejections) == [("a", 0, R.BAD_GENDER)]
+    assert "gender: " in rejections[0].detail
+    assert "expected" in rejections[0].detail
+    assert len(rejections[0].detail) < 300
+
+
+def test_a_gender_that_is_written_is_read(tmp_path: Path) -> None:
+    record = person_record(keypoints_2d=np.zeros((44, 3)), center=(48, 32), scale=(0.2, 0.3), gender="female")
+    photo, rejections = read_people(tmp_path, record, person())
+    assert [who.gender for who in photo.people] == ["female", None]
+    assert not rejections

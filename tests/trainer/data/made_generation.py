@@ -14,6 +14,7 @@ from pipeline.labels.files.staging import encode
 from pipeline.shards import RawSample, list_shards, write_shard
 from pipeline.shards.photo_group import photo_group
 from schemas.camera import CameraSource
+from schemas.gender import DEFAULT_GENDER, Gender
 from schemas.input_shard import ShardId
 from schemas.labels import Decision
 from schemas.person import PersonId
@@ -41,8 +42,10 @@ def label_table(
     seed: int = 0,
     round: int = 1,
     groups: Sequence[int] | None = None,
+    genders: Sequence[Gender] | None = None,
 ) -> pa.Table:
-    """Random small angles, a row per id. NO_LABEL rows have none. groups: of their photos, as a round finds them."""
+    """Random small angles, a row per id. NO_LABEL rows have none. groups: of their photos, as a round finds them.
+    genders: of the bodies of the labels, male by default."""
     rng, count = np.random.default_rng(seed), len(ids)
     decision = np.array([d.value for d in decisions] if decisions else [Decision.IMPROVED.value] * count, dtype=object)
     error = np.full(count, 0.01)
@@ -78,6 +81,13 @@ def label_table(
         camera_turn=np.zeros((count, 3), np.float32),
         height_m=np.full(count, 1.7),
         photo_group=np.zeros(count, np.int64) if groups is None else np.array(groups, dtype=np.int64),
+        gender=np.array(
+            [
+                None if d == Decision.NO_LABEL else g
+                for d, g in zip(decision, genders or [DEFAULT_GENDER] * count, strict=True)
+            ],
+            object,
+        ),
     ).to_table(round)
 
 

@@ -215,3 +215,20 @@ def test_files_that_are_no_npz(tmp_path: Path) -> None:
         for reader in (read_moyo_file, lambda file: read_hmr2_file(file, PROTOCOLS["coco"])):
             with pytest.raises(EvaluationFileError, match="no npz that can be read safely"):
                 reader(str(path))
+
+
+def test_genders_are_read_where_they_are_asked_for(tmp_path: Path) -> None:
+    words = np.array(["male", "f", "neutral", "", "FEMALE"])
+    known = ["male", "female", None, None, "female"]
+    path = write(tmp_path, moyo_fields(NAMES) | {"genders": words})
+    assert read_moyo_file(path, with_genders=True).genders == known
+    assert read_moyo_file(path).genders == [None] * N
+    for name in ("gender", "genders"):
+        path = write(tmp_path, WHOLE | {name: words.astype("S")})
+        assert read_hmr2_file(path, PROTOCOLS["3dpw"], with_genders=True).genders == known
+    assert read_hmr2_file(path, PROTOCOLS["3dpw"], with_genders=True).rows([1, 2]).genders == ["female", None]
+    words[3] = "cat"
+    path = write(tmp_path, WHOLE | {"gender": words})
+    assert read_hmr2_file(path, PROTOCOLS["3dpw"]).genders == [None] * N
+    with pytest.raises(EvaluationFileError, match=r"set\.npz: gender: 'cat' is no gender: male, female, m, f"):
+        read_hmr2_file(path, PROTOCOLS["3dpw"], with_genders=True)

@@ -13,6 +13,7 @@ from pipeline.image.person_camera import crop_to_photo, person_camera
 from pipeline.lenses.known_lens import centred_lens
 from pipeline.runtime.config import BodyConfig
 from schemas.camera import CameraSource
+from schemas.gender import GenderChoice
 from schemas.person import RejectionReason
 from tests.trainer.evaluation.made_files import PHOTO, boxes, write_images
 from tests.trainer.networks import SMALL
@@ -58,6 +59,7 @@ def part_of(images: Path, dataset: str, keypoints_2d: np.ndarray | None = None) 
         pose=np.zeros((N, 24, 3)),
         betas=np.zeros((N, 10)),
         has_smpl=np.ones(N, bool),
+        genders=[None, "female", "male"],
     )
     return Part(dataset=dataset, protocol=PROTOCOLS[dataset], images=images, numbers=range(10, 10 + N), people=people)
 
@@ -158,3 +160,24 @@ def test_the_worst_are_24_of_those_with_an_error() -> None:
     source = EvaluationInput(label="3dpw", dataset="3dpw", data="", images=Path())
     assert [row["mpjpe_mm"] for row in worst_people(source, rows)] == list(range(39, 15, -1))
     assert worst_people(replace(source, dataset="coco"), rows) == []
+
+
+@pytest.mark.parametrize("dataset", ["3dpw", "coco", "moyo"])
+def test_each_person_is_posed_by_the_body_of_their_gender(images: Path, two_bodies: Path, dataset: str) -> None:
+    torch.manual_seed(0)
+    network, part = Hsmr(SMALL), part_of(images, dataset)
+    choices: tuple[GenderChoice, ...] = ("male", "female", "auto")
+    loaded = {
+        choice: load_bodies(BodyConfig(source=str(two_bodies), gender=choice), "cpu", smpl_joints=True)
+        for choice in choices
+    }
+    scores = {choice: score(part, network, bodies).rows.to_pylist() for choice, bodies in loaded.items()}
+    given: list[GenderChoice] = ["male", "female", "male"]
+    assert [row["gender"] for row in scores["auto"]] == given
+    measure = "mean_error_box" if dataset == "coco" else "mpjpe_mm"
+    for place, gender in enumerate(given):
+        assert scores["auto"][place][measure] == pytest.approx(scores[gender][place][measure], rel=1e-9)
+        assert abs(scores["male"][place][measure] / scores["female"][place][measure] - 1) > 1e-4, "the bodies differ"
+    assert loaded["auto"].of("hsmr", part.people.genders).name == "auto: 2 male, 1 female SKEL"
+    assert loaded["male"].of("hsmr", part.people.genders).name == "male SKEL"
+    assert {row["gender"] for row in score(part, Hmr2(SMALL), loaded["auto"]).rows.to_pylist()} == {None}

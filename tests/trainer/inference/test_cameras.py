@@ -23,6 +23,7 @@ from pipeline.lenses.known_lens import KnownLenses
 from pipeline.shards import write_shard
 from pipeline.storage.opening import open_storage
 from schemas.camera import CameraSource, Lens
+from schemas.gender import DEFAULT_GENDER
 from schemas.person import PersonId, Photo
 from tests.pipeline.rounds.made_shards import make_samples
 from tests.trainer.networks import INFO, SMALL
@@ -161,6 +162,7 @@ def batch(open_skel: Skel) -> PredictedPeople:
         betas=np.zeros((2, 10)),
         cam_t=np.array([[0.1, 0.2, 4.0], [0.1, 0.2, 4.0 / 1.8 * FOCAL]]),
         q_std=np.zeros((2, 46)),
+        genders=[DEFAULT_GENDER] * 2,
         focal=np.array([camera.focal, FOCAL]),
         camera_source=[CameraSource.EXIF, CameraSource.HSMR],
         camera_turn=np.stack([camera.turn, np.zeros(3)]),
@@ -168,7 +170,10 @@ def batch(open_skel: Skel) -> PredictedPeople:
 
 
 def test_the_photo_s_camera_draws_the_crop_s_picture(open_skel: Skel, batch: PredictedPeople) -> None:
-    placed, skin = place_bodies(batch, open_skel), pose_surfaces(batch, open_skel, with_skeleton=False).skin[0]
+    placed, skin = (
+        place_bodies(batch, {DEFAULT_GENDER: open_skel}),
+        pose_surfaces(batch, {DEFAULT_GENDER: open_skel}, with_skeleton=False).skin[0],
+    )
     lens, camera = batch.people[0].lens, camera_of(batch.people[0])
     assert lens is not None
     seen = skin + batch.cam_t[0]
@@ -182,11 +187,11 @@ def test_the_photo_s_camera_draws_the_crop_s_picture(open_skel: Skel, batch: Pre
 
 def test_the_pelvis_of_a_motion_is_turned_as_the_mesh(open_skel: Skel, batch: PredictedPeople) -> None:
     """The mesh posed with the turned angles is the turned mesh."""
-    placed = place_bodies(batch, open_skel)
+    placed = place_bodies(batch, {DEFAULT_GENDER: open_skel})
     orientation, q = PelvisOrientation(open_skel.rig), torch.as_tensor(batch.q)
     turned = torch.cat([orientation.to_q(torch.as_tensor(placed.turn) @ orientation.matrix(q)), q[:, 3:]], 1)
-    plain = pose_surfaces(batch, open_skel, with_skeleton=False).skin
-    posed = pose_surfaces(replace(batch, q=turned.numpy()), open_skel, with_skeleton=False).skin
+    plain = pose_surfaces(batch, {DEFAULT_GENDER: open_skel}, with_skeleton=False).skin
+    posed = pose_surfaces(replace(batch, q=turned.numpy()), {DEFAULT_GENDER: open_skel}, with_skeleton=False).skin
     for row in range(2):
         np.testing.assert_allclose(posed[row] - placed.pelvis[row], placed.in_photo(plain[row], row), atol=1e-5)
     assert to_ground(placed.photo_cam_t + placed.pelvis).shape == (2, 3)

@@ -14,11 +14,13 @@ from pipeline.body import load_skel, load_smpl
 from pipeline.body.rotations import axis_angle_to_matrix
 from pipeline.fit import Skelify, SmplToSkel
 from pipeline.image.camera import FOCAL, project
+from pipeline.labelling.genders import BodyFits
 from pipeline.lenses.known_lens import KnownLenses
 from pipeline.rounds.round_config import RoundConfig
 from pipeline.rounds.shard_task import Models, ShardTask, process_shard
 from pipeline.shards import list_shards, read_shard, write_shard
 from pipeline.storage.opening import open_storage
+from schemas.gender import DEFAULT_GENDER
 from schemas.labels import LABEL_SCHEMA
 from schemas.person import Photo
 from tests.pipeline.rounds.made_shards import make_samples
@@ -130,10 +132,8 @@ def test_a_round_starts_from_the_converted_prediction(checkpoint: str, shard: st
 
     (info,) = list_shards(shard)
     task = ShardTask(dataset=info.dataset, shard=info.shard, source=info)
-    models = Models(
-        smpl=load_smpl(dtype=torch.float64), skelify=Skelify(skel), converter=converter, lenses=KnownLenses(),
-        predictor=predictor,
-    )  # fmt: skip
+    fits = BodyFits(smpl=load_smpl(dtype=torch.float64), skelify=Skelify(skel), converter=converter)
+    models = Models(fits={DEFAULT_GENDER: fits}, lenses=KnownLenses(), predictor=predictor)
     zero = process_shard(task, 0, LABEL_SCHEMA.empty_table(), models, RoundConfig()).table
     one = process_shard(task, 1, zero, models, RoundConfig()).table
     told = np.array([np.any(row) for row in one["prediction_q"].to_pylist()])

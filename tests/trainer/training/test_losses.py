@@ -50,6 +50,7 @@ def batch_of(q: Tensor, betas: Tensor, keypoints_2d: Tensor, keypoints_3d: Tenso
         keypoints_3d=keypoints_3d,
         q=q,
         q_std=torch.zeros_like(q),
+        female=torch.zeros(count, dtype=torch.bool),
         betas=betas,
         has_label=torch.ones(count, dtype=torch.bool),
         joint_weight=q.new_ones(count, 24),
