@@ -19,6 +19,7 @@ from jobs.command_line import Command, CommandError, Errors, add_keys, command_p
 if TYPE_CHECKING:
     from pipeline.labels import LabelStore
     from pipeline.labels.exchange.label_sources import LabelSource
+    from pipeline.labels.exchange.matched_rows import MatchedSource
     from pipeline.labels.upkeep.expire import Expired
 
 EXAMPLES: Final = """examples:
@@ -259,12 +260,27 @@ def _source(options: argparse.Namespace, dataset: str | None) -> "LabelSource":
         return TarLabels(options.tars, dataset)
     if options.npz:
         return NpzSource(options.npz)
+    if found := _matched_source(options):
+        print(f"{found.uri}: {found.summary}")
+        return found
     source = PseudoGtSource(options.pseudo_gt)
     print(
         f"{len(source.found.labels.rows)} people with a refined label; entries in several files: "
         f"{source.found.repeated}, unusable: {source.found.unusable}"
     )
     return source
+
+
+def _matched_source(options: argparse.Namespace) -> "MatchedSource | None":
+    from pipeline.labels.exchange.camerahmr_npz import read_camerahmr, read_skelcf
+    from pipeline.labels.exchange.label_sources import matched_source
+    from pipeline.labels.exchange.sam3d_parquet import read_sam3d
+
+    forms = ((options.camerahmr, read_camerahmr), (options.skelcf, read_skelcf), (options.sam3d, read_sam3d))
+    for paths, read in forms:
+        if paths:
+            return matched_source(paths, lambda path, read=read: read(path, options.max_loss))
+    return None
 
 
 def _relocate(store: "LabelStore", options: argparse.Namespace) -> int:
@@ -356,6 +372,16 @@ def _add_import(parser: argparse.ArgumentParser) -> None:
         "--pseudo-gt", metavar="FILE", nargs="+", help="HSMR's better_pseudo_gt.npz_r0 ...; the last of several counts"
     )
     source.add_argument("--npz", metavar="FILE", help="poses, betas, key, person; dataset and shard where needed")
+    source.add_argument("--skelcf", metavar="FILE", nargs="+", help="SKEL-CF's npz: SKEL labels by photo and box")
+    source.add_argument(
+        "--camerahmr", metavar="FILE", nargs="+", help="CameraHMR's npz: SMPL labels by photo and box, to be converted"
+    )
+    source.add_argument(
+        "--sam3d", metavar="FILE", nargs="+", help="SAM 3D Body's Parquet rows with an SMPL conversion, likewise"
+    )
+    parser.add_argument(
+        "--max-loss", type=float, metavar="X", help="by photo and box: leave out labels whose `loss` is above X"
+    )
     parser.add_argument("--force-publish", type=_reason, metavar="REASON", help="as in refine_round.py")
 
 

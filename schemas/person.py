@@ -97,6 +97,7 @@ class RejectionReason(StrEnum):
     BAD_FRAME_RATE = "bad_frame_rate"
     BAD_CAMERA = "bad_camera"
     DUPLICATE_FRAME = "duplicate_frame"
+    IMPORT_UNDECIDED = "import_undecided"
 
 
 REPAIRS = frozenset(
@@ -106,10 +107,11 @@ REPAIRS = frozenset(
         RejectionReason.BAD_FRAME_RATE,
         RejectionReason.BAD_CAMERA,
         RejectionReason.DUPLICATE_FRAME,
+        RejectionReason.IMPORT_UNDECIDED,
     }
 )
 """Reasons that only remove a part of a person (the points' confidence, the SMPL label, the place in a track, the
-camera); the person itself is kept.
+camera, the label to be imported); the person itself is kept.
 """
 
 

@@ -51,7 +51,7 @@ PLAN: dict[str, str] = {
     "labels": "labels.files labels.publishing labels.table storage",
     "labels.inspecting": "body image labels labels.files labels.table",
     "labels.upkeep": "labels labels.files labels.publishing labels.table storage",
-    "labels.exchange": "image labels labels.files runtime safe_pickle shards storage",
+    "labels.exchange": "body image labels labels.files runtime safe_pickle shards storage",
     # What a round does with people, and rounds.
     "labelling": "body fit fit.objectives fit.solver fit.starts fit.video image labels.exchange numerics",
     "rounds": "body fit fit.video image labelling labels labels.exchange labels.files lenses runtime shards",

@@ -7,8 +7,12 @@ import pyarrow as pa
 
 from pipeline.labelling.adopted_labels import ImportGates, import_people
 from pipeline.labelling.batches import LabelBatch, PersonBatch
+from pipeline.labelling.convert import convert_people
+from pipeline.labelling.foreign_smpl import as_imported, with_smpl_labels
 from pipeline.labels import StagedShard
-from pipeline.labels.exchange.label_sources import LabelSource
+from pipeline.labels.exchange.hsmr_fields import HsmrLabel
+from pipeline.labels.exchange.label_sources import Found, LabelSource
+from pipeline.labels.exchange.photo_boxes import Undecided
 from pipeline.rounds.round_config import RoundConfig
 from pipeline.rounds.shard_batches import single_batches
 from pipeline.rounds.shard_task import (
@@ -23,9 +27,10 @@ from pipeline.rounds.shard_task import (
     with_heights,
 )
 from pipeline.runtime.config import ConfigError
+from pipeline.shards.pseudo_labels import believed
 from schemas.input_shard import InputShard
 from schemas.labels import Decision
-from schemas.person import Person, Rejection
+from schemas.person import Person, Rejection, RejectionReason, SmplLabel
 
 _NOT_MATCHED: Final = (Decision.NO_LABEL, Decision.KEPT_NOT_IMPORTED, Decision.KEPT_UNREADABLE)
 
@@ -40,16 +45,41 @@ def import_shard(
     """
     if task.source is None:
         return carry_over(task, round, parent, f"{task.shard} is not among the inputs of round {round}")
-    gates = ImportGates(accept=config.accept, far_mm=config.fit.convert.poor_fit_mm)
     rejections: list[Rejection] = []
     tables: list[pa.Table] = []
-    for people in _batches(task.source, rejections, models, config):
+    batches = list(_batches(task.source, rejections, models, config))  # a few KB a person
+    found = list(source.of_shard(task.dataset, task.shard, [person for people in batches for person in people]))
+    rejections += _undecided([person for people in batches for person in people], found)
+    for people in batches:
+        own, found = found[: len(people)], found[len(people) :]
         batch = PersonBatch.from_people(people)
-        found = source.of_shard(task.dataset, task.shard, batch.ids)
         known = None if round == 0 else LabelBatch.from_table(parent, batch.ids)
-        labels = import_people(batch, found, known, models.skelify, models.smpl, gates)
+        labels = _imported(batch, own, known, models, config)
         tables.append(with_groups(with_heights(labels, models.skelify.model), people).to_table(round))
     return shard_labels(tables, parent, rejections, round)
+
+
+def _imported(
+    batch: PersonBatch, found: Sequence[Found], known: LabelBatch | None, models: Models, config: RoundConfig
+) -> LabelBatch:
+    """SMPL labels are converted as round 0 converts those of shards, and are then labels like the others."""
+    labels: list[HsmrLabel | None] = [item if isinstance(item, HsmrLabel) else None for item in found]
+    if any(isinstance(item, SmplLabel) for item in found):
+        smpl = [item if isinstance(item, SmplLabel) else None for item in found]
+        batch = with_smpl_labels(batch, [believed(item, config.data.pseudo_labels) for item in smpl])
+        converted = convert_people(batch, models.converter)
+        if known is None:
+            return converted
+        labels = [label or made for label, made in zip(labels, as_imported(converted), strict=True)]
+    gates = ImportGates(accept=config.accept, far_mm=config.fit.convert.poor_fit_mm)
+    return import_people(batch, labels, known, models.skelify, models.smpl, gates)
+
+
+def _undecided(people: Sequence[Person], found: Sequence[Found]) -> Iterator[Rejection]:
+    """For the record: whose label could not be told from another one."""
+    for person, item in zip(people, found, strict=True):
+        if isinstance(item, Undecided):
+            yield Rejection(**person.id._asdict(), reason=RejectionReason.IMPORT_UNDECIDED, detail=item.detail)
 
 
 def matched(decisions: Mapping[str, int]) -> int:
