@@ -31,6 +31,7 @@ EXAMPLES: Final = """examples:
   python jobs/manage_labels.py export 3 --as tars --to /data/hsmr_tars
   python jobs/manage_labels.py check-export /data/hsmr_tars
   python jobs/manage_labels.py import --round 0 --tars '/data/hsmr_tars/aic/{000000..000412}.tar' storage.root=./labels
+  python jobs/manage_labels.py import --round 1 --skelcf aic-release_skel.npz storage.root=./labels
   python jobs/manage_labels.py relocate --to s3://bucket/labels --to-catalog postgresql+psycopg://HOST/DB --move
 
 settings, anywhere on the line:

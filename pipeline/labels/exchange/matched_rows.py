@@ -65,16 +65,21 @@ class MatchedSource:
     def _label(self, row: int, person: Person) -> HsmrLabel | SmplLabel | None:
         if not self.rows.usable[row]:
             return None
-        pose, betas, into_crop = self.rows.pose[row], self.rows.betas[row], np.eye(3)
-        if self.rows.lens is not None:
-            focal, *middle = self.rows.lens[row]
-            lens = Lens(focal_px=float(focal), principal_point=np.array(middle), source=CameraSource.ESTIMATED)
-            into_crop = person_camera(lens, person.center, person.side).rotation.T
+        pose, betas, into_crop = self.rows.pose[row].copy(), self.rows.betas[row].copy(), self._into_crop(row, person)
         if self.rows.smpl:
-            return turned_smpl(SmplLabel(pose=pose.reshape(24, 3).copy(), betas=betas.copy()), into_crop)
+            smpl = SmplLabel(pose=pose.reshape(24, 3), betas=betas)
+            return smpl if into_crop is None else turned_smpl(smpl, into_crop)
         unknown = float("nan")  # what it is a conversion of is not the shard's pseudo-label
-        q = pose.copy() if self.rows.lens is None else _turned(pose, into_crop)
-        return HsmrLabel(q=q, betas=betas.copy(), pve_max=unknown, kp2d_err=unknown, smpl_pve_max_mm=unknown)
+        q = pose if into_crop is None else _turned(pose, into_crop)
+        return HsmrLabel(q=q, betas=betas, pve_max=unknown, kp2d_err=unknown, smpl_pve_max_mm=unknown)
+
+    def _into_crop(self, row: int, person: Person) -> Float64[np.ndarray, "3 3"] | None:
+        """From the axes of the photo's camera to those of the crop's; None where the pose holds in these."""
+        if self.rows.lens is None:
+            return None
+        focal, *middle = self.rows.lens[row]
+        lens = Lens(focal_px=float(focal), principal_point=np.array(middle), source=CameraSource.ESTIMATED)
+        return person_camera(lens, person.center, person.side).rotation.T
 
 
 def joined(parts: Sequence[MatchedRows]) -> MatchedRows:

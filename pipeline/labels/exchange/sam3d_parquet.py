@@ -90,11 +90,11 @@ class _Rows:
         center, side = self._boxes()
         pose = self._pose()
         betas = self._numbers(_BETAS, (10,))
-        unconverted = np.isnan(pose).all(1) | np.isnan(betas).all(1)  # null, as rows without one have it
+        unconverted = np.isnan(pose).all(axis=1) | np.isnan(betas).all(axis=1)  # null, as rows without one have it
         gates = {f"{_VALID} false": ~self._flags(_VALID)}
         if max_loss is not None:
             gates[f"{_LOSS} above {max_loss:g}"] = above(self._numbers(_LOSS, ())[:, 0], max_loss)
-        gates["without an SMPL conversion"] = unconverted
+        gates["without an SMPL conversion"] = np.asarray(unconverted)
         cameras = self._numbers(_CAMERA, (9,)).reshape(-1, 3, 3) if _CAMERA in self else None
         boxes = PhotoBoxes(images=self._texts(_IMAGE), center=center, side=side)
         return matched_rows(boxes, pose, betas, cameras, gates, smpl=True)
