@@ -66,7 +66,7 @@ PLAN: dict[str, str] = {
     "trainer.data": "body image labels numerics shards trainer.network",
     "trainer.inference": "body export fit fit.solver image labelling labels lenses render runtime shards storage "
     "trainer.checkpoint trainer.data trainer.network",
-    "trainer.evaluation": "body export image labels labels.exchange lenses numerics render rounds runtime shards "
+    "trainer.evaluation": "body export image labels.exchange lenses numerics render rounds runtime shards "
     "trainer.checkpoint trainer.data trainer.inference trainer.network",
     "trainer.training": "body image labelling labels labels.files numerics render rounds runtime storage "
     "trainer.checkpoint trainer.data trainer.inference trainer.network trainer.prior",

@@ -61,7 +61,7 @@ def rows(store: LabelStore, round: int = 0) -> dict[str, dict[str, Any]]:
 def test_the_shards_own_smpl_labels_come_back_as_round_0_makes_them(
     shards: str, people: list[Person], converted: LabelStore, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """As a file of CameraHMR, and, of half of the people, as rows of SAM 3D Body that judge each."""
+    """As a file of CameraHMR, and as rows of SAM 3D Body, of which the gates leave four."""
     known = [person for person in people if person.smpl is not None]
     smpl = [person.smpl for person in known if person.smpl is not None]
     pose, betas = np.stack([x.pose.reshape(72) for x in smpl]), np.stack([x.betas for x in smpl])
@@ -93,7 +93,9 @@ def test_the_shards_own_smpl_labels_come_back_as_round_0_makes_them(
     back, before = rows(LabelStore(str(tmp_path / "sam"))), rows(converted)
     for key, row in back.items():
         if row["has_label"]:
-            assert row == before[key]
+            assert row["decision"] == before[key]["decision"]
+            for name in ("q", "betas", "cam_t"):  # fitted beside others: the last bits may differ
+                np.testing.assert_allclose(row[name], before[key][name], atol=1e-6)
 
 
 def test_skel_labels_come_back_and_compete_later(
