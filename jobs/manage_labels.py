@@ -257,13 +257,13 @@ def _import(options: argparse.Namespace, overrides: list[str]) -> int:
 def _source(options: argparse.Namespace, dataset: str | None) -> "LabelSource":
     from pipeline.labels.exchange.label_sources import NpzSource, PseudoGtSource, TarLabels
 
+    if found := _matched_source(options):
+        print(f"{found.uri}: {found.summary}")
+        return found
     if options.tars:
         return TarLabels(options.tars, dataset)
     if options.npz:
         return NpzSource(options.npz)
-    if found := _matched_source(options):
-        print(f"{found.uri}: {found.summary}")
-        return found
     source = PseudoGtSource(options.pseudo_gt)
     print(
         f"{len(source.found.labels.rows)} people with a refined label; entries in several files: "
@@ -276,11 +276,14 @@ def _matched_source(options: argparse.Namespace) -> "MatchedSource | None":
     from pipeline.labels.exchange.camerahmr_npz import read_camerahmr, read_skelcf
     from pipeline.labels.exchange.label_sources import matched_source
     from pipeline.labels.exchange.sam3d_parquet import read_sam3d
+    from pipeline.runtime.config import ConfigError
 
     forms = ((options.camerahmr, read_camerahmr), (options.skelcf, read_skelcf), (options.sam3d, read_sam3d))
     for paths, read in forms:
         if paths:
-            return matched_source(paths, lambda path, read=read: read(path, options.max_loss))
+            return matched_source(paths, read, options.max_loss)
+    if options.max_loss is not None:
+        raise ConfigError("--max-loss goes with --skelcf, --camerahmr or --sam3d: the other files state no loss.")
     return None
 
 

@@ -48,8 +48,9 @@ def import_shard(
     rejections: list[Rejection] = []
     tables: list[pa.Table] = []
     batches = list(_batches(task.source, rejections, models, config))  # a few KB a person
-    found = list(source.of_shard(task.dataset, task.shard, [person for people in batches for person in people]))
-    rejections += _undecided([person for people in batches for person in people], found)
+    everybody = [person for people in batches for person in people]
+    found = list(source.of_shard(task.dataset, task.shard, everybody))
+    rejections += _undecided(everybody, found)
     for people in batches:
         own, found = found[: len(people)], found[len(people) :]
         batch = PersonBatch.from_people(people)
@@ -90,7 +91,9 @@ def matched(decisions: Mapping[str, int]) -> int:
 def check_matched(source: LabelSource, shards: Sequence[StagedShard]) -> None:
     """Raises ConfigError where people were read, and none of them is in the source."""
     if any(item.readable for item in shards) and not any(matched(item.decisions) for item in shards):
-        raise ConfigError(f"{source.uri} has no label of anybody in the input shards: do keys and shards agree?")
+        raise ConfigError(
+            f"{source.uri} has no label of anybody in the input shards: do keys and shards, or photos and boxes, agree?"
+        )
 
 
 def _batches(

@@ -87,12 +87,18 @@ class PseudoGtSource:
         return [self.found.labels.label(who.id) for who in people]
 
 
-def matched_source(paths: Sequence[str], read: Callable[[str], MatchedRows]) -> MatchedSource:
+def matched_source(
+    paths: Sequence[str], read: Callable[[str, float | None], MatchedRows], max_loss: float | None = None
+) -> MatchedSource:
     """Files of one form whose people are found by photo and box. Raises LabelStoreError for those that cannot be used,
     FileNotFoundError where there is none.
+
+    The digest is of all that decides the labels: how the files are read, too.
     """
     if not paths:
         raise FileNotFoundError("No label file is given.")
-    rows = joined([read(path) for path in paths])
+    rows = joined([read(path, max_loss) for path in paths])
     digests = [hashlib.sha256(Path(path).read_bytes()).hexdigest() for path in paths]
-    return MatchedSource(rows, " ".join(paths), hashlib.sha256(" ".join(digests).encode()).hexdigest())
+    decides = json.dumps([read.__name__, max_loss, digests])
+    limit = "" if max_loss is None else f" with loss up to {max_loss:g}"
+    return MatchedSource(rows, " ".join(paths) + limit, hashlib.sha256(decides.encode()).hexdigest())

@@ -17,7 +17,8 @@ from pipeline.labels.exchange.photo_boxes import PhotoBoxes
 from pipeline.labels.files.errors import LabelStoreError
 
 BATCH_ROWS: Final = 4096
-MAX_ROWS: Final = 20_000_000
+MAX_ROWS: Final = 1_000_000
+"""Of one file; the released ones hold a shard each."""
 MAX_VALUES_PER_ROW: Final = 512
 """Of a column that we read; the longest, a pose, has 72. Repeated values are a few bytes in the file."""
 MAX_NAME_BYTES: Final = 1024

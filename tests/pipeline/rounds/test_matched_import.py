@@ -88,7 +88,7 @@ def test_the_shards_own_smpl_labels_come_back_as_round_0_makes_them(
     own = ["--round", "0", "--sam3d", str(tmp_path / "000000.parquet"), "--max-loss", "0.5", f"data.shards={shards}"]
     assert imported(tmp_path / "sam", *own) == 0
     out = capsys.readouterr().out
-    assert "000000.parquet: 4 of 6 rows can be used (mhr_valid false: 1, loss above 0.5: 1)" in out
+    assert "000000.parquet with loss up to 0.5: 4 of 6 rows can be used (mhr_valid false: 1, loss above 0.5: 1)" in out
     assert "4 of 8 people matched; converted " in out
     back, before = rows(LabelStore(str(tmp_path / "sam"))), rows(converted)
     for key, row in back.items():
@@ -147,3 +147,6 @@ def test_a_file_that_cannot_be_used_ends_the_command(
     assert imported(tmp_path / "labels", *words) == 1
     assert "has neither 'pose_cam' nor 'pose'" in capsys.readouterr().err
     assert imported(tmp_path / "labels", "--round", "0", "--sam3d", f"{tmp_path}/b", f"data.shards={shards}") == 1
+    words = ["--round", "0", "--npz", f"{tmp_path}/a.npz", "--max-loss", "1", f"data.shards={shards}"]
+    assert imported(tmp_path / "labels", *words) == 2
+    assert "--max-loss goes with --skelcf, --camerahmr or --sam3d" in capsys.readouterr().err

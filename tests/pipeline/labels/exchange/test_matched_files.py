@@ -75,7 +75,7 @@ def written(folder: Path, name: str, content: Arrays) -> str:
 def labels(rows: MatchedRows, folder: Path) -> list[Any]:
     path = folder / "any"
     path.write_bytes(b"")
-    return matched_source([str(path)], lambda _: rows).of_shard("set", "000000", PEOPLE)
+    return matched_source([str(path)], lambda *_: rows).of_shard("set", "000000", PEOPLE)
 
 
 @pytest.mark.parametrize(
@@ -241,7 +241,7 @@ def test_a_parquet_file_that_cannot_be_used_says_why(changes: Arrays, message: s
 
 
 def test_a_parquet_bomb_is_not_unpacked(tmp_path: Path) -> None:
-    """A pose of 40 million zeros is a few kB in the file; so are 30 million rows."""
+    """A pose of 40 million zeros is a few kB in the file; so are a million rows."""
     pose = pa.ListArray.from_arrays([0, 40_000_000], pa.array(np.zeros(40_000_000, np.float32)))
     rows = {name: values[:1] for name, values in sam_rows().items()} | {"smpl_pose": pose}
     pq.write_table(pa.table(rows), tmp_path / "a.parquet", compression="zstd")
@@ -262,3 +262,19 @@ def test_a_truncated_parquet_file_is_refused(cut: int, tmp_path: Path) -> None:
     (tmp_path / "a.parquet").write_bytes(out.getvalue()[:cut])
     with pytest.raises(LabelStoreError, match="is no Parquet file that can be read"):
         read_sam3d(str(tmp_path / "a.parquet"))
+
+
+def test_all_that_decides_the_labels_is_in_the_digest(tmp_path: Path) -> None:
+    """A run is known by it: with another limit, or read as another form, it is another run."""
+    pose = np.zeros((3, 72), np.float32)
+    both = arrays(poses=np.zeros((3, 46)), pose=pose, loss=np.zeros(3), skel_betas=arrays()["shape"])
+    path = [written(tmp_path, "a.npz", both)]
+    sources = [
+        matched_source(path, read_camerahmr),
+        matched_source(path, read_camerahmr, 0.5),
+        matched_source(path, read_camerahmr, 1.0),
+        matched_source(path, read_skelcf),
+    ]
+    assert len({source.digest for source in sources}) == 4
+    assert sources[1].uri == f"{path[0]} with loss up to 0.5"
+    assert matched_source(path, read_skelcf).digest == sources[3].digest
