@@ -19,6 +19,7 @@ from jobs.command_line import Command, CommandError, Errors, add_keys, command_p
 if TYPE_CHECKING:
     from pipeline.labels import LabelStore
     from pipeline.labels.exchange.label_sources import LabelSource
+    from pipeline.labels.exchange.matched_rows import MatchedSource
     from pipeline.labels.upkeep.expire import Expired
 
 EXAMPLES: Final = """examples:
@@ -30,6 +31,7 @@ EXAMPLES: Final = """examples:
   python jobs/manage_labels.py export 3 --as tars --to /data/hsmr_tars
   python jobs/manage_labels.py check-export /data/hsmr_tars
   python jobs/manage_labels.py import --round 0 --tars '/data/hsmr_tars/aic/{000000..000412}.tar' storage.root=./labels
+  python jobs/manage_labels.py import --round 1 --skelcf aic-release_skel.npz storage.root=./labels
   python jobs/manage_labels.py relocate --to s3://bucket/labels --to-catalog postgresql+psycopg://HOST/DB --move
 
 settings, anywhere on the line:
@@ -255,6 +257,9 @@ def _import(options: argparse.Namespace, overrides: list[str]) -> int:
 def _source(options: argparse.Namespace, dataset: str | None) -> "LabelSource":
     from pipeline.labels.exchange.label_sources import NpzSource, PseudoGtSource, TarLabels
 
+    if found := _matched_source(options):
+        print(f"{found.uri}: {found.summary}")
+        return found
     if options.tars:
         return TarLabels(options.tars, dataset)
     if options.npz:
@@ -265,6 +270,21 @@ def _source(options: argparse.Namespace, dataset: str | None) -> "LabelSource":
         f"{source.found.repeated}, unusable: {source.found.unusable}"
     )
     return source
+
+
+def _matched_source(options: argparse.Namespace) -> "MatchedSource | None":
+    from pipeline.labels.exchange.camerahmr_npz import read_camerahmr, read_skelcf
+    from pipeline.labels.exchange.label_sources import matched_source
+    from pipeline.labels.exchange.sam3d_parquet import read_sam3d
+    from pipeline.runtime.config import ConfigError
+
+    forms = ((options.camerahmr, read_camerahmr), (options.skelcf, read_skelcf), (options.sam3d, read_sam3d))
+    for paths, read in forms:
+        if paths:
+            return matched_source(paths, read, options.max_loss)
+    if options.max_loss is not None:
+        raise ConfigError("--max-loss goes with --skelcf, --camerahmr or --sam3d: the other files state no loss.")
+    return None
 
 
 def _relocate(store: "LabelStore", options: argparse.Namespace) -> int:
@@ -356,6 +376,16 @@ def _add_import(parser: argparse.ArgumentParser) -> None:
         "--pseudo-gt", metavar="FILE", nargs="+", help="HSMR's better_pseudo_gt.npz_r0 ...; the last of several counts"
     )
     source.add_argument("--npz", metavar="FILE", help="poses, betas, key, person; dataset and shard where needed")
+    source.add_argument("--skelcf", metavar="FILE", nargs="+", help="SKEL-CF's npz: SKEL labels by photo and box")
+    source.add_argument(
+        "--camerahmr", metavar="FILE", nargs="+", help="CameraHMR's npz: SMPL labels by photo and box, to be converted"
+    )
+    source.add_argument(
+        "--sam3d", metavar="FILE", nargs="+", help="SAM 3D Body's Parquet rows with an SMPL conversion, likewise"
+    )
+    parser.add_argument(
+        "--max-loss", type=float, metavar="X", help="by photo and box: leave out labels whose `loss` is above X"
+    )
     parser.add_argument("--force-publish", type=_reason, metavar="REASON", help="as in refine_round.py")
 
 

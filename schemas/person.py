@@ -101,6 +101,7 @@ class RejectionReason(StrEnum):
     BAD_CAMERA = "bad_camera"
     BAD_GENDER = "bad_gender"
     DUPLICATE_FRAME = "duplicate_frame"
+    IMPORT_UNDECIDED = "import_undecided"
 
 
 REPAIRS = frozenset(
@@ -111,10 +112,11 @@ REPAIRS = frozenset(
         RejectionReason.BAD_CAMERA,
         RejectionReason.BAD_GENDER,
         RejectionReason.DUPLICATE_FRAME,
+        RejectionReason.IMPORT_UNDECIDED,
     }
 )
 """Reasons that only remove a part of a person (the points' confidence, the SMPL label, the place in a track, the
-camera, the gender); the person itself is kept.
+camera, the gender, the label to be imported); the person itself is kept.
 """
 
 

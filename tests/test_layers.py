@@ -51,7 +51,7 @@ PLAN: dict[str, str] = {
     "labels": "labels.files labels.publishing labels.table storage",
     "labels.inspecting": "body image labels labels.files labels.table",
     "labels.upkeep": "labels labels.files labels.publishing labels.table storage",
-    "labels.exchange": "image labels labels.files runtime safe_pickle shards storage",
+    "labels.exchange": "body image labels labels.files runtime safe_pickle shards storage",
     # What a round does with people, and rounds.
     "labelling": "body fit fit.objectives fit.solver fit.starts fit.video image labels.exchange labels.files numerics",
     "rounds": "body fit fit.video image labelling labels labels.exchange labels.files lenses runtime shards",
@@ -66,7 +66,7 @@ PLAN: dict[str, str] = {
     "trainer.data": "body image labels numerics shards trainer.network",
     "trainer.inference": "body export fit fit.solver image labelling labels lenses render runtime shards storage "
     "trainer.checkpoint trainer.data trainer.network",
-    "trainer.evaluation": "body export image labels labels.exchange lenses numerics render rounds runtime shards "
+    "trainer.evaluation": "body export image labels.exchange lenses numerics render rounds runtime shards "
     "trainer.checkpoint trainer.data trainer.inference trainer.network",
     "trainer.training": "body image labelling labels labels.files numerics render rounds runtime storage "
     "trainer.checkpoint trainer.data trainer.inference trainer.network trainer.prior",

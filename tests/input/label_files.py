@@ -128,20 +128,20 @@ def _npz_values(rng: Rng) -> bytes:
         name = str(rng.choice([*arrays, "dataset", "shard", "kp2d_err"]))
         arrays[name] = absurd(rng, arrays.get(name, np.zeros(len(PLACES))))
     with np.errstate(all="ignore"):
-        arrays = {name: _as_array(value) for name, value in arrays.items()}
+        arrays = {name: as_array(value) for name, value in arrays.items()}
     return _npz(arrays, compressed=bool(rng.integers(2)))
 
 
 def _npz_members(rng: Rng) -> bytes:
     """Headers that claim other types, orders and shapes than the bytes are; members twice, or of zeros without end."""
-    return _with_hostile_member(rng, _arrays())
+    return with_hostile_member(rng, _arrays())
 
 
 def _gt_members(rng: Rng) -> bytes:
-    return _with_hostile_member(rng, {name: np.array(values, object) for name, values in _dicts().items()})
+    return with_hostile_member(rng, {name: np.array(values, object) for name, values in _dicts().items()})
 
 
-def _with_hostile_member(rng: Rng, arrays: dict[str, np.ndarray]) -> bytes:
+def with_hostile_member(rng: Rng, arrays: dict[str, np.ndarray]) -> bytes:
     hostile, out = str(rng.choice(list(arrays))), io.BytesIO()
     methods = [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA]
     with zipfile.ZipFile(out, "w") as members:
@@ -216,7 +216,7 @@ def _gt_values(rng: Rng) -> bytes:
                 found[field][key] = absurd(rng, found[field][key])
     if rng.random() < 0.5:
         return _pickled(found)
-    return _npz({name: _as_array(value) for name, value in found.items()})
+    return _npz({name: as_array(value) for name, value in found.items()})
 
 
 def _gt_pickle(rng: Rng) -> bytes:
@@ -230,7 +230,7 @@ def _pickled(value: object) -> bytes:
         return pickle.dumps(None)
 
 
-def _as_array(value: object) -> np.ndarray:
+def as_array(value: object) -> np.ndarray:
     if isinstance(value, np.ndarray):
         return value
     array = np.empty((), object)

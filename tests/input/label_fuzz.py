@@ -9,15 +9,16 @@ import numpy as np
 
 from pipeline.labels import LabelStoreError
 from pipeline.labels.exchange.hsmr_fields import HsmrLabel
-from pipeline.labels.exchange.label_sources import LabelSource, NpzSource, PseudoGtSource, TarLabels
+from pipeline.labels.exchange.label_sources import Found, LabelSource, NpzSource, PseudoGtSource, TarLabels
 from schemas.person import PersonId
 from tests.input.guarded import Guard, Tally, repeat
 from tests.input.label_files import LEVELS, PLACES, good_file, good_label, made_label_case
+from tests.input.matched_files import boxed_person
 
 MAX_GROWTH_BYTES = 384 * 2**20
 """Of a case; the largest honest member that needs no compressed bytes to speak for it has 64 MB, and is copied."""
 SHARD = ("hostile", "shard")
-PEOPLE = [PersonId(*SHARD, key, person) for key, person in PLACES]
+PEOPLE = [boxed_person(PersonId(*SHARD, key, person), place) for place, (key, person) in enumerate(PLACES)]
 FORMS = ("tars", "npz", "pseudo_gt")
 
 
@@ -46,7 +47,7 @@ class LabelFuzzer:
         for form in FORMS:
             self._path.write_bytes(good_file(form))
             for number, label in enumerate(self._read(form)):
-                assert label is not None, f"{form} is no sound file"
+                assert isinstance(label, HsmrLabel), f"{form} is no sound file"
                 np.testing.assert_array_equal(label.q, good_label(number).q)
         for number in range(len(LEVELS)):  # what is imported on first use is no finding
             case = made_label_case(number)
@@ -71,20 +72,20 @@ class LabelFuzzer:
             assert 0 < len(found) < 2000, f"{name}: a message of {len(found)} characters"
             self.tally.refused += 1
             return
-        labels = [label for label in found if label is not None]
+        labels = [label for label in found if isinstance(label, HsmrLabel)]
         for label in labels:
             problem = _problem(label)
             assert problem is None, f"{name}: {problem}"
         self.tally.labels += len(labels)
 
-    def _labels_or_refusal(self, form: str) -> Sequence[HsmrLabel | None] | str:
+    def _labels_or_refusal(self, form: str) -> Sequence[Found] | str:
         """The labels of PEOPLE, or why the file is refused."""
         try:
             return self._read(form)
         except (LabelStoreError, OSError, ValueError) as error:
             return str(error)
 
-    def _read(self, form: str) -> Sequence[HsmrLabel | None]:
+    def _read(self, form: str) -> Sequence[Found]:
         return source_of(form, self._path).of_shard(*SHARD, PEOPLE)
 
 

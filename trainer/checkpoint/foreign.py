@@ -56,7 +56,7 @@ def read_pickle(file: BinaryIO, address: str) -> dict[str, Any]:
 
 def read_released(file: BinaryIO, address: str, config: NetworkConfig | None) -> Network:
     """A released HSMR or HMR2.0 network. config: its architecture, by default the variant that fits."""
-    weights = _weights(read_pickle(file, address))
+    weights = network_weights_in(read_pickle(file, address))
     kind = next((k for k, head in _HEADS.items() if any(name.startswith(head) for name in weights)), None)
     if kind is None:
         raise CheckpointError(
@@ -74,7 +74,7 @@ def load_vitpose(backbone: Backbone, file: BinaryIO, address: str) -> None:
 
     Raises CheckpointError when the file is damaged, refused, or of another size of backbone.
     """
-    fit_backbone(backbone, _of_backbone(_weights(read_pickle(file, address))), address)
+    fit_backbone(backbone, _of_backbone(network_weights_in(read_pickle(file, address))), address)
 
 
 def _of_backbone(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -107,8 +107,10 @@ def _globals(file: BinaryIO) -> list[str]:
     return found
 
 
-def _weights(content: Mapping[str, Any]) -> dict[str, Tensor]:
-    """Tensors under the names they have in the network, whatever it was wrapped in (`module.`, `model.`, ...)."""
+def network_weights_in(content: Mapping[str, Any]) -> dict[str, Tensor]:
+    """Tensors, in the file's order, under the names they have in the network, whatever it was wrapped in (`module.`,
+    `model.`, ...).
+    """
     state = content.get("state_dict", content)
     tensors = {name: value for name, value in dict(state).items() if isinstance(value, Tensor)}
     mark = next((name for name in tensors if name.endswith("backbone.pos_embed")), None)

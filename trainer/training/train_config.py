@@ -59,7 +59,8 @@ class StartConfig:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OptimizerConfig:
     """AdamW as HSMR trains it; warm_up_steps raise the rate linearly, decay=cosine lets it fall to 0 over the planned
-    steps, ema_decay > 0 evaluates averaged weights.
+    steps, ema_decay > 0 evaluates averaged weights. resume: go on with the AdamW state of the Lightning checkpoint that
+    network.init names.
     """
 
     learning_rate: float = 1e-5
@@ -69,6 +70,7 @@ class OptimizerConfig:
     gradient_clip: float = 0.0  # largest norm of the gradient; 0 = not clipped
     ema_decay: float = 0.0  # 0 = no averaging
     precision: Literal["float32", "bfloat16", "float16"] = "float32"  # of the forward pass; losses are always float32
+    resume: bool = False
 
     def __post_init__(self) -> None:
         if self.learning_rate <= 0:
@@ -137,6 +139,8 @@ class TrainConfig:
     def __post_init__(self) -> None:
         if self.network.head == "smpl" and self.loss.limits:
             raise ValueError(f"loss.limits={self.loss.limits}: SMPL has no joint limits. Leave it out.")
+        if self.optimizer.resume and self.network.init in ("auto", "none"):
+            raise ValueError("optimizer.resume=true goes on with the state in a file: name it, network.init=FILE.ckpt.")
 
 
 # The generation, the body and the initial weights enter a run's identity by their digests, not by how they were named.
@@ -145,7 +149,7 @@ _LATER: Final[Mapping[str, Mapping[str, object]]] = {
     "data": {"fewest_keypoints": 0, "pseudo_labels": asdict(TrainDataConfig().pseudo_labels)},
     "network": {"uncertainty": "none", "freeze_backbone": False, "drop_path": 0.0, "head": "skel"},
     "loss": {"unlabelled_betas": 0.0},
-    "optimizer": {"decay": "none"},
+    "optimizer": {"decay": "none", "resume": False},
 }
 """Settings that there were not always, and where they change nothing: what was trained before is found again."""
 

@@ -10,6 +10,7 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
+from trainer.checkpoint import continue_adamw, read_adamw_state
 from trainer.data import CropBatch, batches_per_epoch, open_epoch, open_validation
 from trainer.prior import AdversarialPrior, load_mocap, load_smpl_mocap
 from trainer.training.batch_gradients import BatchGradients
@@ -45,6 +46,8 @@ class TrainingWorker:
         self.body = load_trained_body(config.network.head, config.body, place.device)
         self.network = initial_network(config.network, job.init_uri, config.data.seed).to(place.device)
         self.optimizer = make_optimizer(self.network, config.optimizer)
+        if config.optimizer.resume and job.init_uri is not None:
+            continue_adamw(self.optimizer, self.network, read_adamw_state(job.init_uri, self.network))
         self.scaler = make_scaler(config.optimizer, place.device)
         decay = config.optimizer.ema_decay
         self.average = WeightAverage(self.network, decay) if decay else None

@@ -23,7 +23,7 @@ from pipeline.rounds.round_config import RoundConfig
 from pipeline.runtime.config import ConfigError, load_config
 from pipeline.shards import list_shards, read_shard
 from schemas.labels import Decision
-from schemas.person import PersonId, Photo
+from schemas.person import Person, Photo
 from tests.pipeline.rounds.made_shards import make_samples, write_shards
 
 pytestmark = pytest.mark.usefixtures("local_ray")
@@ -136,7 +136,7 @@ class MadeSource:
     def __init__(self, log: Path, *, broken: str | None = None, betas: float = 0.0) -> None:
         self._log, self._broken, self._betas = log, broken, betas
 
-    def of_shard(self, dataset: str, shard: str, people: Sequence[PersonId]) -> list[HsmrLabel | None]:
+    def of_shard(self, dataset: str, shard: str, people: Sequence[Person]) -> list[HsmrLabel | None]:
         with self._log.open("a") as log:
             log.write(f"{shard}\n")
         if shard == self._broken:
@@ -204,7 +204,7 @@ def test_nothing_is_published_when_everybody_is_refused_by_the_audit_or_nobody_m
     assert done.matched == PEOPLE
 
     class Nobody(MadeSource):
-        def of_shard(self, dataset: str, shard: str, people: Sequence[PersonId]) -> list[HsmrLabel | None]:
+        def of_shard(self, dataset: str, shard: str, people: Sequence[Person]) -> list[HsmrLabel | None]:
             return [None] * len(people)
 
     with pytest.raises(ConfigError, match="no label of anybody"):
