@@ -22,9 +22,9 @@ WORKERS = "2..4"
 
 
 def config() -> TrainConfig:
-    return small_config(
-        "schedule.max_steps=14", "schedule.validate_every=7", "run.save_every=2", f"run.workers={WORKERS}"
-    )
+    """More steps than LOSS_INTERVAL, so that workers ask whether they are about to be stopped."""
+    schedule = ("schedule.max_steps=24", "schedule.validate_every=12", "optimizer.learning_rate=3e-5")
+    return small_config(*schedule, "run.save_every=2", f"run.workers={WORKERS}")
 
 
 class HeldStorage(LocalStorage):

@@ -63,5 +63,5 @@ def test_a_group_grows_shrinks_and_ends_as_one_worker_would(tmp_path: Path) -> N
     expected = TrainingWorker(small_job(tmp_path / "alone", index, config()), ALONE).run()
     assert outcome["worker_groups"] == [(0, 2), (2, 3), (4, 2)]
     torch.testing.assert_close(outcome["losses"], expected.losses, rtol=1e-5, atol=0)
-    assert [row["step"] for row in outcome["history"]] == [7, 14]
+    assert [row["step"] for row in outcome["history"]] == [12, 24]
     assert outcome["best"]["mpjpe_mm"] == pytest.approx(expected.best["mpjpe_mm"], rel=1e-4)
