@@ -11,6 +11,8 @@ import urllib.request
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+import psutil
+
 from tests.repository import ROOT
 from tests.services.ports import free_ports
 
@@ -42,10 +44,19 @@ def ray_head(environment: Mapping[str, str], cpus: int) -> Iterator[tuple[str, s
 
 
 @contextlib.contextmanager
-def ray_worker_node(environment: Mapping[str, str], cluster: str, cpus: int) -> Iterator[None]:
-    """One more node of the cluster at this address."""
-    with _ray_start(environment, f"--num-cpus={cpus}", f"--address={cluster}"):
-        yield
+def ray_worker_node(environment: Mapping[str, str], cluster: str, cpus: int) -> Iterator["subprocess.Popen[bytes]"]:
+    """One more node of the cluster at this address; yields its `ray start`."""
+    with _ray_start(environment, f"--num-cpus={cpus}", f"--address={cluster}") as node:
+        yield node
+
+
+def kill_node(node: "subprocess.Popen[bytes]") -> None:
+    """kill -9 of all that a node runs, as if its machine were lost."""
+    processes = psutil.Process(node.pid).children(recursive=True)
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(processes, 30)
 
 
 def submit(address: str, environment: Mapping[str, str], *command: str) -> subprocess.CompletedProcess[str]:

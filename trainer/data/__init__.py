@@ -6,7 +6,7 @@ ranks or loader processes:
     config = TrainDataConfig(global_batch=64, seed=0, workers=2)
     index = index_generation(store, round, config)         # once a training: who there is, in which shard
     stream = open_epoch(config, index, epoch, rank=rank, world=world, start_batch=done)
-    for batch in stream:                                    # TrainBatch or SmplBatch, global_batch / world people
+    for batch in stream:                                    # TrainBatch or SmplBatch, rows_of_rank of the global batch
         ...
     stream.counts, stream.rows                              # every label row, used or not, and why
     for batch in open_validation(config, index, batch_size=64, rank=rank, world=world): ...
@@ -19,6 +19,7 @@ from trainer.data.config import TrainDataConfig
 from trainer.data.epoch_plan import NobodyToTrainOnError, batches_per_epoch
 from trainer.data.join import JoinCounts, PlannedRows, total
 from trainer.data.label_index import LabelIndex, index_generation
+from trainer.data.lane_shares import rows_of_rank
 from trainer.data.sample import plain_patches
 from trainer.data.stream import BatchStream, TooManyLostError, open_epoch, open_validation
 from trainer.data.weights import LabelWeightConfig
@@ -41,5 +42,6 @@ __all__ = [
     "open_epoch",
     "open_validation",
     "plain_patches",
+    "rows_of_rank",
     "total",
 ]

@@ -11,8 +11,8 @@ from trainer.data.weights import LabelWeightConfig
 class TrainDataConfig:
     """global_batch: people a step, over all ranks. The sequence of global batches depends on all but `workers`.
 
-    lanes: streams that a global batch is dealt from in equal parts; ranks share them out, so both global_batch and the
-    lanes must be multiples of what comes below them (global_batch of lanes, lanes of ranks).
+    lanes: streams that a global batch, a multiple of them, is dealt from in equal parts; each rank owns one or more, so
+    a multiple of the ranks shares the work best.
     shuffle_people: how far a person may move from its place in the shard, within a lane; about half as many patches
     (196 kB each) are in memory per lane. mix: weight per data set, `aic=2,coco=1`; default by size, everybody once.
     held_out_share of the photos is kept for validation. folds, fold: of cross-fitting; with several folds the people of

@@ -1,9 +1,10 @@
 """The plan of an epoch: who is in which global batch, before any photo is opened.
 
 The sequence of global batches of G people depends on (config, generation, epoch) alone. It is dealt from L lanes: each
-gives G / L people to every global batch, in order, so that rank r of W owns whole lanes and reads no other shards, and
-still has rows [r G / W, (r + 1) G / W) of every global batch. A lane walks its own run of shards in file order and
-gives each person at most about `shuffle_people` places away, so that a photo is decoded once and few patches wait.
+gives G / L people to every global batch, in order, so that a rank owns whole lanes and reads no other shards, and still
+has the same consecutive rows of every global batch (`trainer.data.lane_shares`). A lane walks its own run of shards in
+file order and gives each person at most about `shuffle_people` places away, so that a photo is decoded once and few
+patches wait.
 """
 
 import hashlib

@@ -18,6 +18,7 @@ from trainer.data.join import JoinCounts, PlannedRows, total
 from trainer.data.label_index import LabelIndex
 from trainer.data.label_use import LabelUse
 from trainer.data.lane import Lane
+from trainer.data.lane_shares import lanes_of_rank
 from trainer.data.shard_walk import JoinedPerson, ShardWalk
 from trainer.network.variants import NetworkCamera, NetworkHead
 
@@ -93,24 +94,19 @@ def open_epoch(
     camera: NetworkCamera = "crop",
     head: NetworkHead = "skel",
 ) -> BatchStream:
-    """The batches of `rank` in an epoch, each of global_batch / world people, from global batch `start_batch` on.
+    """The batches of `rank` in an epoch, each its lanes' rows of a global batch, from global batch `start_batch` on.
 
     camera, head: of the network that they are for.
     Ranks 0 .. world-1 together give the same global batches, in the same order, for every `world`; a stream opened at
-    start_batch continues one that gave as many. Raises ValueError for ranks that the lanes cannot be shared between,
+    start_batch continues one that gave as many, whatever its `world`. Raises ValueError for more ranks than lanes,
     NobodyToTrainOnError.
     """
-    if not 0 <= rank < world or config.lanes % world:
-        raise ValueError(
-            f"rank {rank} of {world} with lanes={config.lanes}: every rank reads as many. Set lanes to a multiple of "
-            f"{world} (and global_batch to a multiple of the lanes)."
-        )
+    own = lanes_of_rank(config, rank, world)
     plan = plan_epoch(config, index, epoch)
     if not 0 <= start_batch <= plan.batches:
         raise ValueError(f"start_batch={start_batch}: epoch {epoch} has {plan.batches} batches.")
-    share = config.lanes // world
     parts = _EpochParts(
-        items=plan.lanes[rank * share : (rank + 1) * share],
+        items=plan.lanes[own.start : own.stop],
         index=index,
         config=config,
         epoch=epoch,
@@ -127,9 +123,9 @@ def open_epoch(
     return BatchStream(
         parts,
         rows,
-        loaders=min(config.workers, share),
+        loaders=min(config.workers, len(own)),
         batches=len(parts.batches),
-        may_lose=config.max_lost_share * plan.drawn / world,
+        may_lose=config.max_lost_share * plan.drawn * len(own) / config.lanes,
     )
 
 

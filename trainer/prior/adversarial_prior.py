@@ -35,10 +35,18 @@ class AdversarialPrior:
     """
 
     def __init__(
-        self, config: PriorConfig, mocap: RealPoses, *, seed: int, device: torch.device, rank: int = 0, world: int = 1
+        self,
+        config: PriorConfig,
+        mocap: RealPoses,
+        *,
+        seed: int,
+        device: torch.device,
+        people: int,
+        rows: range | None = None,
     ) -> None:
+        """people: of a global batch. rows: those that this rank predicts, all of them where there is no other rank."""
         self.config, self.mocap, self._seed = config, mocap, seed
-        self._device, self._rank, self._world = device, rank, world
+        self._device, self._people, self._rows = device, people, rows or range(people)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.discriminator = Discriminator().to(device)
@@ -54,30 +62,30 @@ class AdversarialPrior:
             return (scores - 1).square().sum(1).mean()
 
     def learn(self, predicted: NetworkOutput, step: int) -> Float[Tensor, ""]:
-        """One step of the discriminator: sum of (D(real) - 1)^2 + D(predicted)^2, mean over people; returns it.
+        """One step of the discriminator: sum of (D(real) - 1)^2 + D(predicted)^2, mean over the people of the global
+        batch; returns this rank's part of it.
 
-        The real examples depend only on seed, step and the size of the global batch, each rank taking its share.
+        The real examples depend only on seed, step and the size of the global batch, each rank taking its rows.
         """
-        count = len(predicted.betas)
-        pose, betas = self.mocap.draw(count * self._world, seed=self._seed, step=step)
-        share = slice(self._rank * count, (self._rank + 1) * count)
+        pose, betas = self.mocap.draw(self._people, seed=self._seed, step=step)
+        share = slice(self._rows.start, self._rows.stop)
         real = self.mocap.rotations(pose[share].to(self._device)), betas[share].to(self._device)
         self._optimizer.zero_grad(set_to_none=True)
         with torch.autocast(self._device.type, enabled=False):
             told = self.discriminator(predicted.rotations.detach(), predicted.betas.detach())
             loss = ((self.discriminator(*real) - 1).square() + told.square()).sum(1).mean()
+            loss = loss * (len(self._rows) / self._people)
         loss.backward()
         self._share_gradients()
         self._optimizer.step()
         return loss.detach()
 
     def _share_gradients(self) -> None:
-        if self._world == 1:
+        if len(self._rows) == self._people:
             return
         for parameter in self.discriminator.parameters():
             if parameter.grad is not None:
                 torch.distributed.all_reduce(parameter.grad)
-                parameter.grad /= self._world
 
     def state_dict(self) -> dict[str, Any]:
         """What a resumed training needs; `trainer.checkpoint.save_state` takes it."""

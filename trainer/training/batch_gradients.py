@@ -5,11 +5,11 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from trainer.data import CropBatch, TrainBatch
+from trainer.data import CropBatch, TrainBatch, rows_of_rank
 from trainer.network.crop_input import normalise
 from trainer.network.drop_path import Paths, draw_paths
 from trainer.network.networks import EveryLayer, Network, NetworkOutput
@@ -17,6 +17,7 @@ from trainer.network.vit import VitConfig
 from trainer.prior import AdversarialPrior
 from trainer.training.job import Place
 from trainer.training.losses import training_loss
+from trainer.training.ranks import summed
 from trainer.training.spread_loss import spread_loss
 from trainer.training.train_config import TrainConfig
 from trainer.training.trained_body import TrainedBodies
@@ -44,32 +45,39 @@ class BatchGradients:
             self._parallel = DistributedDataParallel(self._parallel, device_ids=devices)
 
     def add(self, batch: CropBatch, step: int) -> tuple[Float[Tensor, ""], NetworkOutput]:
-        """Add the gradients of the mean loss over the batch to those that the network has, as the scaler scales them:
-        that loss, and the prediction. As every worker has as many people, the mean of the workers' is the global one.
+        """Add this rank's part of the gradients of the mean loss over the global batch to those that the network has,
+        as the scaler scales them: its part of that loss, and the prediction. A person counts world / global_batch,
+        however many the rank has, so that the mean over the ranks is the mean over people.
         """
+        world, people = self._place.world, self._config.data.global_batch
         parts = batch.parts(self._config.run.accumulate)
         paths = self._paths(step, [len(part) for part in parts])
-        labelled = batch.has_label.sum().clamp_min(1)
+        labelled = self._labelled(batch).clamp_min(1)
         losses: list[Tensor] = []
         found: list[NetworkOutput] = []
         for number, (part, own) in enumerate(zip(parts, paths, strict=True), 1):
             with self._ranks_add_up(number == len(parts)):
                 loss, beside, predicted = self._loss(part, own)
-                loss, beside = loss * (len(part) / len(batch)), beside * (part.has_label.sum() / labelled)
+                loss = loss * (len(part) * world / people)
+                beside = beside * (part.has_label.sum() * world / labelled)
                 self._scaler.scale(loss + beside).backward()
             losses.append(loss.detach())
             found.append(type(predicted)(*(value.detach() for value in predicted)))
         return torch.stack(losses).sum(), type(found[0])(*map(torch.cat, zip(*found, strict=True)))
+
+    def _labelled(self, batch: CropBatch) -> Int64[Tensor, ""]:
+        """How many people have a label: of the global batch where the spread is trained, which alone asks."""
+        own = batch.has_label.sum()
+        return summed(own, self._place) if self._config.network.uncertainty == "head" else own
 
     def _paths(self, step: int, sizes: Sequence[int]) -> Sequence[Paths | None]:
         """For each micro-batch of this worker's share, None without stochastic depth."""
         config, place, backbone = self._config, self._place, self._config.network.network().backbone
         if not config.network.drop_path or not isinstance(backbone, VitConfig):
             return [None] * len(sizes)
-        people = config.data.global_batch
+        people, own = config.data.global_batch, rows_of_rank(config.data, place.rank, place.world)
         paths = draw_paths(config.network.drop_path, backbone.depth, people, seed=config.data.seed, step=step)
-        own = paths.chunk(place.world)[place.rank]
-        return own.to(place.device).split(list(sizes))
+        return paths[own.start : own.stop].to(place.device).split(list(sizes))
 
     def _loss(self, batch: CropBatch, paths: Paths | None) -> tuple[Tensor, Tensor | float, NetworkOutput]:
         """Mean over people. Beside it the spread's, over labelled people, which has no weight: it reaches the head

@@ -52,9 +52,10 @@ def run_training(
     record = _new_record(job, plan.init, known.started if known is not None else started)
     with ray_session(ray_address, 0, shipped_packages(job)):
         device = resolve_device(config.run.device, "run.device", ray_address)
-        placement = place_workers(config.run.workers, device)
+        placement = place_workers(config.run.worker_range(), device)
         job_id = ray.get_runtime_context().get_job_id()
-        record = replace(record, workers=placement.workers, ray_job_id=job_id)
+        asked = placement.workers
+        record = replace(record, workers=asked.fewest, workers_asked=str(asked), ray_job_id=job_id)
         write_record(store.storage, record)
         outcome = train_on_ray(job, placement, config.run.attempts, shown=config.run.progress)
     record = _finished(record, outcome, store.storage)
@@ -167,6 +168,8 @@ def _finished(record: TrainingRecord, outcome: Outcome, storage: Storage) -> Tra
         best=outcome.best,
         history=tuple(outcome.history),
         data_counts=outcome.data_counts,
+        workers=outcome.worker_groups[-1][1],
+        worker_groups=outcome.worker_groups,
     )
 
 

@@ -53,7 +53,7 @@ class Progress:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """How a run ended: what goes into its record."""
+    """How a run ended: what goes into its record. worker_groups: from which step on how many workers."""
 
     steps: int
     epochs: int
@@ -63,3 +63,4 @@ class Outcome:
     best: dict[str, float]
     best_checkpoint: str
     data_counts: Mapping[str, int]
+    worker_groups: list[tuple[int, int]]

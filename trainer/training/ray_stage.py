@@ -13,6 +13,7 @@ from ray.train.torch import TorchConfig, TorchTrainer
 from trainer.training.job import Outcome, Place, Progress, TrainingJob
 from trainer.training.progress import TrainingProgress
 from trainer.training.worker import TrainingWorker
+from trainer.training.worker_range import WorkerRange
 
 _POLL = 1.0  # s between looks at the progress
 
@@ -23,11 +24,14 @@ class TrainingFailedError(RuntimeError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingPlacement:
-    """How many workers, on which device, and the CPUs of each (its torch threads)."""
+    """How many workers, on which device, and the CPUs of each (its torch threads). resize_seconds: between looks at the
+    cluster for room for more, where their number may change.
+    """
 
-    workers: int
+    workers: WorkerRange
     device: str
     cpus_per_worker: int
+    resize_seconds: float = 60.0
 
 
 class Board:
@@ -54,21 +58,24 @@ class Board:
         return self._outcome
 
 
-def place_workers(workers: int, device: str) -> TrainingPlacement:
-    """One worker per GPU, or one on all CPUs, unless `workers` says how many. Call it within a Ray session."""
+def place_workers(workers: WorkerRange, device: str) -> TrainingPlacement:
+    """One worker per GPU, or one on all CPUs, unless `workers` says how many. Of the CPUs each gets what leaves room
+    for the most. Call it within a Ray session.
+    """
     resources = ray.cluster_resources()
+    if not workers.most:
+        count = max(1, int(resources.get("GPU", 1))) if device == "cuda" else 1
+        workers = WorkerRange(count, count)
     if device == "cuda":
-        return TrainingPlacement(
-            workers=workers or max(1, int(resources.get("GPU", 1))), device=device, cpus_per_worker=1
-        )
-    count = workers or 1
+        return TrainingPlacement(workers=workers, device=device, cpus_per_worker=1)
     largest_node = max((node["Resources"].get("CPU", 1) for node in ray.nodes() if node["Alive"]), default=1)
-    cpus = max(1, min(int(resources.get("CPU", 1)) // count, int(largest_node)))
-    return TrainingPlacement(workers=count, device=device, cpus_per_worker=cpus)
+    cpus = max(1, min(int(resources.get("CPU", 1)) // workers.most, int(largest_node)))
+    return TrainingPlacement(workers=workers, device=device, cpus_per_worker=cpus)
 
 
 def train_on_ray(job: TrainingJob, placement: TrainingPlacement, attempts: int, *, shown: bool) -> Outcome:
-    """Run the job's workers to the end of the schedule; workers that die are replaced and continue the saved state.
+    """Run the job's workers to the end of the schedule; workers that die are replaced and continue the saved state, and
+    so does a group that Ray Train resizes.
 
     Call it within a Ray session. Raises TrainingFailedError.
     """
@@ -76,8 +83,12 @@ def train_on_ray(job: TrainingJob, placement: TrainingPlacement, attempts: int, 
     cuda = placement.device == "cuda"
     resources = {"CPU": placement.cpus_per_worker} | ({"GPU": 1} if cuda else {})
     with tempfile.TemporaryDirectory(prefix="skel-train-") as scratch:  # Ray's own bookkeeping; ours is in the storage
-        # Ray names two classes for each of these, one for its old API.
-        scaling: Any = ScalingConfig(num_workers=placement.workers, use_gpu=cuda, resources_per_worker=resources)
+        # Ray names two classes for each of these, one for its old API, which knows less.
+        room: dict[str, Any] = {"num_workers": placement.workers.most}
+        if placement.workers.elastic:
+            interval = placement.resize_seconds
+            room = {"num_workers": tuple(placement.workers), "elastic_resize_monitor_interval_s": interval}
+        scaling: Any = ScalingConfig(**room, use_gpu=cuda, resources_per_worker=resources)
         failures: Any = FailureConfig(max_failures=attempts)
         run: Any = RunConfig(name=job.training_id, storage_path=scratch, failure_config=failures)
         trainer = TorchTrainer(
@@ -134,7 +145,10 @@ def _worker_main(told: dict[str, Any]) -> None:
     def report(progress: Progress) -> None:
         board.tell.remote(progress)
 
-    outcome = TrainingWorker(job, Place(rank=rank, world=world, device=device), report).run()
+    def about_to_stop() -> bool:  # asks all workers, who agree
+        return train.get_preemption_info() is not None
+
+    outcome = TrainingWorker(job, Place(rank=rank, world=world, device=device), report, about_to_stop).run()
     if rank == 0:
         ray.get(board.finish.remote(outcome))
 

@@ -23,7 +23,8 @@ class TrainingRecord:
     best_checkpoint: name below the storage root; best_digest: SHA-256 of the file. best: held-out metrics of that
     checkpoint. history: one row per validation. data_counts: what became of every label row in the last epoch.
     fold, folds: of cross-fitting, whose people it was trained without; one fold: it was trained on all. head: of the
-    network, `smpl` for HMR2.0, whose errors are to other labels than HSMR's.
+    network, `smpl` for HMR2.0, whose errors are to other labels than HSMR's. workers_asked: how many, `2` or `2..8`;
+    workers: of the last group, worker_groups: from which step on how many.
     """
 
     round: int
@@ -52,6 +53,8 @@ class TrainingRecord:
     fold: int = 0
     folds: int = 1
     head: NetworkHead = "skel"
+    workers_asked: str = ""
+    worker_groups: Sequence[Sequence[int]] = ()
 
     def to_json(self) -> bytes:
         return json.dumps(asdict(self), indent=1, allow_nan=False).encode()

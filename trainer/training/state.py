@@ -1,7 +1,7 @@
 """The saved state of a training run: everything a restart needs to go on as if nothing had happened."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, Self
 
 from jaxtyping import Shaped
@@ -17,7 +17,7 @@ class TrainingState:
 
     losses: of every step, the mean over the global batch; history: the rows of all validations; average: the averaged
     weights, prior: the discriminator of the adversarial prior, scaler: the scale of float16 gradients, if there
-    are any.
+    are any. worker_groups: from which step on how many workers.
     """
 
     step: int
@@ -31,6 +31,7 @@ class TrainingState:
     history: list[dict[str, float]]
     losses: list[float]
     scaler: Mapping[str, Any] | None = None
+    worker_groups: list[tuple[int, int]] = field(default_factory=list)
 
     def save(self, storage: Storage, name: str) -> None:
         """Replace the saved state; a kill leaves the old one or the new one."""

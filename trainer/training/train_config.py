@@ -12,6 +12,7 @@ from trainer.network.variants import NetworkCamera, NetworkConfig, NetworkHead, 
 from trainer.network.vit import VitConfig
 from trainer.prior import PriorConfig
 from trainer.training.losses import LossConfig
+from trainer.training.worker_range import WorkerRange
 
 BestBy = Literal["mpjpe_mm", "kp2d_error_px", "pa_mpjpe_mm"]
 
@@ -102,12 +103,13 @@ class ScheduleConfig:
 class TrainRunConfig:
     """How the work is placed; nothing here can change the weights beyond rounding.
 
-    workers: 0 = one per GPU, or one on CPUs. save_every: steps between saved states, which a restart continues from.
-    attempts: how often lost workers are replaced. accumulate: micro-batches that a worker's share of a global batch is
-    computed in, one after the other: the same step in less memory.
+    workers: 0 = one per GPU, or one on CPUs; N; MIN..MAX = as many as there is room for, which may change on the way.
+    At most one per lane. save_every: steps between saved states, which a restart continues from. attempts: how often
+    lost workers are replaced. accumulate: micro-batches that a worker's share of a global batch is computed in, one
+    after the other: the same step in less memory.
     """
 
-    workers: int = 0
+    workers: str = "0"
     device: Device = "auto"
     accumulate: int = 1
     save_every: int = 500
@@ -115,11 +117,14 @@ class TrainRunConfig:
     progress: bool = True
 
     def __post_init__(self) -> None:
-        if self.workers < 0:
-            raise ValueError(f"run.workers={self.workers}: 0 (one per GPU) or a positive number expected.")
+        self.worker_range()
         for name in ("save_every", "accumulate"):
             if getattr(self, name) < 1:
                 raise ValueError(f"run.{name}={getattr(self, name)}: at least 1 expected.")
+
+    def worker_range(self) -> WorkerRange:
+        """Raises ValueError for `workers` that cannot be read."""
+        return WorkerRange.read(self.workers)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,6 +146,11 @@ class TrainConfig:
             raise ValueError(f"loss.limits={self.loss.limits}: SMPL has no joint limits. Leave it out.")
         if self.optimizer.resume and self.network.init in ("auto", "none"):
             raise ValueError("optimizer.resume=true goes on with the state in a file: name it, network.init=FILE.ckpt.")
+        if self.run.worker_range().most > self.data.lanes:
+            raise ValueError(
+                f"run.workers={self.run.workers} with data.lanes={self.data.lanes}: a worker reads one lane or more. "
+                "Ask for fewer workers, or more lanes."
+            )
 
 
 # The generation, the body and the initial weights enter a run's identity by their digests, not by how they were named.

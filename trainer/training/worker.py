@@ -12,20 +12,21 @@ from torch import Tensor, nn
 
 from trainer.checkpoint import continue_adamw, read_adamw_state
 from trainer.data import CropBatch, batches_per_epoch, open_epoch, open_validation
-from trainer.prior import AdversarialPrior, load_mocap, load_smpl_mocap
 from trainer.training.batch_gradients import BatchGradients
 from trainer.training.held_out_pictures import HeldOutPictures
 from trainer.training.initial_network import initial_network
 from trainer.training.job import Outcome, Place, Progress, TrainingJob
+from trainer.training.judge import adversarial_prior
 from trainer.training.optimisation import WeightAverage, judged_weights, make_optimizer, make_scaler, set_learning_rate
 from trainer.training.ranks import gathered, summed
 from trainer.training.record import row_counts
 from trainer.training.run_files import checkpoint_name, write_checkpoint, write_curves, write_pictures
 from trainer.training.state import TrainingState
+from trainer.training.state_writer import StateWriter
 from trainer.training.trained_body import load_trained_body
 from trainer.training.validation import validate
 
-LOSS_INTERVAL: Final = 20  # steps between readings of the loss: each one waits for the device
+LOSS_INTERVAL: Final = 20  # steps between readings of the loss, and questions to others: each one waits
 STATE: Final = "state.pt"
 
 
@@ -39,10 +40,19 @@ StepHook = Callable[[int, nn.Module], None]
 class TrainingWorker:
     """State of one worker between steps. All ranks hold the same weights and take the same decisions."""
 
-    def __init__(self, job: TrainingJob, place: Place, report: Callable[[Progress], None] = lambda progress: None):
-        """Load the networks and, where an earlier attempt has left one, its state. Raises CheckpointError."""
+    def __init__(
+        self,
+        job: TrainingJob,
+        place: Place,
+        report: Callable[[Progress], None] = lambda progress: None,
+        about_to_stop: Callable[[], bool] = lambda: False,
+    ):
+        """Load the networks and, where an earlier attempt has left one, its state. Raises CheckpointError.
+
+        about_to_stop: whether to save soon, the same for all ranks, who ask it in the same steps.
+        """
         config = job.config
-        self.job, self.place, self._report = job, place, report
+        self.job, self.place, self._report, self._about_to_stop = job, place, report, about_to_stop
         self.body = load_trained_body(config.network.head, config.body, place.device)
         self.network = initial_network(config.network, job.init_uri, config.data.seed).to(place.device)
         self.optimizer = make_optimizer(self.network, config.optimizer)
@@ -51,13 +61,17 @@ class TrainingWorker:
         self.scaler = make_scaler(config.optimizer, place.device)
         decay = config.optimizer.ema_decay
         self.average = WeightAverage(self.network, decay) if decay else None
-        self.prior = _adversarial_prior(job, place) if config.prior.weight else None
+        self.prior = adversarial_prior(config, place) if config.prior.weight else None
         self.step, self.epoch, self.batches = 0, 0, 0
         self.history: list[dict[str, float]] = []
         self.losses: list[float] = []
+        self.worker_groups: list[tuple[int, int]] = []
         self._unread: list[Tensor] = []
         self._counts: dict[str, int] = {}
         self._resume()
+        if not self.worker_groups or self.worker_groups[-1][1] != place.world:
+            self.worker_groups.append((self.step, place.world))
+        self._writer = StateWriter(job.storage, job.file(STATE), place.device)
         self._gradients = BatchGradients(self.network, config, place, self.body, self.prior, self.scaler)
 
     def run(self, on_gradients: StepHook = lambda step, network: None) -> Outcome:
@@ -65,10 +79,11 @@ class TrainingWorker:
 
         Raises TrainingDivergedError, NobodyToTrainOnError, TooManyLostError.
         """
-        while (reason := self._ended()) is None:
-            self._train_epoch(on_gradients)
-        if not self.history or self.history[-1]["step"] != self.step:
-            self._validate()
+        with self._writer:
+            while (reason := self._ended()) is None:
+                self._train_epoch(on_gradients)
+            if not self.history or self.history[-1]["step"] != self.step:
+                self._validate()
         return Outcome(
             steps=self.step,
             epochs=self.epoch,
@@ -78,6 +93,7 @@ class TrainingWorker:
             best=self._best(),
             best_checkpoint=checkpoint_name(self.job, self._best()),
             data_counts=self._counts,
+            worker_groups=self.worker_groups,
         )
 
     def _train_epoch(self, on_gradients: StepHook) -> None:
@@ -97,7 +113,7 @@ class TrainingWorker:
             self._train_on(batch, on_gradients)
             if self.step % config.schedule.validate_every == 0:
                 self._validate()
-            elif self.step % config.run.save_every == 0:
+            elif self.step % config.run.save_every == 0 or (self.step % LOSS_INTERVAL == 0 and self._about_to_stop()):
                 self._save()
             if self._ended() is not None:
                 return
@@ -219,8 +235,9 @@ class TrainingWorker:
             prior=None if self.prior is None else self.prior.state_dict(),
             history=self.history,
             losses=self.losses,
+            worker_groups=self.worker_groups,
         )
-        state.save(self.job.storage, self.job.file(STATE))
+        self._writer.save(state)
 
     def _resume(self) -> None:
         """Go on from the saved state of an earlier attempt, if there is one."""
@@ -237,13 +254,4 @@ class TrainingWorker:
         if self.prior is not None and state.prior is not None:
             self.prior.load_state_dict(state.prior)
         self.step, self.epoch, self.batches = state.step, state.epoch, state.batches
-        self.history, self.losses = state.history, state.losses
-
-
-def _adversarial_prior(job: TrainingJob, place: Place) -> AdversarialPrior:
-    """Raises MocapError or FileNotFoundError for motions that cannot be used."""
-    config = job.config.prior
-    mocap = (load_mocap if job.config.network.head == "skel" else load_smpl_mocap)(config.mocap)
-    return AdversarialPrior(
-        config, mocap, seed=job.config.data.seed, device=place.device, rank=place.rank, world=place.world
-    )
+        self.history, self.losses, self.worker_groups = state.history, state.losses, state.worker_groups

@@ -113,9 +113,10 @@ def make_generation(
     held_out_share: float = 0.0,
     folds: int = 1,
     fold: int = 0,
+    unlabelled: Sequence[int] = (),
 ) -> LabelIndex:
     """An index over `shards` shards a data set, of `photos` photos each, the same files in every data set; photos_of:
-    another number in one of them.
+    another number in one of them. unlabelled: rows without a label, in every shard.
     """
     files: dict[ShardId, str] = {}
     patterns: list[str] = []
@@ -126,7 +127,9 @@ def make_generation(
             write_shard(str(path), content)
             patterns.append(str(path))
             ids, groups = ids_of(dataset, name, content), groups_of(dataset, content)
-            files.update([write_labels(folder, dataset, name, label_table(ids, seed=number, groups=groups))])
+            kinds = [Decision.NO_LABEL if row in unlabelled else Decision.IMPROVED for row in range(len(ids))]
+            table = label_table(ids, decisions=kinds, seed=number, groups=groups)
+            files.update([write_labels(folder, dataset, name, table)])
     return index_labels(files, list_shards(patterns), held_out_share, folds=folds, fold=fold)
 
 

@@ -11,6 +11,7 @@ from schemas.person import PersonId
 from tests.trainer.data.made_generation import assert_same, make_generation
 from trainer.data import BatchStream, CropBatch, JoinCounts, LabelIndex, TrainDataConfig, open_epoch, total
 from trainer.data.collate import concatenate
+from trainer.data.lane_shares import lanes_of_rank, rows_of_rank
 
 CONFIG = TrainDataConfig(global_batch=8, lanes=4, seed=3, shuffle_people=8)
 
@@ -44,12 +45,14 @@ def test_everybody_once(index: LabelIndex, whole: list[CropBatch]) -> None:
     assert len(set(ids(whole))) == 144
 
 
-@pytest.mark.parametrize("world", [2, 4])
-def test_ranks_together_give_the_same_global_batches(index: LabelIndex, whole: list[CropBatch], world: int) -> None:
+@pytest.mark.parametrize(("world", "shares"), [(2, [4, 4]), (3, [4, 2, 2]), (4, [2, 2, 2, 2])])
+def test_ranks_together_give_the_same_global_batches(
+    index: LabelIndex, whole: list[CropBatch], world: int, shares: list[int]
+) -> None:
     streams = [open_epoch(CONFIG, index, 0, rank=rank, world=world) for rank in range(world)]
     assert [len(stream) for stream in streams] == [18] * world
     for expected, parts in zip(whole, zip(*streams, strict=True), strict=True):
-        assert [len(part) for part in parts] == [8 // world] * world
+        assert [len(part) for part in parts] == shares
         assert_same(concatenate(parts), expected)
     assert assert_complete(streams).used == 144
 
@@ -185,8 +188,27 @@ def test_fewer_people_than_a_batch(tmp_path: Path) -> None:
     assert (counts.used, counts.repeated) == (6, 10)
 
 
+def test_an_epoch_goes_on_with_another_number_of_ranks(index: LabelIndex, whole: list[CropBatch]) -> None:
+    """As an elastic training does: 3 ranks, then 2, then 1, each from where the ones before were."""
+    given: list[CropBatch] = []
+    for world, count in ((3, 5), (2, 6), (1, 7)):
+        ranks = [open_epoch(CONFIG, index, 0, rank=r, world=world, start_batch=len(given)) for r in range(world)]
+        given += [concatenate([next(stream) for stream in ranks]) for _ in range(count)]
+    for batch, expected in zip(given, whole, strict=True):
+        assert_same(batch, expected)
+
+
+@pytest.mark.parametrize("world", range(1, 9))
+def test_any_number_of_ranks_shares_all_lanes(world: int) -> None:
+    config = TrainDataConfig(global_batch=24, lanes=8)
+    lanes = [lanes_of_rank(config, rank, world) for rank in range(world)]
+    assert [lane for own in lanes for lane in own] == list(range(8))
+    assert {len(own) for own in lanes} <= {8 // world, 8 // world + 1}
+    assert [row for rank in range(world) for row in rows_of_rank(config, rank, world)] == list(range(24))
+
+
 def test_impossible_ranks_say_what_to_set(index: LabelIndex) -> None:
-    with pytest.raises(ValueError, match="lanes to a multiple of 3"):
-        open_epoch(CONFIG, index, 0, rank=0, world=3)
+    with pytest.raises(ValueError, match="Use fewer ranks, or set data"):
+        open_epoch(CONFIG, index, 0, rank=0, world=5)
     with pytest.raises(ValueError, match="18 batches"):
         open_epoch(CONFIG, index, 0, start_batch=19)

@@ -11,6 +11,7 @@ from pipeline.body.representation import q_to_rotations
 from pipeline.storage.opening import open_storage
 from tests.pipeline.body.poses import poses_within_limits, shapes
 from trainer.checkpoint import load_state, save_state
+from trainer.data import TrainDataConfig, rows_of_rank
 from trainer.network.camera_head import camera_translation
 from trainer.network.hsmr import HsmrOutput
 from trainer.prior import AdversarialPrior, MocapError, MocapPoses, PriorConfig, load_mocap
@@ -92,7 +93,7 @@ def test_discriminator_ignores_the_pelvis_and_its_gradients_are_right() -> None:
 
 
 def test_the_judge_learns_and_pushes_towards_real_poses(mocap: MocapPoses) -> None:
-    prior = AdversarialPrior(FAST, mocap, seed=0, device=CPU)
+    prior = AdversarialPrior(FAST, mocap, seed=0, device=CPU, people=32)
     for step in range(80):
         prior.learn(implausible(32, step), step)
     real, fake = predictions(*mocap.draw(32, seed=9, step=0)), implausible(32, 1000)
@@ -107,7 +108,7 @@ def test_the_judge_learns_and_pushes_towards_real_poses(mocap: MocapPoses) -> No
 
 
 def test_the_networks_loss_leaves_the_judge_alone(mocap: MocapPoses) -> None:
-    prior, fake = AdversarialPrior(FAST, mocap, seed=0, device=CPU), implausible(4, 1)
+    prior, fake = AdversarialPrior(FAST, mocap, seed=0, device=CPU, people=4), implausible(4, 1)
     prior.implausibility(fake).backward()
     assert all(p.grad is None for p in prior.discriminator.parameters())
     q_gradient = fake.q.grad
@@ -126,11 +127,11 @@ def test_ranks_share_the_draw_of_the_global_batch(mocap: MocapPoses) -> None:
 
 def test_a_resumed_game_goes_on_alike(mocap: MocapPoses, tmp_path: Path) -> None:
     storage = open_storage(str(tmp_path))
-    whole = AdversarialPrior(FAST, mocap, seed=0, device=CPU)
+    whole = AdversarialPrior(FAST, mocap, seed=0, device=CPU, people=4)
     for step in range(3):
         whole.learn(implausible(4, step), step)
     save_state(storage, "prior.pt", whole.state_dict())
-    resumed = AdversarialPrior(FAST, mocap, seed=1, device=CPU)
+    resumed = AdversarialPrior(FAST, mocap, seed=1, device=CPU, people=4)
     resumed._seed = 0
     resumed.load_state_dict(load_state(storage, "prior.pt"))
     for step in range(3, 6):
@@ -142,22 +143,24 @@ def test_a_resumed_game_goes_on_alike(mocap: MocapPoses, tmp_path: Path) -> None
 def trained(rank: int, world: int) -> dict[str, Tensor]:
     """The judge after three steps of global batches of eight, of which this rank sees its share."""
     mocap = MocapPoses(poses_within_limits(500, 1, share=0.3).float(), shapes(500, 1).float(), 0)
-    prior = AdversarialPrior(FAST, mocap, seed=0, device=CPU, rank=rank, world=world)
-    share = slice(rank * 8 // world, (rank + 1) * 8 // world)
+    rows = rows_of_rank(TrainDataConfig(global_batch=8, lanes=8), rank, world)
+    prior = AdversarialPrior(FAST, mocap, seed=0, device=CPU, people=8, rows=rows)
     for step in range(3):
-        prior.learn(HsmrOutput(*(x[share] for x in implausible(8, step))), step)
+        prior.learn(HsmrOutput(*(x[rows.start : rows.stop] for x in implausible(8, step))), step)
     return prior.discriminator.state_dict()
 
 
-def train_as_rank(rank: int, folder: str) -> None:
-    torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
-    torch.save(trained(rank, 2), f"{folder}/{rank}.pt")
+def train_as_rank(rank: int, folder: str, world: int) -> None:
+    torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=world)
+    torch.save(trained(rank, world), f"{folder}/{rank}.pt")
     torch.distributed.destroy_process_group()
 
 
-def test_two_ranks_equal_one(tmp_path: Path) -> None:
-    torch.multiprocessing.spawn(train_as_rank, (str(tmp_path),), nprocs=2)  # pyrefly: ignore
-    first, second = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in (0, 1))
+@pytest.mark.parametrize("world", [2, 3])
+def test_ranks_equal_one(tmp_path: Path, world: int) -> None:
+    """Three own 3, 3 and 2 of the eight people."""
+    torch.multiprocessing.spawn(train_as_rank, (str(tmp_path), world), nprocs=world)  # pyrefly: ignore
+    first, *others = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(world))
     for key, value in trained(0, 1).items():
-        assert torch.equal(first[key], second[key])
+        assert all(torch.equal(first[key], other[key]) for other in others)
         torch.testing.assert_close(first[key], value, rtol=1e-4, atol=1e-5)

@@ -11,6 +11,7 @@ from trainer.training.job import Place, TrainingJob
 from trainer.training.train_config import TrainConfig
 
 CPU = torch.device("cpu")
+TRAINING_ID = "0123456789ab"
 ALONE = Place(rank=0, world=1, device=CPU)
 
 
@@ -37,7 +38,7 @@ def small_job(root: Path, index: LabelIndex, config: TrainConfig) -> TrainingJob
         storage=open_storage(str(root)),
         index=index,
         round=0,
-        training_id="0123456789ab",
+        training_id=TRAINING_ID,
         snapshot_id=7,
         body_digest="body",
         code_revision="test",

@@ -14,6 +14,7 @@ from tests.trainer.data.made_generation import make_generation
 from tests.trainer.training.jobs import ALONE, small_config, small_job
 from trainer.training.ray_stage import TrainingPlacement, train_on_ray
 from trainer.training.worker import TrainingWorker
+from trainer.training.worker_range import WorkerRange
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("local_ray")]
 
@@ -37,7 +38,7 @@ def test_a_killed_worker_is_replaced_and_the_curve_stays(tmp_path: Path) -> None
     state = tmp_path / "ray" / job.file("state.pt")
     killer = threading.Thread(target=kill_a_worker_once, args=(state, killed), daemon=True)
     killer.start()
-    placement = TrainingPlacement(workers=2, device="cpu", cpus_per_worker=1)
+    placement = TrainingPlacement(workers=WorkerRange(2, 2), device="cpu", cpus_per_worker=1)
     outcome = train_on_ray(job, placement, 3, shown=False)
     assert killed, "a worker was killed"
     assert outcome.steps == 14

@@ -100,6 +100,38 @@ def test_the_adversarial_prior_resumes_too(index: LabelIndex, tmp_path: Path) ->
     assert TrainingWorker(job, ALONE).run().losses == whole.losses
 
 
+def test_a_warning_is_followed_by_a_saved_state(index: LabelIndex, tmp_path: Path) -> None:
+    """Workers ask every 20 steps, and save there and then, between the regular saves."""
+    asked: list[int] = []
+    job = small_job(
+        tmp_path, index, settings("schedule.max_steps=23", "schedule.validate_every=50", "run.save_every=50")
+    )
+
+    def about_to_stop() -> bool:
+        asked.append(worker.step)
+        return True
+
+    def die(step: int, network: nn.Module) -> None:
+        if step == 21:
+            raise Killed
+
+    worker = TrainingWorker(job, ALONE, about_to_stop=about_to_stop)
+    with pytest.raises(Killed):
+        worker.run(die)
+    assert asked == [20]
+    assert TrainingWorker(job, ALONE).step == 20
+
+
+def test_the_state_says_how_many_workers_there_were(index: LabelIndex, tmp_path: Path) -> None:
+    job = small_job(tmp_path, index, settings("schedule.max_steps=6"))
+    kill(job, at=4)
+    state = load_state(job.storage, job.file(STATE))
+    assert (state["step"], state["worker_groups"]) == (4, [(0, 1)])
+    state["worker_groups"] = [(0, 3)]
+    save_state(job.storage, job.file(STATE), state)
+    assert TrainingWorker(job, ALONE).run().worker_groups == [(0, 3), (4, 1)]
+
+
 def test_every_label_row_is_accounted_for(index: LabelIndex, tmp_path: Path) -> None:
     outcome = TrainingWorker(small_job(tmp_path, index, small_config("schedule.epochs=1")), ALONE).run()
     counts = outcome.data_counts
@@ -235,7 +267,7 @@ def test_states_from_before_there_was_a_scale(index: LabelIndex, tmp_path: Path)
     job = small_job(tmp_path, index, settings("schedule.max_steps=2"))
     TrainingWorker(job, ALONE).run()
     state = load_state(job.storage, job.file(STATE))
-    del state["scaler"]
+    del state["scaler"], state["worker_groups"]
     save_state(job.storage, job.file(STATE), state)
     assert TrainingWorker(job, ALONE).step == 2
 
