@@ -41,8 +41,10 @@ def labelled_by_gender(
     label: Callable[[Integer[np.ndarray, "M"], BodyFits], LabelBatch],
 ) -> LabelBatch:
     """Labels of the whole batch, in its order, with gender and height; `label` gives those of the people at some rows,
-    all of one gender.
+    all of one gender. Raises ValueError for people of a gender without fits.
     """
+    if missing := sorted(set(batch.gender) - set(fits)):
+        raise ValueError(f"people of gender {', '.join(missing)}, but there are fits for {', '.join(fits)} alone")
     labels = LabelBatch.of(batch.ids)
     for gender, fit in fits.items():
         rows = np.flatnonzero(batch.gender == gender)
