@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 EPILOG = """examples:
   python jobs/train_round.py --round 0 network.variant=tiny schedule.epochs=20 optimizer.learning_rate=3e-4
   python jobs/train_round.py --round 3 storage.root=s3://bucket/labels network.variant=h run.workers=8
+  python jobs/train_round.py --round 3 storage.root=s3://bucket/labels network.variant=h run.workers=2..8   # elastic
   python jobs/train_round.py --round 0 network.init=/data/hsmr_vit_h.ckpt
   python jobs/train_round.py --round 0 network.backbone=/data/vitpose_huge.pth
   python jobs/train_round.py --round 0 preset=hsmr network.backbone=/data/vitpose_huge.pth   # the published recipe
