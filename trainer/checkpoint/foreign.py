@@ -11,6 +11,7 @@ from pickle import UnpicklingError
 from typing import Any, BinaryIO, Final, Self
 
 import torch
+from jaxtyping import Shaped
 from torch import Tensor
 
 from trainer.checkpoint.errors import CheckpointError
@@ -107,7 +108,7 @@ def _globals(file: BinaryIO) -> list[str]:
     return found
 
 
-def network_weights_in(content: Mapping[str, Any]) -> dict[str, Tensor]:
+def network_weights_in(content: Mapping[str, Any]) -> dict[str, Shaped[Tensor, "..."]]:
     """Tensors, in the file's order, under the names they have in the network, whatever it was wrapped in (`module.`,
     `model.`, ...).
     """

@@ -53,5 +53,5 @@ class CrossFitSource:
         return hashlib.sha256(" ".join(network.digest for network in self.networks).encode()).hexdigest()
 
     def load(self, device: str) -> CrossFitPredictor:
-        """Raises CheckpointError as `CheckpointSource.load`."""
-        return CrossFitPredictor([network.load(device) for network in self.networks])
+        """No network predicts whom it was trained on. Raises CheckpointError as `CheckpointSource.load`."""
+        return CrossFitPredictor([network.load(device, unseen=True) for network in self.networks])

@@ -1,6 +1,6 @@
 """How far off a network's predictions may be, as far as its checkpoint tells."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Self
 
 import numpy as np
@@ -39,6 +39,10 @@ class KnownSpread:
             told=bool(q_std or factors),
         )
 
+    def of_unseen(self) -> Self:
+        """The same of people whom the network was not trained on: it is taken at its word (decision 0024)."""
+        return replace(self, population_std=np.full_like(self.population_std, np.inf))
+
     def of_people(self, stated: Float[np.ndarray, "N 46"] | None, count: int) -> Float32[np.ndarray, "N 46"]:
         """q_std of `count` people. stated: by the head of the network, None without one."""
         if stated is None or self.factors is None:
@@ -51,8 +55,8 @@ class KnownSpread:
         """Standard deviations of what these predictions tell beyond what is known of anybody: 1 / std^2 less that of
         the population, at most SAYS_NOTHING.
 
-        A network errs towards the average person, and one that tells nothing is as far off as people differ. What the
-        average tells is no evidence of this person (decision 0024).
+        Of people whom it was trained on, a network repeats the errors of their labels in part, which no measure on
+        people held out tells. So it counts for less there (decision 0024).
         """
         return _beyond(q_std, self.population_std[:N_Q]), _beyond(betas_std, self.population_std[N_Q:])
 

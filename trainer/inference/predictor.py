@@ -44,7 +44,7 @@ class NetworkPredictor:
         """One guess per person, in order, in the camera that the network knows: the person's own, or HSMR's.
 
         A photo is decoded once for all its people; crops are not augmented. As evidence: their standard deviations are
-        those of what they tell beyond the average person.
+        those of what they tell beyond the average person, unless the spread is that of people whom it never saw.
         """
         guesses = self._guesses(photos, [self._camera(person) for photo in photos for person in photo.people])
         if not guesses:
@@ -111,8 +111,10 @@ class CheckpointSource:
     digest: str
     body: BodyConfig = _OPEN_BODY  # what the SMPL predictions of an HMR2.0 network are converted to
 
-    def load(self, device: str) -> NetworkPredictor | TwoStagePredictor:
-        """Raises CheckpointError when the file was replaced since the round was planned, BodyFileError."""
+    def load(self, device: str, *, unseen: bool = False) -> NetworkPredictor | TwoStagePredictor:
+        """unseen: it will predict nobody whom it was trained on. Raises CheckpointError when the file was replaced
+        since the round was planned, BodyFileError.
+        """
         checkpoint = load_checkpoint(self.uri)
         if checkpoint.digest != self.digest:
             raise CheckpointError(
@@ -121,4 +123,5 @@ class CheckpointSource:
             )
         if isinstance(checkpoint.network, Hmr2):
             return TwoStagePredictor.of(checkpoint.network, device, self.body)
-        return NetworkPredictor(checkpoint.network, device, KnownSpread.of(checkpoint.info))
+        spread = KnownSpread.of(checkpoint.info)
+        return NetworkPredictor(checkpoint.network, device, spread.of_unseen() if unseen else spread)

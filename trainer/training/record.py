@@ -62,7 +62,8 @@ class TrainingRecord:
     @classmethod
     def from_json(cls, data: bytes) -> "TrainingRecord":
         values: dict[str, Any] = json.loads(data)
-        values["history"] = tuple(values["history"])
+        for name in ("history", "worker_groups"):
+            values[name] = tuple(values.get(name, ()))
         return cls(**values)
 
 

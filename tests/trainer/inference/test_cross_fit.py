@@ -14,7 +14,7 @@ from pipeline.storage.opening import open_storage
 from schemas.person import Photo
 from tests.pipeline.shards.samples import person, photo_bytes, read
 from tests.trainer.networks import INFO, SMALL
-from trainer.checkpoint import CheckpointError, save_checkpoint
+from trainer.checkpoint import CheckpointError, CheckpointInfo, save_checkpoint
 from trainer.data.split import fold_of, groups_of
 from trainer.inference.cross_fit import CrossFitPredictor, CrossFitSource
 from trainer.inference.predictor import CheckpointSource
@@ -90,9 +90,9 @@ def source(tmp_path: Path) -> CrossFitSource:
     return CrossFitSource(tuple(networks))
 
 
-def save(address: str, network: Hsmr) -> str:
+def save(address: str, network: Hsmr, info: CheckpointInfo = INFO) -> str:
     """Returns the digest."""
-    return save_checkpoint(open_storage(str(Path(address).parent)), Path(address).name, network, INFO)
+    return save_checkpoint(open_storage(str(Path(address).parent)), Path(address).name, network, info)
 
 
 def test_the_source_loads_all_of_them_in_order(source: CrossFitSource, photos: list[Photo]) -> None:
@@ -103,6 +103,19 @@ def test_the_source_loads_all_of_them_in_order(source: CrossFitSource, photos: l
     for place, (guess, number) in enumerate(zip(found, fold, strict=True)):
         np.testing.assert_allclose(guess.q, by_network[number][place].q, atol=1e-5)
         assert np.abs(guess.q - by_network[1 - number][place].q).max() > 1e-4
+
+
+def test_its_networks_are_taken_at_their_word(tmp_path: Path, photos: list[Photo]) -> None:
+    """One alone counts for what it tells beyond the average person: it may have been trained on these people."""
+    torch.manual_seed(0)
+    address = str(tmp_path / "known.safetensors")
+    info = replace(INFO, q_std=(0.3,) * 46, betas_std=(1.1,) * 10, population_std=(0.5,) * 46 + (1.2,) * 10)
+    network = CheckpointSource(address, save(address, Hsmr(SMALL), info))
+    alone = network.load("cpu").predict(photos[1:2])[0]
+    fitted = CrossFitSource((network, network)).load("cpu").predict(photos[1:2])[0]
+    np.testing.assert_allclose(fitted.q_std, 0.3, rtol=1e-3)
+    np.testing.assert_allclose(fitted.betas_std, 1.1, rtol=1e-2)
+    np.testing.assert_allclose(alone.q_std, (0.3**-2 - 0.5**-2) ** -0.5, rtol=1e-3)
 
 
 def test_uri_and_digest_are_of_all_networks_in_their_order(source: CrossFitSource) -> None:

@@ -47,3 +47,12 @@ def test_where_nobody_measured_how_people_differ_all_is_news() -> None:
     q_std, betas_std = spread.news(spread.of_people(None, 2), spread.betas_std)
     np.testing.assert_allclose(q_std, np.tile(Q_STD, (2, 1)), rtol=1e-3)
     np.testing.assert_allclose(betas_std, BETAS, rtol=1e-2)
+
+
+def test_of_people_whom_it_never_saw_a_network_is_taken_at_its_word() -> None:
+    known = replace(INFO, q_std=Q_STD, betas_std=BETAS, population_std=(0.5,) * 56)
+    unseen = KnownSpread.of(known).of_unseen()
+    q_std, betas_std = unseen.news(unseen.of_people(None, 2), unseen.betas_std)
+    np.testing.assert_allclose(q_std, np.tile(Q_STD, (2, 1)), rtol=1e-2)
+    np.testing.assert_allclose(betas_std, BETAS, rtol=1e-2)
+    assert unseen.told

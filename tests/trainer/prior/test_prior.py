@@ -163,4 +163,6 @@ def test_ranks_equal_one(tmp_path: Path, world: int) -> None:
     first, *others = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(world))
     for key, value in trained(0, 1).items():
         assert all(torch.equal(first[key], other[key]) for other in others)
-        torch.testing.assert_close(first[key], value, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(first[key], value, rtol=1e-4, atol=1e-4)
+        # Adam takes a step of the same length where a gradient is next to nothing, and rounding decides which way.
+        assert float((first[key] - value).abs().mean()) < 1e-7
