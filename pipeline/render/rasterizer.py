@@ -201,7 +201,7 @@ def _window(vertices: FloatArray, camera: PinholeCamera) -> tuple[int, int, int,
     return int(low[0]), int(low[1]), int(high[0]), int(high[1])
 
 
-@compiled()
+@compiled(nogil=True)
 def _rasterize(corners, corner_rgb, focal, center_x, center_y, near, inverse_z, samples):  # type: ignore[no-untyped-def]
     """Draw triangles (F, 3, 3) into the sample buffers: 1/z where nearest, and the colour there."""
     polygon = np.empty((4, 6))
@@ -271,7 +271,7 @@ def _fill(polygon, k, focal, center_x, center_y, inverse_z, samples):  # type: i
                 samples[j, i, c] = value / w
 
 
-@compiled()
+@compiled(nogil=True)
 def _resolve(inverse_z, samples, canvas, depth, alpha):  # type: ignore[no-untyped-def]
     """Average the samples of each pixel over the canvas, which holds the background."""
     n = SUBSAMPLES * SUBSAMPLES
