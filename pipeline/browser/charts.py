@@ -48,7 +48,7 @@ def histogram(sql: LockedSql, filters: Filters, column: str) -> Histogram:
         low, high = float(left), float(right)
     width = (high - low) / BINS or 1.0
     inside = f"least(floor((x - {low!r}) / {width!r}), {BINS - 1})"
-    place = f"CASE WHEN x < {low!r} THEN -1 WHEN x > {high!r} THEN {BINS} ELSE {inside} END"
+    place = f"CASE WHEN x IS NULL THEN NULL WHEN x < {low!r} THEN -1 WHEN x > {high!r} THEN {BINS} ELSE {inside} END"
     bins = sql.rows(f"SELECT {place}::INTEGER AS bin, count(*) {chosen} GROUP BY bin", values)
     found = {row[0]: row[1] for row in bins}
     return Histogram(

@@ -41,6 +41,8 @@ def people_where(text: str) -> str:
     """
     if len(text) > MAX_CHARACTERS:
         raise QueryRefusedError(f"the condition has {len(text)} characters, at most {MAX_CHARACTERS}")
+    if any(letter < " " and letter not in "\t\n\r" for letter in text):
+        raise QueryRefusedError("the condition is not understood: it has control characters")
     if not text.strip():
         raise QueryRefusedError("the condition is empty")
     statement = f"SELECT * FROM people WHERE (\n{text}\n)"

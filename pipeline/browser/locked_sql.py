@@ -53,7 +53,7 @@ class LockedSql:
     def batches(self, sql: str, parameters: Sequence[object] = (), rows: int = 50_000) -> Iterator[pa.RecordBatch]:
         """Arrow record batches; the time limit ends with the first: a download takes as long as its reader."""
         with self._limited() as cursor:
-            reader: pa.RecordBatchReader = cursor.execute(sql, list(parameters)).to_arrow_reader(rows)
+            reader: pa.RecordBatchReader = cursor.sql(sql, params=list(parameters)).to_arrow_reader(rows)
         yield from reader
 
     def set_verdicts(self, verdicts: Sequence[tuple[int, str, str]]) -> None:

@@ -101,7 +101,7 @@ def _placed(text: str, order: Order) -> tuple[object, int]:
     """(value, id) of a place. Raises QueryRefusedError for what `_place` did not make in this order."""
     try:
         column, value, number = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
-    except ValueError as error:
+    except (ValueError, TypeError) as error:
         raise QueryRefusedError("the place in the list is not one that this server gave") from error
     if column != order.column or not isinstance(number, int) or isinstance(value, dict | list):
         raise QueryRefusedError("the place in the list belongs to another order: start at the first page")
