@@ -49,7 +49,7 @@ class Browser:
         self._generations = Generations(store, config)
         self._desk = ReviewDesk(store.storage, config.reviewer)
         self._pictures: Kept[tuple[object, ...], bytes] = Kept(config.pictures)
-        self._facets: Kept[int, dict[str, list[str]]] = Kept(4)
+        self._facets: Kept[LockedSql, dict[str, list[str]]] = Kept(4)
 
     def rounds(self, request: Request) -> Response:
         """What there is to choose from."""
@@ -82,7 +82,7 @@ class Browser:
     def facets(self, request: Request) -> Response:
         """The values that columns of choices have in A and B, the most frequent first."""
         sql = self._index(request)
-        return json_answer(self._facets.get(id(sql), lambda: {name: _values(sql, name) for name in CHOICES}))
+        return json_answer(self._facets.get(sql, lambda: {name: _values(sql, name) for name in CHOICES}))
 
     def people(self, request: Request) -> Response:
         """A page of people."""

@@ -1,7 +1,9 @@
 """Reviews as the pages need them: written to the store beside the labels, and looked up by the rows of an index."""
 
 import threading
+from collections.abc import Mapping
 from typing import Final
+from weakref import WeakKeyDictionary
 
 from pipeline.browser.locked_sql import LockedSql, QueryRefusedError
 from pipeline.labels.files.reviews import (
@@ -27,7 +29,8 @@ class ReviewDesk:
         self.reviewer = reviewer
         self._lock = threading.Lock()
         self._known: dict[str, Review] = {}
-        self._shown: dict[int, tuple[str, ...]] = {}
+        self._shown: WeakKeyDictionary[LockedSql, tuple[str, ...]] = WeakKeyDictionary()
+        self._showing = threading.Lock()
 
     def write(self, who: PersonId, generation: Generation, verdict: str, note: str) -> Review:
         """Store a review of the person as this generation has it.
@@ -65,9 +68,13 @@ class ReviewDesk:
     def show_in(self, sql: LockedSql) -> None:
         """Let the index know the reviews there are now."""
         known = self.all()
-        version = tuple(known)
-        if self._shown.get(id(sql)) == version:
-            return
+        with self._showing:
+            if self._shown.get(sql) != tuple(known):
+                sql.set_verdicts(self._verdicts(sql, known))
+                self._shown[sql] = tuple(known)
+
+    def _verdicts(self, sql: LockedSql, known: Mapping[str, Review]) -> list[tuple[int, str, str]]:
+        """(id, verdict, reviewer) of those reviewed people whom the index has."""
         latest = latest_reviews(known.values())
         people = list(latest)
         verdicts: list[tuple[int, str, str]] = []
@@ -82,5 +89,4 @@ class ReviewDesk:
             for number, *parts in found:
                 review = latest[PersonId(*parts)]  # pyrefly: ignore
                 verdicts.append((int(str(number)), review.verdict.value, review.reviewer))
-        sql.set_verdicts(verdicts)
-        self._shown[id(sql)] = version
+        return verdicts
