@@ -21,6 +21,7 @@ SKIN_COLOR: Final = (178.0, 204.0, 240.0)
 BONE_COLOR: Final = (245.0, 235.0, 205.0)
 _MARGIN: Final = 1.15  # of the person box, as in every overlay
 _QUALITY: Final = 88
+_SUBSAMPLES: Final = 2  # drawn by the hundred
 _SKIN_ALPHA, _SKIN_ALPHA_OVER_BONES, _BONE_ALPHA = 0.85, 0.45, 0.92
 
 Label = Mapping[str, Any]
@@ -67,10 +68,12 @@ def _with_body(
     if "skin" in layers:
         alpha = _SKIN_ALPHA if bones is None else _SKIN_ALPHA_OVER_BONES
         skin, faces = surfaces.skin @ rotation.T, skel.faces.numpy()
-        image = overlay_mesh(image, skin, faces, camera, alpha=alpha, color=SKIN_COLOR)
+        image = overlay_mesh(image, skin, faces, camera, alpha=alpha, color=SKIN_COLOR, subsamples=_SUBSAMPLES)
     if bones is not None:
         faces = skel.skeleton_faces.numpy()
-        image = overlay_mesh(image, bones @ rotation.T, faces, camera, alpha=_BONE_ALPHA, color=BONE_COLOR)
+        image = overlay_mesh(
+            image, bones @ rotation.T, faces, camera, alpha=_BONE_ALPHA, color=BONE_COLOR, subsamples=_SUBSAMPLES
+        )
     return image
 
 

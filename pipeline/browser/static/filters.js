@@ -67,7 +67,7 @@ function Choice({ name, title, values, chosen, set }) {
 function Pick({ name, title, value, options, set, always }) {
   return html`<label><span class="name">${title}</span>
     <select id=${`f-${name}`} value=${value ?? ""} onChange=${(e) => set(e.target.value)}>
-      ${!always && html`<option value="">any</option>`}
+      ${!always && html`<option value="">all</option>`}
       ${options.map(([known, words]) => html`<option value=${known}>${words}</option>`)}
     </select></label>`;
 }

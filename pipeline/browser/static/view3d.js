@@ -57,11 +57,14 @@ function makeWorld(three, element) {
   const camera = new three.PerspectiveCamera(30, 1, 0.1, 50);
   const controls = new three.OrbitControls(camera, canvas);
   const parts = {};
-  let middle = new three.Vector3(), far = 4;
+  const middle = new three.Vector3(), size = new three.Vector3(1, 2, 1);
 
   const draw = () => renderer.render(scene, camera);
   const reset = () => {
     controls.target.copy(middle);
+    // All of the body in view, whatever the shape of the canvas.
+    const half = Math.tan((camera.fov * Math.PI) / 360);
+    const far = (1.08 * Math.max(size.y, size.x / camera.aspect, size.z / camera.aspect)) / (2 * half) + size.z / 2;
     camera.position.set(middle.x, middle.y, middle.z + far);
     controls.update();
     draw();
@@ -94,7 +97,7 @@ function makeWorld(three, element) {
       const box = new three.Box3();
       for (const part of Object.values(parts)) box.expandByObject(part);
       box.getCenter(middle);
-      far = 1.25 * box.getSize(new three.Vector3()).length() + 0.5;
+      box.getSize(size);
     },
     show(wanted) { for (const [name, part] of Object.entries(parts)) part.visible = Boolean(wanted[name]); draw(); },
     turn(by) {

@@ -52,7 +52,7 @@ def page(chromium: Browser, anna: Served) -> Iterator[Page]:
         yield page
 
 
-class tab:  # noqa: N801 - a context manager
+class tab:
     """A tab of its own session; what went wrong in it is raised at the end."""
 
     def __init__(self, browser: Browser, server: Served, width: int = 1280, height: int = 900) -> None:

@@ -98,7 +98,9 @@ def test_the_connection_itself_reaches_nothing(locked: LockedSql, statement: str
 
 def test_a_slow_query_is_stopped_and_others_go_on(locked: LockedSql) -> None:
     with pytest.raises(QueryTooSlowError, match=r"0\.5 s"):
-        locked.rows("SELECT count(*) FROM people a, people b, people c, people d WHERE hash(a.id, b.id, c.id, d.id) = 0")
+        locked.rows(
+            "SELECT count(*) FROM people a, people b, people c, people d WHERE hash(a.id, b.id, c.id, d.id) = 0"
+        )
     assert locked.rows("SELECT count(*) FROM people") == [(1000,)]
 
 

@@ -1,5 +1,6 @@
 """The index over two generations says what the label rows say; filters, orders and pages are those of plain Python."""
 
+import itertools
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -49,7 +50,9 @@ def sql(store: LabelStore, tmp_path_factory: pytest.TempPathFactory) -> LockedSq
 @pytest.fixture(scope="module")
 def rows(sql: LockedSql) -> list[Row]:
     names = [*(name for name, _ in HIDDEN), *(column.name for column in COLUMNS)]
-    return [dict(zip(names, row, strict=True)) for row in sql.rows(f"SELECT {', '.join(names)} FROM people ORDER BY id")]
+    return [
+        dict(zip(names, row, strict=True)) for row in sql.rows(f"SELECT {', '.join(names)} FROM people ORDER BY id")
+    ]
 
 
 def test_rows_are_those_of_both_generations(store: LabelStore, rows: list[Row]) -> None:
@@ -169,7 +172,7 @@ def test_pages_hold_everybody_once_in_order_both_ways(
         seen.append(got)
         last = got.last
     assert found == expected
-    for before, after in zip(seen, seen[1:], strict=False):
+    for before, after in itertools.pairwise(seen):
         assert page(sql, Filters(), order, limit=7, before=after.first).rows == before.rows
 
 

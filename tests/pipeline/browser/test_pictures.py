@@ -85,9 +85,7 @@ def enlarged(photo: Photo, person: Person, times: int) -> tuple[Photo, Person]:
     from dataclasses import replace
 
     image = simplejpeg.decode_jpeg(photo.jpeg).repeat(times, 0).repeat(times, 1)
-    whole = replace(
-        person, center=((person.center + 0.5) * times - 0.5).astype(np.float32), side=person.side * times
-    )
+    whole = replace(person, center=((person.center + 0.5) * times - 0.5).astype(np.float32), side=person.side * times)
     jpeg = simplejpeg.encode_jpeg(np.ascontiguousarray(image), quality=95)
     return replace(photo, jpeg=jpeg, width=photo.width * times, height=photo.height * times), whole
 

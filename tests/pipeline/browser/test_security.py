@@ -45,7 +45,9 @@ def test_the_page_and_its_parts_are_served_with_a_policy(served: Served) -> None
         assert "access-control-allow-origin" not in headers
 
 
-@pytest.mark.parametrize("host", ["evil.example", "evil.example:8765", "127.0.0.1.evil.example", "localhost.", "", "x@127.0.0.1"])
+@pytest.mark.parametrize(
+    "host", ["evil.example", "evil.example:8765", "127.0.0.1.evil.example", "localhost.", "", "x@127.0.0.1"]
+)
 def test_another_name_is_refused(host: str, served: Served) -> None:
     assert served.raw("/api/rounds", headers={"Host": host})[0] in (400, 421)
 
@@ -135,10 +137,21 @@ def test_a_name_that_leads_elsewhere_finds_nobody(api: str, dataset: str, shard:
 
 @pytest.mark.parametrize(
     "query",
-    ["person?person=0", "people?a=0", "people?a=0&b=9", "people?a=0&b=1&limit=x", "people?a=0&b=1&sort=nothing",
-     "people?a=-1&b=1", "people?a=0&b=99999999999999999999", "histogram?a=0&b=1&x=key", "picture?dataset=a&shard=b&key=c&person=0&size=9999",
-     "picture?dataset=a&shard=b&key=c&person=0&layers=x", "download/exe?a=0&b=1", "people?a=0&b=1&where=getenv('A')=''"],
-)  # fmt: skip
+    [
+        "person?person=0",
+        "people?a=0",
+        "people?a=0&b=9",
+        "people?a=0&b=1&limit=x",
+        "people?a=0&b=1&sort=nothing",
+        "people?a=-1&b=1",
+        "people?a=0&b=99999999999999999999",
+        "histogram?a=0&b=1&x=key",
+        "picture?dataset=a&shard=b&key=c&person=0&size=9999",
+        "picture?dataset=a&shard=b&key=c&person=0&layers=x",
+        "download/exe?a=0&b=1",
+        "people?a=0&b=1&where=getenv('A')=''",
+    ],
+)
 def test_what_means_nothing_is_said_to_mean_nothing(query: str, served: Served) -> None:
     served.ask("people", *A.items())  # the index is there
     status, _, body = served.raw(f"/api/{query}")
