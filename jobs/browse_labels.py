@@ -68,7 +68,8 @@ def _serve(config: "BrowserConfig") -> int:
         raise LabelStoreError(store.nothing_published())
     torch.set_num_threads(1)  # pictures are drawn side by side
     shelf = PhotoShelf(store, config.data.shards, config.data.dataset)
-    app = make_app(store, shelf, load_skel(config.body.source, gender=config.body.gender), config.browse)
+    skels = {config.body.gender: load_skel(config.body.source, gender=config.body.gender)}
+    app = make_app(store, shelf, skels, config.browse)
     with _listening(config.browse.host, config.browse.port) as listener:
         print(f"The labels of {store.storage.root}: {_address(config, listener)}", flush=True)
         print("Reviews are " + (f"written as {config.browse.reviewer}." if config.browse.reviewer else "not written."))

@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import Any, Final
 
@@ -42,9 +42,9 @@ class BuildingError(Exception):
 class Browser:
     """What the addresses share. Handlers run in threads: DuckDB, the fits' body and the rasteriser release the GIL."""
 
-    def __init__(self, store: LabelStore, shelf: PhotoShelf, skel: Skel, config: BrowseConfig) -> None:
+    def __init__(self, store: LabelStore, shelf: PhotoShelf, skels: Mapping[str, Skel], config: BrowseConfig) -> None:
         self._config = config
-        self._skel = skel
+        self._skels = skels
         self._shelf = shelf
         self._generations = Generations(store, config)
         self._desk = ReviewDesk(store.storage, config.reviewer)
@@ -54,7 +54,6 @@ class Browser:
     def rounds(self, request: Request) -> Response:
         """What there is to choose from."""
         found = self._generations.all()
-        digest = self._skel.digest
         return json_answer(
             {
                 "root": self._generations.store.storage.root,
@@ -66,7 +65,6 @@ class Browser:
                 "review_states": REVIEW_STATES,
                 "verdicts": list(Verdict),
                 "layers": LAYERS,
-                "body": digest,
                 "rounds": [
                     {
                         "round": k,
@@ -135,7 +133,7 @@ class Browser:
         def make() -> bytes:
             photo, person = self._shelf.photo(who)
             label = None if round is None else self._generations.row(round, who)
-            return draw(photo, person, label, layers, self._skel, size)
+            return draw(photo, person, label, layers, self._skel_of(label), size)
 
         data = self._pictures.get((who, snapshot, layers, size), make)
         return Response(data, media_type="image/jpeg", headers=_PICTURE_CACHE)
@@ -143,24 +141,35 @@ class Browser:
     def body(self, request: Request) -> Response:
         """Vertices of skin or bones of a label: float32, three a vertex, m, x right, y up, z to the viewer."""
         words, who = request.query_params, _who(request)
-        label = self._generations.row(_whole(words.get("round", ""), "round"), who)
-        if label is None or not label["has_label"]:
-            raise LookupError("there is no label in this round")
+        label = self._label(who, words)
         label = {**label, "cam_t": [0.0, 0.0, 0.0]}  # both rounds about the same place: their depths differ by metres
-        found = pose(label, self._skel)
+        found = pose(label, self._skel_of(label))
         points = found.bones if words.get("part") == "bones" else found.skin
         if points is None:
             raise LookupError("this body has no bones")
         return Response((points * [1.0, -1.0, -1.0]).astype("<f4").tobytes(), media_type="application/octet-stream")
 
     def faces(self, request: Request) -> Response:
-        """Triangles of skin or bones: uint32, three a triangle."""
-        part = request.query_params.get("part")
-        if part == "bones" and self._skel.arrays.skeleton is None:
+        """Triangles of skin or bones of the body that a label belongs to: uint32, three a triangle."""
+        words = request.query_params
+        skel = self._skel_of(self._label(_who(request), words))
+        bones = words.get("part") == "bones"
+        if bones and skel.arrays.skeleton is None:
             raise LookupError("this body has no bones")
-        faces = self._skel.skeleton_faces if part == "bones" else self._skel.faces
-        data = np.ascontiguousarray(faces.numpy()).astype("<u4").tobytes()
+        data = np.ascontiguousarray((skel.skeleton_faces if bones else skel.faces).numpy()).astype("<u4").tobytes()
         return Response(data, media_type="application/octet-stream", headers=_PICTURE_CACHE)
+
+    def _label(self, who: PersonId, words: Mapping[str, str]) -> dict[str, Any]:
+        """Raises LookupError for a person without a label in the round."""
+        label = self._generations.row(_whole(words.get("round", ""), "round"), who)
+        if label is None or not label["has_label"]:
+            raise LookupError("there is no label in this round")
+        return label
+
+    def _skel_of(self, label: Mapping[str, Any] | None) -> Skel:
+        """The body of the label's gender; where there is one body alone, that one."""
+        gender = None if label is None else label.get("gender")
+        return next(iter(self._skels.values())) if gender not in self._skels else self._skels[gender]
 
     def review(self, request: Request, body: dict[str, Any]) -> Response:
         """Store a review."""

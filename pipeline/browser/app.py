@@ -1,7 +1,7 @@
 """The label browser as a web application: its addresses, who may ask, and errors as answers."""
 
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from importlib.resources import files
 from typing import Any, Final
 
@@ -27,9 +27,9 @@ STATIC: Final = files("pipeline.browser") / "static"
 Answer = Callable[[Request], Response]
 
 
-def make_app(store: LabelStore, shelf: PhotoShelf, skel: Skel, config: BrowseConfig) -> Starlette:
-    """The whole server, guarded."""
-    browser = Browser(store, shelf, skel, config)
+def make_app(store: LabelStore, shelf: PhotoShelf, skels: Mapping[str, Skel], config: BrowseConfig) -> Starlette:
+    """The whole server, guarded. skels: by the gender of labels; a label without one is of the first."""
+    browser = Browser(store, shelf, skels, config)
     answers: dict[str, Answer] = {
         "rounds": browser.rounds,
         "facets": browser.facets,

@@ -7,20 +7,17 @@ const PAUSE_MS = 400;
 export async function ask(path, words = {}, { building, signal } = {}) {
   for (;;) {
     const answer = await fetch(`/api/${path}?${query(words)}`, { signal });
-    const body = await answer.json().catch(() => ({ error: `the server answered ${answer.status}` }));
-    if (answer.status === 202) {
-      building?.(body.building);
-      await new Promise((done) => setTimeout(done, PAUSE_MS));
-      continue;
-    }
-    if (!answer.ok) throw new Refused(body.error ?? `the server answered ${answer.status}`);
-    return body;
+    if (!answer.ok) throw new Refused(await why(answer));
+    const body = await answer.json();
+    if (answer.status !== 202) return body;
+    building?.(body.building);
+    await new Promise((done) => setTimeout(done, PAUSE_MS));
   }
 }
 
 export async function askNumbers(path, words, Kind) {
   const answer = await fetch(`/api/${path}?${query(words)}`);
-  if (!answer.ok) throw new Refused((await answer.json()).error);
+  if (!answer.ok) throw new Refused(await why(answer));
   return new Kind(await answer.arrayBuffer());
 }
 
@@ -28,9 +25,13 @@ export async function send(path, body) {
   const answer = await fetch(`/api/${path}`, {
     method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body),
   });
-  const found = await answer.json().catch(() => ({}));
-  if (!answer.ok) throw new Refused(found.error ?? `the server answered ${answer.status}`);
-  return found;
+  if (!answer.ok) throw new Refused(await why(answer));
+  return answer.json();
+}
+
+async function why(answer) {
+  const body = await answer.json().catch(() => ({}));
+  return body.error ?? `the server answered ${answer.status}`;
 }
 
 // Names to a value or to several; what is empty is left out.

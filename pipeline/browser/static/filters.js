@@ -72,14 +72,20 @@ function Pick({ name, title, value, options, set, always }) {
     </select></label>`;
 }
 
+// A field whose text is its own until it is left or Enter is pressed: answers that come meanwhile do not undo typing.
+function Field({ value, set, ...rest }) {
+  const [draft, setDraft] = useState(value ?? "");
+  useEffect(() => setDraft(value ?? ""), [value]);
+  return html`<input ...${rest} value=${draft} onInput=${(e) => setDraft(e.target.value)} onChange=${(e) => set(e.target.value)} />`;
+}
+
 function Text({ name, title, value, set }) {
-  return html`<label><span class="name">${title}</span>
-    <input id=${`f-${name}`} value=${value ?? ""} onChange=${(e) => set(e.target.value)} /></label>`;
+  return html`<label><span class="name">${title}</span> <${Field} id=${`f-${name}`} value=${value} set=${set} /></label>`;
 }
 
 function Range({ name, title, place, set }) {
   return html`<fieldset><legend>${title}</legend><div class="pair">
-    ${["min", "max"].map((side) => html`<input id=${`f-${side}-${name}`} type="number" step="any" placeholder=${side}
-      aria-label=${`${side} ${title}`} value=${place[`${side}.${name}`] ?? ""} onChange=${(e) => set(`${side}.${name}`)(e.target.value)} />`)}
+    ${["min", "max"].map((side) => html`<${Field} key=${side} id=${`f-${side}-${name}`} type="number" step="any" placeholder=${side}
+      aria-label=${`${side} ${title}`} value=${place[`${side}.${name}`]} set=${set(`${side}.${name}`)} />`)}
   </div></fieldset>`;
 }

@@ -113,12 +113,11 @@ function makeWorld(three, element) {
 async function fill(world, person, rounds) {
   let count = 0;
   for (const part of ["skin", "bones"]) {
-    const faces = await askNumbers("faces", { part }, Uint32Array).catch(() => null);
-    if (!faces) continue;
     for (const side of ["a", "b"]) {
-      if (rounds[side] === null || rounds[side] === undefined || rounds[side] === false) continue;
-      const vertices = await askNumbers("body", { ...who(person), round: rounds[side], part }, Float32Array).catch(() => null);
-      if (vertices) { world.add(`${part}-${side}`, vertices, faces); count += 1; }
+      if (!rounds[side]) continue;
+      const words = { ...who(person), round: rounds[side], part };
+      const found = await Promise.all([askNumbers("body", words, Float32Array), askNumbers("faces", words, Uint32Array)]).catch(() => null);
+      if (found) { world.add(`${part}-${side}`, ...found); count += 1; }
     }
   }
   world.fit();

@@ -74,7 +74,7 @@ class Served:
 def serving(store: LabelStore, folder: Path, **settings: Any) -> Iterator[Served]:
     """The label browser over a store; settings of BrowseConfig."""
     config = BrowseConfig(cache=str(folder / "cache"), **settings)
-    app = make_app(store, PhotoShelf(store), load_skel(), config)
+    app = make_app(store, PhotoShelf(store), {"male": load_skel()}, config)
     listener = socket.create_server(("127.0.0.1", 0))
     server = uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="off"))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
