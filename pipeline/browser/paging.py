@@ -38,14 +38,11 @@ class Order:
             raise QueryRefusedError(f"sort={column!r}: there is no such column")
         return cls(column=column, descending=words.get("order") == "desc")
 
-    def sql(self, *, backwards: bool = False) -> str:
+    def sql(self) -> str:
         """After ORDER BY."""
-        end = "DESC" if backwards else "ASC"
         if not self.column:
-            return f"id {end}"
-        down = self.descending != backwards
-        nulls = "FIRST" if backwards else "LAST"
-        return f"{self.column} {'DESC' if down else 'ASC'} NULLS {nulls}, id {end}"
+            return "id"
+        return f"{self.column} {'DESC' if self.descending else 'ASC'} NULLS LAST, id"
 
 
 def page(
@@ -54,17 +51,15 @@ def page(
     """At most `limit` people, or MOST_ROWS, after or before a place. Raises QueryRefusedError, QueryTooSlowError."""
     limit = max(1, min(limit, MOST_ROWS))
     backwards = before is not None
+    place = before if backwards else after
     condition, values = filters.condition()
-    if (place := before if backwards else after) is not None:
-        bound, more = _beyond(order, *_placed(place, order), backwards)
-        condition, values = f"({condition}) AND {bound}", [*values, *more]
-    key = f", {order.column}" if order.column else ""
-    ids = (
-        f"SELECT id{key} FROM {filters.source()} WHERE {condition} "
-        f"ORDER BY {order.sql(backwards=backwards)} LIMIT {limit}"
-    )
-    # Narrow first: the other columns are read for the few rows of the page alone.
-    found = [row[0] for row in sql.rows(ids, values)]
+    found: list[object] = []
+    for part in _parts(order, None if place is None else _placed(place, order), backwards):
+        wanted = f"SELECT id FROM {filters.source()} WHERE ({condition}) AND {part.condition} ORDER BY {part.order}"
+        rows = sql.rows(f"{wanted} LIMIT {limit - len(found)}", [*values, *part.values])
+        found += [row[0] for row in rows]
+        if len(found) == limit:
+            break
     if not found:
         return Page(rows=[], first=None, last=None)
     if backwards:
@@ -73,12 +68,43 @@ def page(
     return Page(rows=rows, first=_place(rows[0], order), last=_place(rows[-1], order))
 
 
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """A stretch of the order in which one comparison decides: DuckDB then passes over most row groups unread."""
+
+    condition: str
+    values: list[object]
+    order: str
+
+
+def _parts(order: Order, place: tuple[object, int] | None, backwards: bool) -> list[_Part]:
+    """What is to be read from a place on, in turn, until a page is full; people without a value stand at the end."""
+    step, by_id = ("<", "id DESC") if backwards else (">", "id")
+    if not order.column:
+        return [_Part("true", [], by_id) if place is None else _Part(f"id {step} ?", [place[1]], by_id)]
+    name, cast = order.column, f"?::{BY_NAME[order.column].sql}"
+    down = order.descending != backwards
+    by_value = f"{name} {'DESC' if down else 'ASC'}, {by_id}"
+    known, unknown = _Part(f"{name} IS NOT NULL", [], by_value), _Part(f"{name} IS NULL", [], by_id)
+    if place is None:
+        return [known, unknown]
+    value, number = place
+    if value is None:
+        rest = _Part(f"{name} IS NULL AND id {step} ?", [number], by_id)
+        return [rest, known] if backwards else [rest]
+    same = _Part(f"{name} = {cast} AND id {step} ?", [value, number], by_id)
+    further = _Part(f"{name} {'<' if down else '>'} {cast}", [value], by_value)
+    return [same, further] if backwards else [same, further, unknown]
+
+
 def people(sql: LockedSql, ids: list[object]) -> list[dict[str, object]]:
     """The rows of these people, in this order, each with the `verdict` and `reviewer` of its latest review or None."""
     wanted = ", ".join(str(int(str(i))) for i in ids)
     fields = ", ".join(f"people.{name}" for name in _FIELDS)
+    # An id is the place in the table: DuckDB goes straight to it, where it would else read all ids.
     rows = sql.rows(
-        f"SELECT {fields}, verdict, reviewer FROM people LEFT JOIN verdicts USING (id) WHERE people.id IN ({wanted})"
+        f"SELECT {fields}, verdict, reviewer FROM found.people AS people "
+        f"JOIN (SELECT unnest([{wanted}]) AS place) ON people.rowid = place LEFT JOIN verdicts USING (id)"
     )
     names = (*_FIELDS, "verdict", "reviewer")
     by_id = {row[0]: dict(zip(names, row, strict=True)) for row in rows}
@@ -106,18 +132,3 @@ def _placed(text: str, order: Order) -> tuple[object, int]:
     if column != order.column or not isinstance(number, int) or isinstance(value, dict | list):
         raise QueryRefusedError("the place in the list belongs to another order: start at the first page")
     return value, number
-
-
-def _beyond(order: Order, value: object, number: int, backwards: bool) -> tuple[str, list[object]]:
-    """Rows that stand after the place, or before it."""
-    step = "<" if backwards else ">"
-    if not order.column:
-        return f"id {step} ?", [number]
-    name, cast = order.column, f"?::{BY_NAME[order.column].sql}"
-    if value is None:
-        tie = f"({name} IS NULL AND id {step} ?)"
-        return (f"({name} IS NOT NULL OR {tie})" if backwards else tie), [number]
-    sign = ">" if order.descending == backwards else "<"
-    # The first comparison alone says most, and lets DuckDB pass over whole row groups.
-    bound = f"({name} {sign}= {cast} AND ({name} {sign} {cast} OR id {step} ?))"
-    return (bound if backwards else f"({bound} OR {name} IS NULL)"), [value, value, number]
