@@ -68,8 +68,8 @@ def _serve(config: "BrowserConfig") -> int:
         raise LabelStoreError(store.nothing_published())
     torch.set_num_threads(1)  # pictures are drawn side by side
     shelf = PhotoShelf(store, config.data.shards, config.data.dataset)
-    skels = {config.body.gender: load_skel(config.body.source, gender=config.body.gender)}
-    app = make_app(store, shelf, skels, config.browse)
+    skel = load_skel(config.body.source, gender=config.body.gender)
+    app = make_app(store, shelf, {str(config.body.gender): skel}, config.browse)
     with _listening(config.browse.host, config.browse.port) as listener:
         print(f"The labels of {store.storage.root}: {_address(config, listener)}", flush=True)
         print("Reviews are " + (f"written as {config.browse.reviewer}." if config.browse.reviewer else "not written."))

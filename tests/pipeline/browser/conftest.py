@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Dialog, Page, expect, sync_playwright
 
 from pipeline.labels import LabelStore
 from tests.pipeline.browser.made_people import make_rounds
@@ -66,9 +66,13 @@ class tab:
         page = self._context.new_page()
         page.set_default_timeout(60_000)
         page.on("pageerror", lambda error: self._wrong.append(f"{error}\n{error.stack}"))
-        page.on("dialog", lambda dialog: (self._wrong.append(f"dialog: {dialog.message}"), dialog.dismiss()))
+        page.on("dialog", self._refuse)
         page.on("console", lambda message: self._hear(message.type, message.text))
         return page
+
+    def _refuse(self, dialog: Dialog) -> None:
+        self._wrong.append(f"dialog: {dialog.message}")
+        dialog.dismiss()
 
     def _hear(self, kind: str, text: str) -> None:
         if kind == "error" and "status of 400" not in text:  # those are shown on the page
