@@ -88,7 +88,7 @@ PLAN: dict[str, str] = {
     "benchmarks.loops": "benchmarks.baselines body demo_set fit.starts image labels rounds trainer.inference "
     "trainer.training",
     "benchmarks.footage": "body fit fit.views image labelling render trainer.checkpoint trainer.inference",
-    "benchmarks": "benchmarks.baselines benchmarks.footage benchmarks.loops benchmarks.made body demo_set fit "
+    "benchmarks": "benchmarks.baselines benchmarks.footage benchmarks.loops benchmarks.made body browser demo_set fit "
     "fit.prior fit.video image labelling labels labels.files lenses motions numerics render rounds runtime shards "
     "storage tests trainer trainer.data trainer.inference trainer.network trainer.training",
     "tools.keypoint_net": "demo_set image shards trainer.data trainer.network trainer.training",
