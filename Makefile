@@ -9,7 +9,7 @@ export OMP_NUM_THREADS ?= 1
 PARALLEL := --numprocesses logical --maxprocesses 4 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo refine-round train-round run-loop test test-slow test-ceph test-faults test-input lint format bench clean
+.PHONY: help setup demo refine-round train-round run-loop browse test test-slow test-browser test-ceph test-faults test-input lint format bench clean
 
 help: ## show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -19,7 +19,7 @@ setup: $(READY) ## create .venv and install the project with exact versions
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(v < (3, 11) and f"Python >= 3.11 needed, {v.major}.{v.minor} found: make PYTHON=python3.11 ...")'
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,footage]'
+	$(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,browse,footage]'
 	@touch $@
 
 demo: $(READY) ## the closed loop on a made set with known truth; ends with the errors of labels and networks
@@ -35,6 +35,9 @@ train-round: $(READY) ## train the network on generation ROUND (ARGS='network.va
 run-loop: $(READY) ## publish, train, publish, ... until generation ROUNDS (ARGS='data.shards=... storage.root=...')
 	$(BIN)/python jobs/run_loop.py --rounds $(or $(ROUNDS),$(error say how many: make run-loop ROUNDS=3)) $(ARGS)
 
+browse: $(READY) ## look at people and labels in a web browser (ARGS='storage.root=... browse.reviewer=NAME')
+	$(BIN)/python jobs/browse_labels.py $(ARGS)
+
 test: $(READY) ## the default test suite
 	$(BIN)/python -m pytest $(PARALLEL)
 
@@ -43,6 +46,9 @@ test-faults: $(READY) ## kill, fill, cut off and skew real rounds, then check; S
 
 test-slow: $(READY) ## the tests marked slow
 	$(BIN)/python -m pytest -m slow --timeout 1800 $(PARALLEL)
+
+test-browser: $(READY) ## the label browser in headless Chromium (apt-get install chromium)
+	$(BIN)/python -m pytest -m browser tests/pipeline/browser
 
 test-ceph: $(READY) ## the label store on an older S3, Ceph RADOS Gateway (apt-get install radosgw ceph-mon ceph-osd)
 	$(BIN)/python -m pytest -m ceph

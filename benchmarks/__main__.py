@@ -13,6 +13,7 @@ from pipeline.runtime.ray_environment import prepare_ray
 prepare_ray(os.environ)  # before a benchmark imports Ray
 
 from benchmarks import (  # noqa: E402
+    browse,
     calibration,
     camera_token,
     conversion,
@@ -56,6 +57,7 @@ BENCHMARKS = {
     "data": (training_data.run, "crops a second and core for training, and the join, against a plain webdataset loop"),
     "store": (label_store.run, "planning, verifying, auditing, publishing, reading and querying many label files"),
     "store-s3": (label_store.run_s3, "the same on a real S3 server"),
+    "browse": (browse.run, "the label browser: pages over millions of people, charts, pictures a second"),
     "gpu": (gpu.run, "skelify, convert and keypoints on a CUDA device, where there is one"),
 }
 ONLY_IF_NAMED = ("truth-loop",)
@@ -137,10 +139,14 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--rows-per-file", type=int, default=200, help="rows of each of them (default 200)")
     parser.add_argument("--data", type=Path, help="folder of footage with a truth.npz, for `real-truth`")
     parser.add_argument(
-        "--json", type=Path, help="file for the rows of `real-truth`, `loop-gain`, `calibration` or `truth-loop`"
+        "--json",
+        type=Path,
+        help="file for the rows of `browse`, `real-truth`, `loop-gain`, `calibration` or `truth-loop`",
     )
     parser.add_argument("--plot", type=Path, help="PNG for the curves of `calibration`, or folder for `truth-loop`'s")
-    parser.add_argument("--people", type=int, help="of `loop-gain` and `calibration` (240) or `truth-loop` (4000)")
+    parser.add_argument(
+        "--people", type=int, help="of `loop-gain`, `calibration` (240), `truth-loop` (4000), `browse` (9000000)"
+    )
     parser.add_argument("--seed", type=int, default=0, help="of people and predictors of the first two (default 0)")
     parser.add_argument("--rounds", type=int, help="of the first two (2) or `truth-loop` (4), after round 0")
     parser.add_argument(

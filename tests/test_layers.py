@@ -52,6 +52,8 @@ PLAN: dict[str, str] = {
     "labels.inspecting": "body image labels labels.files labels.table",
     "labels.upkeep": "labels labels.files labels.publishing labels.table storage",
     "labels.exchange": "body image labels labels.files runtime safe_pickle shards storage",
+    # A page that shows people and their labels.
+    "browser": "body image labels labels.files labels.table render runtime shards storage",
     # What a round does with people, and rounds.
     "labelling": "body fit fit.objectives fit.solver fit.starts fit.video image labels.exchange labels.files numerics",
     "rounds": "body fit fit.video image labelling labels labels.exchange labels.files lenses runtime shards",
@@ -72,7 +74,7 @@ PLAN: dict[str, str] = {
     "trainer.checkpoint trainer.data trainer.inference trainer.network trainer.prior",
     "trainer": "image labels labels.files rounds runtime trainer.training",
     # The commands.
-    "jobs": "body demo_set fit.starts labelling labels labels.exchange labels.inspecting labels.upkeep lenses "
+    "jobs": "body browser demo_set fit.starts labelling labels labels.exchange labels.inspecting labels.upkeep lenses "
     "motions render rounds runtime shards trainer trainer.checkpoint trainer.evaluation trainer.inference "
     "trainer.network "
     "trainer.training",
@@ -86,7 +88,7 @@ PLAN: dict[str, str] = {
     "benchmarks.loops": "benchmarks.baselines body demo_set fit.starts image labels rounds trainer.inference "
     "trainer.training",
     "benchmarks.footage": "body fit fit.views image labelling render trainer.checkpoint trainer.inference",
-    "benchmarks": "benchmarks.baselines benchmarks.footage benchmarks.loops benchmarks.made body demo_set fit "
+    "benchmarks": "benchmarks.baselines benchmarks.footage benchmarks.loops benchmarks.made body browser demo_set fit "
     "fit.prior fit.video image labelling labels labels.files lenses motions numerics render rounds runtime shards "
     "storage tests trainer trainer.data trainer.inference trainer.network trainer.training",
     "tools.keypoint_net": "demo_set image shards trainer.data trainer.network trainer.training",

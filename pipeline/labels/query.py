@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from pipeline.labels.files.reviews import review_files
 from pipeline.labels.files.training_curves import metrics_files
 from pipeline.storage.storage import Storage
 from schemas.labels import LABEL_SCHEMA
@@ -14,7 +15,8 @@ if TYPE_CHECKING:
 def connect(storage: Storage, plans: Mapping[int, Sequence[str]]) -> "duckdb.DuckDBPyConnection":
     """A DuckDB connection with the view `labels` over the files of some rounds, at least one: round -> its files.
 
-    Once a network was trained, the view `training` has its curves (METRICS_SCHEMA).
+    Once a network was trained, the view `training` has its curves (METRICS_SCHEMA); once somebody reviewed a person,
+    the view `reviews` has all reviews (REVIEW_SCHEMA).
     """
     import duckdb  # half of what importing the store costs; loader processes and actors never query
 
@@ -22,6 +24,8 @@ def connect(storage: Storage, plans: Mapping[int, Sequence[str]]) -> "duckdb.Duc
     views: dict[str, Sequence[str]] = {f"labels_of_round_{k}": files for k, files in plans.items()}
     if curves := metrics_files(storage):
         views["training"] = curves
+    if said := review_files(storage):
+        views["reviews"] = [storage.url(name) for name in said]
     storage.create_views(connection, views)
     # By name: a later round may have more columns. The round as a constant lets a filter on it skip whole rounds.
     parts = [f"SELECT * REPLACE ({k}::INTEGER AS round) FROM labels_of_round_{k}" for k in plans]

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float, Integer, UInt8
 from PIL import Image, ImageDraw, ImageFont
 
-from pipeline.render.rasterizer import Light, PinholeCamera, render
+from pipeline.render.rasterizer import SUBSAMPLES, Light, PinholeCamera, render
 from schemas.keypoints import LIMBS, MIN_CONFIDENCE
 
 MESH_COLOR: Final = (178.0, 204.0, 240.0)
@@ -34,9 +34,10 @@ def overlay_mesh(
     alpha: float = 0.85,
     color: tuple[float, float, float] = MESH_COLOR,
     light: Light | None = None,
+    subsamples: int = SUBSAMPLES,
 ) -> UInt8[np.ndarray, "H W 3"]:
     """The photo (H, W, 3) uint8 with the mesh over it, `alpha` opaque; vertices (V, 3) m, camera frame (with cam_t)."""
-    drawn = render(vertices, faces, color, camera, background=photo, light=light).image
+    drawn = render(vertices, faces, color, camera, background=photo, light=light, subsamples=subsamples).image
     mixed = (1.0 - alpha) * photo.astype(np.float32) + alpha * drawn.astype(np.float32)
     return np.rint(mixed).astype(np.uint8)
 

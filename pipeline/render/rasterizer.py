@@ -21,7 +21,7 @@ FloatArray = NDArray[np.floating]
 UInt8Array = NDArray[np.uint8]
 
 SUBSAMPLES: Final = 4
-"""Samples per pixel along each axis; coverage has SUBSAMPLES**2 + 1 levels."""
+"""Samples per pixel along each axis, unless fewer are asked for; coverage has their square + 1 levels."""
 
 NEAR_M: Final = 0.05
 """Triangles are clipped at this depth in metres: a point at or behind the eye has no projection."""
@@ -101,11 +101,12 @@ def render(
     *,
     background: UInt8[np.ndarray, "H W 3"] | tuple[int, int, int] = (255, 255, 255),
     light: Light | None = None,
+    subsamples: int = SUBSAMPLES,
 ) -> Rendering:
     """Draw a mesh with smooth shading over `background`; to draw several, `concatenate` them.
 
     vertices (V, 3) m, camera frame; faces (F, 3); colors in [0, 255]: one (3,), per vertex (V, 3) or per face (F, 3);
-    background: one colour or an (H, W, 3) uint8 photo.
+    background: one colour or an (H, W, 3) uint8 photo; subsamples: fewer are faster, with rougher edges.
     Raises ValueError when shapes do not fit or a vertex is not finite.
     """
     vertices = np.ascontiguousarray(vertices, np.float64)
@@ -119,12 +120,12 @@ def render(
     depth = np.full((camera.height, camera.width), np.inf, np.float32)
     alpha = np.zeros((camera.height, camera.width), np.float32)
     if x1 > x0 and y1 > y0:
-        inverse_z = np.zeros(((y1 - y0) * SUBSAMPLES, (x1 - x0) * SUBSAMPLES), np.float32)
+        inverse_z = np.zeros(((y1 - y0) * subsamples, (x1 - x0) * subsamples), np.float32)
         samples = np.zeros((*inverse_z.shape, 3), np.float32)
         principal = (camera.center_x - x0, camera.center_y - y0)
-        _rasterize(corners, corner_rgb, float(camera.focal), *principal, NEAR_M, inverse_z, samples)
+        _rasterize(corners, corner_rgb, float(camera.focal), *principal, NEAR_M, subsamples, inverse_z, samples)
         window = (slice(y0, y1), slice(x0, x1))
-        _resolve(inverse_z, samples, canvas[window], depth[window], alpha[window])
+        _resolve(subsamples, inverse_z, samples, canvas[window], depth[window], alpha[window])
     return Rendering(image=canvas, depth=depth, alpha=alpha)
 
 
@@ -201,14 +202,16 @@ def _window(vertices: FloatArray, camera: PinholeCamera) -> tuple[int, int, int,
     return int(low[0]), int(low[1]), int(high[0]), int(high[1])
 
 
-@compiled()
-def _rasterize(corners, corner_rgb, focal, center_x, center_y, near, inverse_z, samples):  # type: ignore[no-untyped-def]
+@compiled(nogil=True)
+def _rasterize(  # type: ignore[no-untyped-def]
+    corners, corner_rgb, focal, center_x, center_y, near, subsamples, inverse_z, samples
+):
     """Draw triangles (F, 3, 3) into the sample buffers: 1/z where nearest, and the colour there."""
     polygon = np.empty((4, 6))
     for f in range(corners.shape[0]):
         n = _clip_near(corners[f], corner_rgb[f], near, polygon)
         for k in range(1, n - 1):
-            _fill(polygon, k, focal, center_x, center_y, inverse_z, samples)
+            _fill(polygon, k, focal, center_x, center_y, subsamples, inverse_z, samples)
 
 
 @compiled()
@@ -234,10 +237,10 @@ def _clip_near(corners, rgb, near, polygon):  # type: ignore[no-untyped-def]
 
 
 @compiled()
-def _fill(polygon, k, focal, center_x, center_y, inverse_z, samples):  # type: ignore[no-untyped-def]
+def _fill(polygon, k, focal, center_x, center_y, subsamples, inverse_z, samples):  # type: ignore[no-untyped-def]
     """Fill the triangle (0, k, k + 1) of the polygon; perspective-correct colours."""
-    # Sample (i, j) lies at pixel coordinate (i + 0.5) / SUBSAMPLES - 0.5, so work in sample units.
-    s = float(SUBSAMPLES)
+    # Sample (i, j) lies at pixel coordinate (i + 0.5) / subsamples - 0.5, so work in sample units.
+    s = float(subsamples)
     shift = 0.5 * s - 0.5
     w0, w1, w2 = 1.0 / polygon[0, 2], 1.0 / polygon[k, 2], 1.0 / polygon[k + 1, 2]
     x0 = (focal * polygon[0, 0] * w0 + center_x) * s + shift
@@ -271,16 +274,16 @@ def _fill(polygon, k, focal, center_x, center_y, inverse_z, samples):  # type: i
                 samples[j, i, c] = value / w
 
 
-@compiled()
-def _resolve(inverse_z, samples, canvas, depth, alpha):  # type: ignore[no-untyped-def]
+@compiled(nogil=True)
+def _resolve(subsamples, inverse_z, samples, canvas, depth, alpha):  # type: ignore[no-untyped-def]
     """Average the samples of each pixel over the canvas, which holds the background."""
-    n = SUBSAMPLES * SUBSAMPLES
+    n = subsamples * subsamples
     for y in range(canvas.shape[0]):
         for x in range(canvas.shape[1]):
             covered, nearest = 0, 0.0
             red, green, blue = 0.0, 0.0, 0.0
-            for j in range(y * SUBSAMPLES, (y + 1) * SUBSAMPLES):
-                for i in range(x * SUBSAMPLES, (x + 1) * SUBSAMPLES):
+            for j in range(y * subsamples, (y + 1) * subsamples):
+                for i in range(x * subsamples, (x + 1) * subsamples):
                     if inverse_z[j, i] > 0.0:
                         covered += 1
                         nearest = max(nearest, inverse_z[j, i])

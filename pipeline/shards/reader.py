@@ -10,7 +10,7 @@ from pipeline.shards.jpeg import BadPhotoError, check_jpeg, check_jpeg_header
 from pipeline.shards.person_record import RefusedPersonError, check_person
 from pipeline.shards.photo_group import photo_group
 from pipeline.shards.shard_list import open_shard
-from pipeline.shards.tar_stream import NotATarError, SourceError, TarCutError, TarMember, TarStream
+from pipeline.shards.tar_stream import Members, NotATarError, SourceError, TarCutError, TarMember, TarStream
 from schemas.input_shard import InputShard
 from schemas.person import Person, PersonId, Photo, Rejection, RejectionReason
 
@@ -63,6 +63,11 @@ def read_shard(
         yield from shard.read(TarStream(source, info.size))
 
 
+def read_members(info: InputShard, members: Members, *, check_photos: bool = True) -> Iterator[Photo | Rejection]:
+    """As `read_shard`, of some members of a shard alone, consecutive as in the file (`random_access`)."""
+    yield from _ShardReader(info, check_jpeg if check_photos else check_jpeg_header, None).read(members)
+
+
 class _ShardReader:
     """State of one pass over a shard: the sample being gathered and the keys seen."""
 
@@ -90,7 +95,7 @@ class _ShardReader:
             detail=detail.encode("utf-8", "backslashreplace").decode(),  # hostile text must not break the audit's files
         )
 
-    def read(self, tar: TarStream) -> Iterator[Photo | Rejection]:
+    def read(self, tar: Members) -> Iterator[Photo | Rejection]:
         """Everything in the archive, then what is to be said of the archive as a whole."""
         ending: Iterable[Photo | Rejection] = ()
         try:
@@ -105,7 +110,7 @@ class _ShardReader:
         yield from ending
         yield from self._summary(whole=not ending)
 
-    def _take(self, member: TarMember, tar: TarStream) -> Iterator[Photo | Rejection]:
+    def _take(self, member: TarMember, tar: Members) -> Iterator[Photo | Rejection]:
         """Add a member to its sample; what that completes is yielded first."""
         if member.kind == "folder":
             return
@@ -136,7 +141,7 @@ class _ShardReader:
         self._seen.add(digest)
         return _Sample(key=key)
 
-    def _gather(self, sample: _Sample, part: str, member: TarMember, tar: TarStream) -> None:
+    def _gather(self, sample: _Sample, part: str, member: TarMember, tar: Members) -> None:
         sample.parts.add(part)
         limit = MAX_LABEL_BYTES if part == LABEL_PART else MAX_JPEG_BYTES if part in _PHOTO_PARTS else None
         if sample.problem is not None or limit is None:

@@ -46,10 +46,14 @@ def list_shards(pattern: str | Sequence[str], dataset: str | None = None) -> lis
     return shards
 
 
-def open_shard(info: InputShard) -> BinaryIO:
-    """Open for reading, seekable. Raises OSError if the content is no longer the version in `info.etag`."""
+def open_shard(info: InputShard, *, read_ahead: bool = True) -> BinaryIO:
+    """Open for reading, seekable; without read_ahead each read of an S3 object is a request of its own.
+
+    Raises OSError if the content is no longer the version in `info.etag`.
+    """
     if info.url.startswith("s3://"):
-        file: Any = s3_filesystem().open(info.url, "rb", block_size=_S3_BLOCK_BYTES, cache_type="readahead")
+        cache = "readahead" if read_ahead else "none"
+        file: Any = s3_filesystem().open(info.url, "rb", block_size=_S3_BLOCK_BYTES, cache_type=cache)
         etag = _s3_etag(file.details)
     else:
         file = open(info.url, "rb")  # noqa: SIM115 - the caller closes it

@@ -6,7 +6,7 @@ Python's `tarfile` stops silently at a damaged header or at a missing end mark, 
 import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 
 _BLOCK = 512
 _MAX_NAME_HEADER_BYTES = 2**16
@@ -34,6 +34,14 @@ class TarMember:
     size: int
     kind: str
     offset: int
+
+
+class Members(Protocol):
+    """Headers in file order, and the bytes of each while it is the latest."""
+
+    def __iter__(self) -> Iterator[TarMember]: ...
+
+    def read(self, member: TarMember) -> bytes: ...
 
 
 _KINDS = {

@@ -30,7 +30,9 @@ def bench(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_the_cheap_ones_print_their_tables() -> None:
-    done = bench("--quick", "store", "keypoints", "network", "data", "gpu", "track", "prior", "camera", "memorising")
+    done = bench(
+        "--quick", "store", "keypoints", "network", "data", "gpu", "track", "prior", "camera", "memorising", "browse"
+    )
     assert done.returncode == 0, done.stderr
     for expected in (
         "threads",
@@ -48,6 +50,7 @@ def test_the_cheap_ones_print_their_tables() -> None:
         "mostly broad",
         "orientation deg",
         "own fold",
+        "picture, 512 px",
     ):
         assert expected in done.stdout, done.stdout
 
@@ -75,6 +78,7 @@ def test_the_command_explains_itself(
         "gpu",
         "track",
         "prior",
+        "browse",
     ):
         assert name in printed
 

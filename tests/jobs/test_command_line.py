@@ -18,6 +18,7 @@ JOBS.remove("command_line")
 
 # Complete but for an override that exists, and refused before anything is made.
 WORDS = {
+    "browse_labels": "browse.port=0",
     "convert_motions": "--motions DIR --output DIR",
     "demo": "--people 2",
     "evaluate": "--dataset 3dpw --data FILE --images DIR --checkpoint FILE",
@@ -30,6 +31,7 @@ WORDS = {
     "train_round": "--round 0",
 }
 KEYS = {
+    "browse_labels": "browse.reviewer",
     "evaluate": "batch_size",
     "inspect_labels": "storage.root",
     "manage_labels": "storage.catalog",

@@ -7,7 +7,7 @@ switched, in one compare-and-swap. Killed at any moment it is started again, and
 import hashlib
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Final
@@ -17,6 +17,7 @@ from pyiceberg.table import StaticTable, Table
 from pyiceberg.table.snapshots import Snapshot
 from tenacity import RetryError, Retrying, retry_if_exception_type, stop_after_attempt
 
+from pipeline.labels.files import reviews
 from pipeline.labels.files.errors import CatalogError, LabelStoreError, PublishConflictError
 from pipeline.labels.files.layout import LOCK_NAME, MOVED_FILE, TABLE_FOLDER
 from pipeline.labels.files.round_lock import RoundLock
@@ -28,6 +29,7 @@ from pipeline.labels.upkeep.verify import FileFault, verify_snapshot
 from pipeline.storage.storage import TEMPORARY_SUFFIX, Storage
 
 _ATTEMPTS: Final = 5
+_FOLDERS: Final = ("data", reviews.FOLDER)
 _MANIFEST_PATH: Final = 0  # positions in Iceberg's records
 _MANIFEST_LENGTH: Final = 1
 _FILE_PATH: Final = 1
@@ -96,6 +98,7 @@ def _switch(source: LabelStore, destination: LabelStore, table: Table, *, move: 
         _leave_word(source.storage, destination, location)
         source.catalog.drop(table.metadata_location)
         _take_over(destination, location)
+    _copy_files(source.storage, destination.storage, progress, [reviews.FOLDER])  # written meanwhile
     return Relocation(copied=copied, copied_bytes=size, found=found, generations=generations)
 
 
@@ -110,6 +113,7 @@ def _handed_over(source: LabelStore, destination: LabelStore) -> Relocation | No
     if word["root"] != destination.storage.root:
         raise CatalogError(f"{source.storage.root} is on its way to {word['root']}: finish that move first.")
     _take_over(destination, word["metadata"])
+    _copy_files(source.storage, destination.storage, lambda what, done, total: None, [reviews.FOLDER])
     return Relocation(copied=0, copied_bytes=0, found=0, generations=len(destination.rounds()))
 
 
@@ -124,12 +128,15 @@ def _leave_word(source: Storage, destination: LabelStore, metadata: str) -> None
     source.write(MOVED_FILE, json.dumps(word).encode())
 
 
-def _copy_files(source: Storage, destination: Storage, progress: Progress) -> tuple[int, int, int]:
+def _copy_files(
+    source: Storage, destination: Storage, progress: Progress, folders: Sequence[str] = _FOLDERS
+) -> tuple[int, int, int]:
     """(files copied, their bytes, files found there). What is found with the right size is checked by `_verify`."""
-    present = {file.name: file.size for file in destination.walk("data")}
+    present = {file.name: file.size for folder in folders for file in destination.walk(folder)}
     wanted = [
         file
-        for file in source.walk("data")
+        for folder in folders
+        for file in source.walk(folder)
         if not file.name.endswith(TEMPORARY_SUFFIX) and not file.name.endswith(f"/{LOCK_NAME}")
     ]
     missing = [file for file in wanted if present.get(file.name) != file.size]
