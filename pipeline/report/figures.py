@@ -51,7 +51,7 @@ BETAS_HIGH: Final = 4.0
 _BETAS_BINS: Final = 80
 _VIOLATED_RAD: Final = 1e-4  # float32 rounds a limit by 1e-7
 
-_SCALE_LOW, _SCALE_HIGH = np.zeros(len(SCALES)), np.array([scale.high for scale in SCALES])
+_SCALE_LOW, _SCALE_HIGH = np.zeros(len(SCALES)), np.array([scale.high for scale in SCALES], np.float64)
 _LIMIT_LOW, _LIMIT_HIGH = q_limits()
 _Q_LOW = np.degrees(_LIMIT_LOW - _Q_MARGIN * (_LIMIT_HIGH - _LIMIT_LOW))
 _Q_HIGH = np.degrees(_LIMIT_HIGH + _Q_MARGIN * (_LIMIT_HIGH - _LIMIT_LOW))

@@ -63,7 +63,7 @@ def measure(store: LabelStore, round: int, against: int | None) -> Measured:
     changes: dict[str, Changes] = {}
     people = ShownPeople()
     with ThreadPoolExecutor(_THREADS) as threads:
-        shards = sorted(later.keys() | earlier.keys())
+        shards = sorted({*later, *earlier})
         for shard, item in zip(
             shards, threads.map(lambda shard: _shard(later.get(shard), earlier.get(shard)), shards), strict=True
         ):

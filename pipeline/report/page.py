@@ -3,7 +3,7 @@
 import base64
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import resources
 from typing import Final
 
@@ -16,6 +16,12 @@ Cell = str | int | float | None
 
 MAX_BYTES: Final = 10_000_000
 """A report is smaller than this; pictures that would not fit are left out, and their people say so."""
+MOST_ROWS: Final = 2_000
+"""Of a table; what it leaves out it says."""
+
+_NO_ROOM: Final = "no room for pictures in this file"
+_TAG_BYTES: Final = 400  # of a picture's tags and caption, twice, with something to spare
+_SLACK: Final = 100_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,17 +90,42 @@ class Page:
 
 
 def render_page(page: Page) -> bytes:
-    """The HTML file, UTF-8. Raises ValueError for a chart with a number that is not finite."""
+    """The HTML file, UTF-8, below MAX_BYTES. Raises ValueError for a chart with a number that is not finite."""
+    room = MAX_BYTES - len(_html(_with_pictures(page, 0))) - _SLACK
+    return _html(_with_pictures(page, room))
+
+
+def _with_pictures(page: Page, room: int) -> Page:
+    """The page with the pictures of the first cards, as many as there is room for, bytes; the others say so."""
+
+    def fitted(card: Card) -> Card:
+        nonlocal room
+        size = sum(len(picture.source) + _TAG_BYTES for picture in card.pictures)
+        if size > room:
+            return replace(card, pictures=(), note=_NO_ROOM)
+        room -= size
+        return card
+
+    sections = (replace(section, cards=tuple(map(fitted, section.cards))) for section in page.sections)
+    return replace(page, sections=tuple(sections))
+
+
+def _html(page: Page) -> bytes:
     scripts = [_file("vendor", "echarts.min.js"), _file("templates", "page.js")]
     charts = [chart for section in page.sections for chart in section.charts]
-    text = _environment().get_template("page.html").render(
-        page=page,
-        style=_file("templates", "page.css"),
-        scripts=scripts,
-        # By their hashes: no other script runs, whatever a name or reason of others may hold.
-        allowed=" ".join(f"'sha256-{_digest(script)}'" for script in scripts),
-        charts=[{"option": chart.option, "roles": chart.roles} for chart in charts],  # in the order of the page
-    )  # fmt: skip
+    text = (
+        _environment()
+        .get_template("page.html")
+        .render(
+            page=page,
+            style=_file("templates", "page.css"),
+            scripts=scripts,
+            # By their hashes: no other script runs, whatever a name or reason of others may hold.
+            allowed=" ".join(f"'sha256-{_digest(script)}'" for script in scripts),
+            charts=[{"option": chart.option, "roles": chart.roles} for chart in charts],  # in the order of the page
+            most_rows=MOST_ROWS,
+        )
+    )
     return text.encode("utf-8", "backslashreplace")  # a lone surrogate, which UTF-8 has no bytes for
 
 

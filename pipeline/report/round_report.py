@@ -7,6 +7,7 @@ from typing import Final
 from pipeline.body import BodyFileError
 from pipeline.body.gendered_skel import load_skels
 from pipeline.labels import Generation, LabelStore, Lineage, NoSuchGenerationError
+from pipeline.labels.files.genders import genders_known
 from pipeline.labels.files.layout import report_file
 from pipeline.labels.inspecting import inspection
 from pipeline.labels.inspecting.inspection import lineage_table
@@ -20,11 +21,8 @@ from pipeline.report.people import ShownPerson
 from pipeline.report.stages import stages
 from pipeline.report.summary_tables import count_section, data_set_table, throughput_section
 from pipeline.report.wording import what_changed
-from schemas.gender import GenderChoice
+from schemas.gender import GENDERS, Gender, GenderChoice
 from schemas.input_shard import InputShard
-
-_PICTURE_BYTES: Final = 7_500_000
-"""Of a page without pictures there are 1.2 MB of scripts, and some tables; base64 is 4/3 of what it stands for."""
 
 _PROBLEMS: Final = 8
 
@@ -37,11 +35,12 @@ _KINDS: Final = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PhotoSource:
-    """Where the photos of a report's people may be, and the body that poses their labels."""
+    """Where the photos of a report's people may be, and the body files that pose their labels: those of the round, if
+    nothing else is said.
+    """
 
-    shards: Sequence[InputShard]
-    body_source: str
-    gender: GenderChoice
+    shards: Sequence[InputShard] | None = None
+    body_source: str | None = None
 
 
 def round_report(store: LabelStore, round: int, against: int | None, photos: PhotoSource | None) -> bytes:
@@ -51,7 +50,7 @@ def round_report(store: LabelStore, round: int, against: int | None, photos: Pho
     """
     generation, lineage = store.generation(round), store.lineage(round)
     measured = measure(store, round, against)
-    overlays = _overlays(store, round, against, measured, photos)
+    overlays = _overlays(store, lineage, against, measured, photos)
     found = alarms(measured) if against is not None else None
     page = Page(
         title=f"Labels of round {round}",
@@ -96,34 +95,37 @@ def parent_round(store: LabelStore, round: int) -> int | None:
 
 
 def _overlays(
-    store: LabelStore, round: int, against: int | None, measured: Measured, photos: PhotoSource | None
+    store: LabelStore, lineage: Lineage, against: int | None, measured: Measured, photos: PhotoSource | None
 ) -> Overlays:
     if photos is None:
         return Overlays(problems=["no photos were asked for"])
     try:
-        skels = load_skels(photos.body_source, photos.gender)
+        skels = load_skels(photos.body_source or lineage.body_source, _choice(lineage))
     except (BodyFileError, OSError) as error:
         return Overlays(problems=[f"no body to draw: {error}"])
     people = measured.people.ids()
-    rounds = [round] if against is None else [against, round]
+    rounds = [lineage.round] if against is None else [against, lineage.round]
     labels = [(f"round {k}", labels_of(store.files(k), people)) for k in rounds]
-    return draw_people(photos.shards, people, labels, skels)
+    return draw_people(lineage.inputs if photos.shards is None else photos.shards, people, labels, skels)
+
+
+def _choice(lineage: Lineage) -> GenderChoice:
+    """The bodies that pose the labels of a generation."""
+    known = genders_known(lineage)
+    single: list[Gender] = [gender for gender in GENDERS if known == {gender}]
+    return single[0] if single else "auto"
 
 
 def _people_sections(measured: Measured, overlays: Overlays) -> list[Section]:
-    """A card for each person; once the pictures' share of the file is used up, without them."""
-    left = _PICTURE_BYTES
+    """A card for each person, with the pictures that there are."""
     sections = []
     for kind, (title, text) in _KINDS.items():
         people: tuple[ShownPerson, ...] = getattr(measured.people, kind)
         cards = []
         for person in people:
             pictures = overlays.pictures.get(person.id, ())
-            size = sum(len(picture.source) for picture in pictures)
-            fits = size <= left
-            left -= size if fits else 0
-            note = "" if pictures and fits else "no room for the pictures" if pictures else "no photo"
-            cards.append(Card(title=_name(person), facts=_facts(person), pictures=pictures if fits else (), note=note))
+            note = "" if pictures else "no photo"
+            cards.append(Card(title=_name(person), facts=_facts(person), pictures=pictures, note=note))
         if cards:
             sections.append(Section(title=title, text=(text,), cards=tuple(cards)))
     if sections and overlays.problems:

@@ -12,8 +12,9 @@ from pipeline.report.stages import Stages
 
 
 def count_section(generation: Generation, measured: Measured, names: tuple[str, str]) -> Section:
-    """What the round did with people, where their labels started, their cameras, and what was refused; names: of the generation
-    before, and of this one.
+    """What the round did with people, where their labels started, their cameras, and what was refused.
+
+    names: of the generation before, and of this one.
     """
     new, old = measured.everyone, measured.everyone_before
     charts: list[Chart] = []
@@ -32,7 +33,7 @@ def count_section(generation: Generation, measured: Measured, names: tuple[str, 
 
 
 def _counted(title: str, new: Counter[str], old: Counter[str] | None, rounds: tuple[str, str]) -> Chart:
-    names = sorted(new.keys() | (old or {}).keys(), key=lambda name: (-new[name], name))
+    names = sorted({*new, *(old or ())}, key=lambda name: (-new[name], name))
     series = [] if old is None else [(rounds[0], BEFORE, [old[name] for name in names])]
     return bars(title, names, [*series, (rounds[1], AFTER, [new[name] for name in names])])
 
@@ -43,7 +44,7 @@ def _rejection_tables(measured: Measured) -> tuple[PageTable, ...]:
     rows: list[list[Cell]] = []
     for name, reasons in sorted(measured.refused.items()):
         before = None if measured.refused_before is None else measured.refused_before.get(name, Counter())
-        for reason in sorted(reasons.keys() | (before or {}).keys()):
+        for reason in sorted({*reasons, *(before or ())}):
             rows.append([name, reason, reasons[reason], None if before is None else before[reason]])
     columns = ("data set", "reason", "rejections", "before")
     return (PageTable(title="Rejections", columns=columns, rows=rows),) if rows else ()
@@ -52,8 +53,7 @@ def _rejection_tables(measured: Measured) -> tuple[PageTable, ...]:
 def data_set_table(measured: Measured) -> PageTable:
     """A row for each data set. Errors in px of the 256 px crop."""
     rows = [
-        _data_set_row(name, measured)
-        for name in sorted(measured.after.keys() | measured.before.keys() | (measured.refused or {}).keys())
+        _data_set_row(name, measured) for name in sorted({*measured.after, *measured.before, *(measured.refused or ())})
     ]
     columns = ("data set", "people", "before", "labelled", "median 2D error px", "before", "p95 px", "before",
                "hidden keypoints px", "joints moved °", "beyond a limit", "rejections", "before")  # fmt: skip

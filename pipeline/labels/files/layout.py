@@ -9,7 +9,7 @@ CATALOG_FILE = "iceberg/catalog.db"
 MOVED_FILE = "iceberg/moved-to.json"
 LOCK_NAME = "driver.json"
 REPORT_FOLDER = "reports"
-_REPORT: Final = re.compile(r"reports/round=\d+/(\d+)(?:-against-(\d+))?\.html")
+_REPORT: Final = re.compile(r"reports/round=\d+/(\d+)(?:-against-\d+)?\.html")
 _RUN: Final = re.compile(r"data/round=(\d+)/run=([^/]+)/")
 
 
@@ -56,10 +56,10 @@ def report_file(round: int, snapshot_id: int, against: int | None = None) -> str
     return f"{REPORT_FOLDER}/round={round:05d}/{snapshot_id}{other}.html"
 
 
-def snapshots_of_report(name: str) -> tuple[int, ...] | None:
-    """The snapshots that a report below the root is on: its own first; None for another file."""
+def snapshot_of_report(name: str) -> int | None:
+    """The snapshot that a report below the root is on, or None for another file."""
     match = _REPORT.fullmatch(name)
-    return None if match is None else tuple(int(part) for part in match.groups() if part is not None)
+    return None if match is None else int(match[1])
 
 
 def _quoted(name: str) -> str:

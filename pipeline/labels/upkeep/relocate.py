@@ -1,7 +1,7 @@
 """Relocate: copy or move a warehouse to another root, local or S3, with all paths in its metadata rewritten.
 
-First the label files, then the metadata, then everything is verified at its new place; only then the catalog is
-switched, in one compare-and-swap. Killed at any moment it is started again, and copies only what is missing.
+First the label files and reports, then the metadata, then everything is verified at its new place; only then the
+catalog is switched, in one compare-and-swap. Killed at any moment it is started again, and copies only what is missing.
 """
 
 import hashlib
@@ -18,7 +18,7 @@ from pyiceberg.table.snapshots import Snapshot
 from tenacity import RetryError, Retrying, retry_if_exception_type, stop_after_attempt
 
 from pipeline.labels.files.errors import CatalogError, LabelStoreError, PublishConflictError
-from pipeline.labels.files.layout import LOCK_NAME, MOVED_FILE, TABLE_FOLDER
+from pipeline.labels.files.layout import LOCK_NAME, MOVED_FILE, REPORT_FOLDER, TABLE_FOLDER
 from pipeline.labels.files.round_lock import RoundLock
 from pipeline.labels.store import LabelStore
 from pipeline.labels.table.catalog import TABLE_IO
@@ -28,6 +28,7 @@ from pipeline.labels.upkeep.verify import FileFault, verify_snapshot
 from pipeline.storage.storage import TEMPORARY_SUFFIX, Storage
 
 _ATTEMPTS: Final = 5
+_COPIED: Final = ("data", REPORT_FOLDER)
 _MANIFEST_PATH: Final = 0  # positions in Iceberg's records
 _MANIFEST_LENGTH: Final = 1
 _FILE_PATH: Final = 1
@@ -126,10 +127,11 @@ def _leave_word(source: Storage, destination: LabelStore, metadata: str) -> None
 
 def _copy_files(source: Storage, destination: Storage, progress: Progress) -> tuple[int, int, int]:
     """(files copied, their bytes, files found there). What is found with the right size is checked by `_verify`."""
-    present = {file.name: file.size for file in destination.walk("data")}
+    present = {file.name: file.size for folder in _COPIED for file in destination.walk(folder)}
     wanted = [
         file
-        for file in source.walk("data")
+        for folder in _COPIED
+        for file in source.walk(folder)
         if not file.name.endswith(TEMPORARY_SUFFIX) and not file.name.endswith(f"/{LOCK_NAME}")
     ]
     missing = [file for file in wanted if present.get(file.name) != file.size]

@@ -1,0 +1,42 @@
+"""`inspect_labels.py report`: make the report on a generation again, or compare it with another one."""
+
+import argparse
+from dataclasses import dataclass, field
+
+from pipeline.labels import LabelStore
+from pipeline.labels.inspecting.inspection import latest
+from pipeline.report.round_report import PhotoSource, parent_round, round_report, write_round_report
+from pipeline.runtime.config import ConfigError, DataConfig, StorageConfig, load_config
+from pipeline.shards import list_shards
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportBodyConfig:
+    """source: `open` or a folder with the official files; by default what the round had."""
+
+    source: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportConfig:
+    """data.shards, body.source: where photos and body are now, if not where the round had them."""
+
+    data: DataConfig = field(default_factory=DataConfig)
+    body: ReportBodyConfig = field(default_factory=ReportBodyConfig)
+    storage: StorageConfig = field(default_factory=StorageConfig)
+
+
+def make_report(options: argparse.Namespace) -> str:
+    """Write the report that the options ask for; returns where it is. Raises as `round_report`, and ConfigError."""
+    config = load_config(ReportConfig, options.overrides)
+    store = LabelStore(config.storage.root, config.storage.catalog)
+    round = latest(store).round if options.round is None else options.round
+    against = parent_round(store, round) if options.against is None else options.against
+    if against == round:
+        raise ConfigError(f"--against {round} is the round itself: name another one.")
+    shards = None if config.data.shards is None else list_shards(config.data.shards, config.data.dataset)
+    photos = PhotoSource(shards=shards, body_source=config.body.source)
+    if options.output is None:
+        return write_round_report(store, round, against, photos)
+    options.output.write_bytes(round_report(store, round, against, photos))
+    return str(options.output)
