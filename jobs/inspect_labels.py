@@ -27,6 +27,7 @@ EXAMPLES: Final = """examples:
   python jobs/inspect_labels.py diff 0 1 --top 20
   python jobs/inspect_labels.py churn 2 --against 1
   python jobs/inspect_labels.py report 2 --against 0
+  python jobs/inspect_labels.py report 1 --training
   python jobs/inspect_labels.py person photos 000000 set/a 0
   python jobs/inspect_labels.py sql "SELECT round, decision, count(*) FROM labels GROUP BY ALL ORDER BY ALL"
   python jobs/inspect_labels.py sql "SELECT key, kp2d_error FROM labels ORDER BY kp2d_error DESC LIMIT 20" --round 1
@@ -159,6 +160,9 @@ def _parser() -> argparse.ArgumentParser:
     report.add_argument("round", type=int, nargs="?", help="default: the latest")
     report.add_argument(
         "--against", type=int, metavar="J", help="the round it is compared with (default: the one before)"
+    )
+    report.add_argument(
+        "--training", metavar="ID", nargs="?", const="", help="of a training run on the round (default: the latest one)"
     )
     report.add_argument("--output", type=Path, metavar="FILE", help="write it there instead of into the store")
     person = commands.add_parser("person", help="one person through all rounds")

@@ -3,6 +3,7 @@
 import argparse
 from dataclasses import dataclass, field
 
+from jobs.command_line import CommandError
 from pipeline.labels import LabelStore
 from pipeline.labels.inspecting.inspection import latest
 from pipeline.report.round_report import PhotoSource, parent_round, round_report, write_round_report
@@ -31,6 +32,8 @@ def make_report(options: argparse.Namespace) -> str:
     config = load_config(ReportConfig, options.overrides)
     store = LabelStore(config.storage.root, config.storage.catalog)
     round = latest(store).round if options.round is None else options.round
+    if options.training is not None:
+        return _training_report(store, round, options)
     against = parent_round(store, round) if options.against is None else options.against
     if against == round:
         raise ConfigError(f"--against {round} is the round itself: name another one.")
@@ -39,4 +42,23 @@ def make_report(options: argparse.Namespace) -> str:
     if options.output is None:
         return write_round_report(store, round, against, photos)
     options.output.write_bytes(round_report(store, round, against, photos))
+    return str(options.output)
+
+
+def _training_report(store: LabelStore, round: int, options: argparse.Namespace) -> str:
+    from trainer.training.record import read_records
+    from trainer.training.training_report import training_report, write_training_report
+
+    if options.against is not None:
+        raise ConfigError("--against compares generations; a training run stands alone: leave it out.")
+    records = read_records(store.storage, round)
+    chosen = [record for record in records if options.training in ("", record.training_id)]
+    if not chosen:
+        known = ", ".join(record.training_id for record in records) or "none"
+        raise CommandError(
+            f"Round {round} has no training run {options.training}; on record: {known}.".replace("  ", " ")
+        )
+    if options.output is None:
+        return write_training_report(store.storage, chosen[-1])
+    options.output.write_bytes(training_report(store.storage, chosen[-1]))
     return str(options.output)

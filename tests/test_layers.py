@@ -70,8 +70,8 @@ PLAN: dict[str, str] = {
     "trainer.checkpoint trainer.data trainer.network",
     "trainer.evaluation": "body export image labels.exchange lenses numerics render rounds runtime shards "
     "trainer.checkpoint trainer.data trainer.inference trainer.network",
-    "trainer.training": "body image labelling labels labels.files numerics render rounds runtime storage "
-    "trainer.checkpoint trainer.data trainer.inference trainer.network trainer.prior",
+    "trainer.training": "body image labelling labels labels.files numerics render report rounds runtime "
+    "storage trainer.checkpoint trainer.data trainer.inference trainer.network trainer.prior",
     "trainer": "image labels labels.files rounds runtime trainer.training",
     # The commands.
     "jobs": "body demo_set fit.starts labelling labels labels.exchange labels.inspecting labels.upkeep lenses "

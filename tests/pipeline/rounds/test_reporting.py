@@ -25,7 +25,7 @@ def test_a_round_writes_its_report_and_stands_without_it(
     run_round(0, load_config(RoundConfig, [*quiet, f"data.shards={shards}"]))
     page = store.storage.read(report_file(0, store.generation(0).snapshot_id)).decode()
     assert "Round 0 has a label for 75.0% of 4 people" in page
-    assert page.count("<img") == 2 * 3 * 3  # worst and by lot; photo, label, side view of those with a label
+    assert page.count('<img src="data:') == 2 * 3 * 3  # worst and by lot; photo, label, side view of those with a label
 
     def fail(*_: object) -> str:
         raise OSError("the disk is full")
