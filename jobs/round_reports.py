@@ -55,9 +55,8 @@ def _training_report(store: LabelStore, round: int, options: argparse.Namespace)
     chosen = [record for record in records if options.training in ("", record.training_id)]
     if not chosen:
         known = ", ".join(record.training_id for record in records) or "none"
-        raise CommandError(
-            f"Round {round} has no training run {options.training}; on record: {known}.".replace("  ", " ")
-        )
+        wanted = f"training run {options.training}" if options.training else "training run"
+        raise CommandError(f"Round {round} has no {wanted}; on record: {known}.")
     if options.output is None:
         return write_training_report(store.storage, chosen[-1])
     options.output.write_bytes(training_report(store.storage, chosen[-1]))

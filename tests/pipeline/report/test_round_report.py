@@ -140,7 +140,9 @@ def test_names_of_data_sets_and_shards_are_inert(tmp_path: Path) -> None:
     assert name in page.text
 
 
-def test_the_command_makes_it_again(store: LabelStore, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_makes_it_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store = LabelStore(str(tmp_path / "labels"))
+    publish_rounds(store, 2)  # of photos that are nowhere: drawing them is tried above
     where = f"storage.root={store.storage.root}"
     assert main(["report", "1", where]) == 0
     file = Path(capsys.readouterr().out.strip())
