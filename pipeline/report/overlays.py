@@ -4,7 +4,7 @@ import io
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -26,7 +26,9 @@ from schemas.person import Person, PersonId, Photo
 
 SIZE: Final = 256  # px, of a square picture
 READING_SECONDS: Final = 120.0
-"""Photos are looked for no longer than this: a tar on S3 is read up to the last photo that is wanted."""
+"""No shard is opened after so long a reading of others: a tar on S3 is read up to the last photo that is wanted."""
+
+_Item = TypeVar("_Item")
 
 _QUALITY: Final = 78
 _SIDE_COLOR: Final = (236, 238, 241)
@@ -35,6 +37,22 @@ _COLUMNS: Final = (
     "dataset", "shard", "key", "person", "has_label", "q", "betas", "cam_t", "focal", "camera_turn", "gender",
     "kp2d_error",
 )  # fmt: skip
+
+
+@dataclass(slots=True)
+class _Clock:
+    """How long an iterator was waited for; what is done with its items does not count."""
+
+    seconds: float = 0.0
+
+    def timed(self, items: Iterator[_Item]) -> Iterator[_Item]:
+        while True:
+            start = time.monotonic()
+            item = next(items, None)
+            self.seconds += time.monotonic() - start
+            if item is None:
+                return
+            yield item
 
 
 @dataclass(slots=True)
@@ -64,15 +82,15 @@ def draw_people(
     """Of the people whose photos can be read; shards: where they may be. labels: by title, the newest last."""
     overlays = Overlays()
     known = {info.id: info for info in shards}
-    until = time.monotonic() + READING_SECONDS
+    clock = _Clock()
     for shard in sorted({person.shard_id for person in people}):
         wanted = {person for person in people if person.shard_id == shard}
         if shard not in known:
             overlays.problems.append(f"{shard}: none of the shards that are known")
-        elif time.monotonic() > until:
+        elif clock.seconds > READING_SECONDS:
             overlays.problems.append(f"{shard}: not looked for, {READING_SECONDS:.0f} s were spent on others")
         else:
-            for photo, person in _photos(known[shard], wanted, overlays.problems):
+            for photo, person in clock.timed(_photos(known[shard], wanted, overlays.problems)):
                 drawn = [(title, rows.get(person.id)) for title, rows in labels]
                 try:
                     overlays.pictures[person.id] = _pictures(photo, person, drawn, skels)

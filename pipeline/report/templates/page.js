@@ -43,9 +43,17 @@
   const drawForScreen = () => draw(night.matches ? DARK : LIGHT);
   drawForScreen();
   night.addEventListener("change", drawForScreen);
-  window.addEventListener("beforeprint", () => draw(LIGHT));
+  window.addEventListener("beforeprint", () => {
+    draw(LIGHT);
+    // As wide as two beside each other are on A4; the style sheet scales them to what the paper really is.
+    drawn.forEach((chart) => chart.resize({width: chart.getDom().closest(".wide") ? 680 : 320}));
+    document.querySelectorAll(".plot svg").forEach((svg) => {
+      svg.setAttribute("viewBox", `0 0 ${svg.getAttribute("width")} ${svg.getAttribute("height")}`);
+      svg.setAttribute("preserveAspectRatio", "xMinYMin meet");
+    });
+  });
   window.addEventListener("afterprint", drawForScreen);
-  new ResizeObserver(() => drawn.forEach((chart) => chart.resize())).observe(document.body);
+  new ResizeObserver(() => window.matchMedia("print").matches || drawn.forEach((chart) => chart.resize())).observe(document.body);
 
   const value = (row, column) => {
     const cell = row.cells[column];

@@ -16,6 +16,7 @@ from pipeline.labels.files.layout import report_file
 from pipeline.labels.upkeep.expire import expire
 from pipeline.labels.upkeep.relocate import relocate
 from pipeline.labels.upkeep.rollback import rollback
+from pipeline.report import overlays
 from pipeline.report.round_report import PhotoSource, parent_round, round_report, write_round_report
 from pipeline.shards import RawSample, list_shards, person_record, write_shard
 from schemas.input_shard import InputShard
@@ -208,3 +209,10 @@ def test_a_store_on_s3(s3_server: S3Server, tmp_path: Path, shards: list[InputSh
     assert url.startswith(f"{s3_server.url('reports')}/reports/round=00001/")
     page = store.storage.read(store.storage.name(url))
     assert pictures(page) == 3 * 2 * ROWS * 4
+
+
+def test_after_too_long_a_reading_no_other_shard_is_opened(store: LabelStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(overlays, "READING_SECONDS", -1.0)
+    page = round_report(store, 1, 0, PhotoSource())
+    assert pictures(page) == 0
+    assert "000000: not looked for" in Tags(page).text
