@@ -17,7 +17,8 @@
 
   const short = (value) => Number(value.toPrecision(3)).toLocaleString("en");
 
-  function draw(look) {
+  // on paper: as wide as one, or two beside each other, are on A4; the style sheet scales them to what it really is
+  function draw(look, onPaper = false) {
     drawn.forEach((chart) => chart.dispose());
     echarts.registerTheme("page", {
       textStyle: {color: look.text, fontFamily: "inherit"},
@@ -34,7 +35,9 @@
                        textStyle: {color: look.text, fontSize: 12}};
       const series = spec.option.series.map((item, i) => item.type === "boxplot"
         ? {...item, itemStyle: {...item.itemStyle, color: "transparent", borderColor: colors[i % colors.length]}} : item);
-      const chart = echarts.init(place, "page", {renderer: "svg"});
+      const chart = echarts.init(place, "page", {
+        renderer: "svg", width: onPaper ? (place.closest(".wide") ? 680 : 320) : undefined,
+      });
       chart.setOption({...spec.option, color: colors, tooltip, series});
       return chart;
     });
@@ -44,9 +47,7 @@
   drawForScreen();
   night.addEventListener("change", drawForScreen);
   window.addEventListener("beforeprint", () => {
-    draw(LIGHT);
-    // As wide as two beside each other are on A4; the style sheet scales them to what the paper really is.
-    drawn.forEach((chart) => chart.resize({width: chart.getDom().closest(".wide") ? 680 : 320}));
+    draw(LIGHT, true);
     document.querySelectorAll(".plot svg").forEach((svg) => {
       svg.setAttribute("viewBox", `0 0 ${svg.getAttribute("width")} ${svg.getAttribute("height")}`);
       svg.setAttribute("preserveAspectRatio", "xMinYMin meet");
