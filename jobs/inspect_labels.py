@@ -1,4 +1,4 @@
-"""Look at published label generations: inspect_labels.py rounds | show | diff | churn | person | sql | lineage.
+"""Look at published label generations: inspect_labels.py rounds | show | diff | churn | report | ....
 
 Errors go to stderr with what to do next. Exit code: 0 when something was shown, 1 when not, 2 for bad usage.
 """
@@ -10,6 +10,7 @@ import math
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
 from jobs.command_line import Command, CommandError, Errors, add_keys, command_parser
@@ -25,6 +26,8 @@ EXAMPLES: Final = """examples:
   python jobs/inspect_labels.py show 1 --format json storage.root=s3://bucket/labels
   python jobs/inspect_labels.py diff 0 1 --top 20
   python jobs/inspect_labels.py churn 2 --against 1
+  python jobs/inspect_labels.py report 2 --against 0
+  python jobs/inspect_labels.py report 1 --training
   python jobs/inspect_labels.py person photos 000000 set/a 0
   python jobs/inspect_labels.py sql "SELECT round, decision, count(*) FROM labels GROUP BY ALL ORDER BY ALL"
   python jobs/inspect_labels.py sql "SELECT key, kp2d_error FROM labels ORDER BY kp2d_error DESC LIMIT 20" --round 1
@@ -33,6 +36,8 @@ EXAMPLES: Final = """examples:
 settings, anywhere on the line:
   storage.root=DIR_or_s3://bucket/prefix   where the labels are (default ./labels)
   storage.catalog=URI                      their catalog, if it is not the default one
+  data.shards='DIR/{000000..000412}.tar'   report: where the photos are now, if not where the round had them
+  body.source=DIR                          report: the same of the body files
 Errors are in crop units (the person crop is 1 wide) and, as *_px, in pixels of the 256 px crop."""
 
 _WIDTH = 400  # columns, more than any table needs
@@ -50,8 +55,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _settings() -> tuple[type, ...]:
     from jobs.label_store import StoreConfig
+    from jobs.round_reports import ReportConfig
 
-    return (StoreConfig,)
+    return StoreConfig, ReportConfig
 
 
 def _failures() -> Errors:
@@ -65,6 +71,11 @@ def _work(options: argparse.Namespace) -> int:
 
     from jobs.label_store import named_store
 
+    if options.command == "report":
+        from jobs.round_reports import make_report
+
+        print(make_report(options))
+        return 0
     try:
         _show(named_store(options.overrides), options)
     except duckdb.Error as error:
@@ -143,6 +154,17 @@ def _parser() -> argparse.ArgumentParser:
     churn.add_argument(
         "--against", type=int, metavar="J", help="the round it is compared with (default: the one before)"
     )
+    report = commands.add_parser(
+        "report", help="write a page of figures, charts and pictures, one HTML file, beside the generation"
+    )
+    report.add_argument("round", type=int, nargs="?", help="default: the latest")
+    report.add_argument(
+        "--against", type=int, metavar="J", help="the round it is compared with (default: the one before)"
+    )
+    report.add_argument(
+        "--training", metavar="ID", nargs="?", const="", help="of a training run on the round (default: the latest one)"
+    )
+    report.add_argument("--output", type=Path, metavar="FILE", help="write it there instead of into the store")
     person = commands.add_parser("person", help="one person through all rounds")
     person.add_argument("dataset")
     person.add_argument("shard")

@@ -54,9 +54,11 @@ PLAN: dict[str, str] = {
     "labels.exchange": "body image labels labels.files runtime safe_pickle shards storage",
     # A page that shows people and their labels.
     "browser": "body image labels labels.files labels.table render runtime shards storage",
+    # What one looks at: a page on a generation.
+    "report": "body image labels labels.files labels.inspecting render shards storage",
     # What a round does with people, and rounds.
     "labelling": "body fit fit.objectives fit.solver fit.starts fit.video image labels.exchange labels.files numerics",
-    "rounds": "body fit fit.video image labelling labels labels.exchange labels.files lenses runtime shards",
+    "rounds": "body fit fit.video image labelling labels labels.exchange labels.files lenses report runtime shards",
     # Made-up people; files for others.
     "demo_set": "body image numerics render runtime shards",
     "export": "body fit.solver image",
@@ -70,12 +72,12 @@ PLAN: dict[str, str] = {
     "trainer.checkpoint trainer.data trainer.network",
     "trainer.evaluation": "body export image labels.exchange lenses numerics render rounds runtime shards "
     "trainer.checkpoint trainer.data trainer.inference trainer.network",
-    "trainer.training": "body image labelling labels labels.files numerics render rounds runtime storage "
-    "trainer.checkpoint trainer.data trainer.inference trainer.network trainer.prior",
+    "trainer.training": "body image labelling labels labels.files numerics render report rounds runtime "
+    "storage trainer.checkpoint trainer.data trainer.inference trainer.network trainer.prior",
     "trainer": "image labels labels.files rounds runtime trainer.training",
     # The commands.
     "jobs": "body browser demo_set fit.starts labelling labels labels.exchange labels.inspecting labels.upkeep lenses "
-    "motions render rounds runtime shards trainer trainer.checkpoint trainer.evaluation trainer.inference "
+    "motions render report rounds runtime shards trainer trainer.checkpoint trainer.evaluation trainer.inference "
     "trainer.network "
     "trainer.training",
     # Not installed: what made the files that ship, and what measures.

@@ -1,7 +1,7 @@
 """Labels drawn over their photos, generation beside generation, one row of panels per person."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
@@ -16,7 +16,8 @@ from pipeline.render.rasterizer import PinholeCamera
 from schemas.gender import DEFAULT_GENDER, Gender
 from schemas.person import Person, PersonId, Photo
 
-_CROP_MARGIN = 1.15  # of the person box, so that feet and hands are not at the very edge
+CROP_MARGIN: Final = 1.15
+"""Of the person box, so that feet and hands are not at the very edge."""
 
 Label = Mapping[str, Any]
 """One row of a label table."""
@@ -32,6 +33,11 @@ def camera_of(row: Label) -> PersonCamera:
     """The camera that a label holds for."""
     focal = row.get("focal")
     return PersonCamera.of_label(None if focal is None else float(str(focal)), np.array(row["camera_turn"], np.float64))
+
+
+def skel_of(row: Label, skels: Mapping[Gender, Skel]) -> Skel:
+    """The body that a label is posed by. Raises KeyError where it is not among several."""
+    return next(iter(skels.values())) if len(skels) == 1 else skels[row.get("gender") or DEFAULT_GENDER]
 
 
 def person_panels(
@@ -52,7 +58,7 @@ def person_panels(
     image = simplejpeg.decode_jpeg(photo.jpeg)
     if hide_photo:
         image = np.full_like(image, 200)
-    points = crop_square(draw_keypoints(image, person.keypoints_2d), person.center, person.side * _CROP_MARGIN, size)
+    points = crop_square(draw_keypoints(image, person.keypoints_2d), person.center, person.side * CROP_MARGIN, size)
     panels = [Panel(image=points, caption=f"{person.id.key} {person.id.person}")]
     return [*panels, *(_label_panel(image, photo, person, label, skels, size, hide_photo) for label in labels)]
 
@@ -66,10 +72,10 @@ def _label_panel(
     size: int,
     with_keypoints: bool,
 ) -> Panel:
-    side, (title, row) = person.side * _CROP_MARGIN, label
+    side, (title, row) = person.side * CROP_MARGIN, label
     if row is None:
         return Panel(image=crop_square(image, person.center, side, size), caption=f"{title}: no label")
-    skel = next(iter(skels.values())) if len(skels) == 1 else skels[row.get("gender") or DEFAULT_GENDER]
+    skel = skel_of(row, skels)
     vectors = (torch.as_tensor([row[name]], dtype=skel.dtype) for name in ("q", "betas", "cam_t"))
     with torch.no_grad():
         vertices = skel(*vectors).skin_vertices[0].double().numpy()

@@ -22,6 +22,7 @@ from pipeline.rounds.parent_labels import parent_labels
 from pipeline.rounds.plan import RoundPlan, plan_round
 from pipeline.rounds.pool import ActorPool, Done, GivenUp
 from pipeline.rounds.progress import RoundProgress
+from pipeline.rounds.reporting import report_round
 from pipeline.rounds.round_config import RoundConfig
 from pipeline.rounds.shard_task import ShardTask, carry_over
 from pipeline.runtime.config import BodyConfig, ConfigError, StorageConfig, to_yaml
@@ -127,6 +128,8 @@ def run_plan(
         lineage = _round_lineage(plan, started, code_revision, job_id)
         lock.check()
         publication = store.publish(lineage, shards, unreadable_shards(shards), plan.config.audit, force=force_publish)
+    if plan.config.run.report and not publication.already_published:
+        report_round(plan, store)
     return RoundResult(
         generation=publication.generation,
         run_id=plan.run_id,

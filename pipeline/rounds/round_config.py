@@ -63,12 +63,13 @@ class RunConfig:
     """How the work is placed; nothing here can change a label.
 
     actors: 0 = one per CPU (per GPU with fit.device=cuda). attempts: a shard that fails or kills its actor so often
-    is quarantined. progress: a bar on stderr.
+    is quarantined. progress: a bar on stderr. report: write an HTML report beside the generation (docs/report.md).
     """
 
     actors: int = 0
     attempts: int = 3
     progress: bool = True
+    report: bool = True
 
     def __post_init__(self) -> None:
         if self.actors < 0:

@@ -14,7 +14,7 @@ from tests.repository import ROOT
 
 PEOPLE, SHARDS = 12, 6
 # One person a batch: shards have two, and whoever is to die while a tar is open must be fitting before its end is read.
-SETTINGS = ("fit.device=cpu", "fit.batch_size=1", "run.progress=false")
+SETTINGS = ("fit.device=cpu", "fit.batch_size=1", "run.progress=false", "run.report=false")
 PATIENCE = 600  # s: a round takes 5 to 30 on an idle machine, and ten times that on a crowded one
 
 

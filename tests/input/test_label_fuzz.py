@@ -46,7 +46,14 @@ def published_or_not(folder: Path, form: str, data: bytes) -> bool:
         path.parent.mkdir(parents=True)
         path.write_bytes(content)
     root = folder / "store"
-    words = [f"storage.root={root}", f"data.shards={shard}", "run.progress=false", "run.actors=1", "fit.device=cpu"]
+    words = [
+        f"storage.root={root}",
+        f"data.shards={shard}",
+        "run.progress=false",
+        "run.report=false",
+        "run.actors=1",
+        "fit.device=cpu",
+    ]
     store = LabelStore(str(root))
     try:
         import_round(0, load_config(RoundConfig, [*words, "run.attempts=1"]), source_of(form, file), store)

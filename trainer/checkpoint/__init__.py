@@ -8,7 +8,7 @@ training needs besides, `lightning_optimizer` what the files of others have of i
 from trainer.checkpoint.backbone_file import load_backbone
 from trainer.checkpoint.errors import CheckpointError
 from trainer.checkpoint.lightning_optimizer import continue_adamw, read_adamw_state
-from trainer.checkpoint.loading import Checkpoint, checkpoint_digest, load_checkpoint
+from trainer.checkpoint.loading import Checkpoint, checkpoint_digest, checkpoint_info, load_checkpoint
 from trainer.checkpoint.network_weights import Network
 from trainer.checkpoint.own_format import CheckpointInfo, save_checkpoint
 from trainer.checkpoint.training_state import load_state, save_state
@@ -19,6 +19,7 @@ __all__ = [
     "CheckpointInfo",
     "Network",
     "checkpoint_digest",
+    "checkpoint_info",
     "continue_adamw",
     "load_backbone",
     "load_checkpoint",

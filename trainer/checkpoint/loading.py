@@ -7,7 +7,7 @@ from typing import BinaryIO
 from trainer.checkpoint.addresses import opened
 from trainer.checkpoint.foreign import read_released
 from trainer.checkpoint.network_weights import Network
-from trainer.checkpoint.own_format import CheckpointInfo, is_own, read_own
+from trainer.checkpoint.own_format import CheckpointInfo, is_own, read_info, read_own
 from trainer.network.variants import NetworkConfig
 
 
@@ -33,6 +33,12 @@ def load_checkpoint(address: str, *, config: NetworkConfig | None = None) -> Che
         else:
             network, info = read_released(file, address, config), None
     return Checkpoint(network=network.eval(), digest=digest, info=info)
+
+
+def checkpoint_info(address: str) -> CheckpointInfo:
+    """What one of our files says of itself. Raises FileNotFoundError, and CheckpointError for other files."""
+    with opened(address) as file:
+        return read_info(file, address)
 
 
 def checkpoint_digest(address: str) -> str:

@@ -20,6 +20,7 @@ from trainer.network.keypoint_net import KeypointNetConfig
 from trainer.network.variants import NetworkConfig
 from trainer.network.vit import VitConfig
 
+_HEADER_BYTES = 100 * 2**20  # safetensors' own bound
 _HEADER_KEY = "checkpoint"  # one key only: the order of several is not fixed, and the digest would change with it
 
 
@@ -86,6 +87,18 @@ def read_own(file: BinaryIO, address: str) -> tuple[Network, CheckpointInfo]:
     if kind not in KINDS:
         raise CheckpointError(f"{address} holds a network of kind {kind!r}; known are {', '.join(KINDS)}")
     return build(kind, config, weights, address), info
+
+
+def read_info(file: BinaryIO, address: str) -> CheckpointInfo:
+    """What a file of ours says of itself, its weights unread. Raises CheckpointError where it does not."""
+    try:
+        length = int.from_bytes(file.read(8), "little")
+        if length > _HEADER_BYTES:
+            raise ValueError(f"a header of {length} bytes")
+        content = json.loads(json.loads(file.read(length))["__metadata__"][_HEADER_KEY])
+        return CheckpointInfo(**{name: _frozen(value) for name, value in content["info"].items()})
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{address} is no checkpoint of this project, or damaged: {error!r}") from error
 
 
 def _frozen(value: Any) -> Any:

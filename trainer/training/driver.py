@@ -19,6 +19,7 @@ from trainer.training.ray_stage import place_workers, train_on_ray
 from trainer.training.record import TrainingRecord, best_record, read_record, write_record
 from trainer.training.train_config import TrainConfig, config_digest, derive_training_id
 from trainer.training.trained_body import body_digest
+from trainer.training.training_report import report_training
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +61,8 @@ def run_training(
         outcome = train_on_ray(job, placement, config.run.attempts, shown=config.run.progress)
     record = _finished(record, outcome, store.storage)
     write_record(store.storage, record)
+    if config.run.report:
+        report_training(store.storage, record)
     return TrainingResult(record=record, already_trained=False)
 
 

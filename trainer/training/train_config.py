@@ -106,7 +106,7 @@ class TrainRunConfig:
     workers: 0 = one per GPU, or one on CPUs; N; MIN..MAX = as many as there is room for, which may change on the way.
     At most one per lane. save_every: steps between saved states, which a restart continues from. attempts: how often
     lost workers are replaced. accumulate: micro-batches that a worker's share of a global batch is computed in, one
-    after the other: the same step in less memory.
+    after the other: the same step in less memory. report: write an HTML report beside the run's files when it is done.
     """
 
     workers: str = "0"
@@ -115,6 +115,7 @@ class TrainRunConfig:
     save_every: int = 500
     attempts: int = 3
     progress: bool = True
+    report: bool = True
 
     def __post_init__(self) -> None:
         self.worker_range()

@@ -16,7 +16,7 @@ def check_genders(lineage: Lineage, choice: GenderChoice) -> None:
     """
     if lineage.genders and choice == "auto":
         return
-    found = set(lineage.genders) or {_configured(lineage)}
+    found = genders_known(lineage)
     other = sorted(found - {"auto", chosen_gender(choice, None)})
     if other:
         needed = "auto" if len(found) > 1 else other[0]
@@ -35,6 +35,11 @@ def with_stated_genders(table: pa.Table, choice: GenderChoice) -> pa.Table:
     values = np.where(silent, chosen_gender(choice, None), np.array(table["gender"].to_pylist(), object))
     index = table.schema.get_field_index("gender")
     return table.set_column(index, table.schema.field(index), pa.array(values.tolist(), pa.string()))
+
+
+def genders_known(lineage: Lineage) -> set[str]:
+    """Whose bodies the labels belong to; `auto` where a generation without a label does not say."""
+    return set(lineage.genders) or {_configured(lineage)}
 
 
 def _configured(lineage: Lineage) -> str:

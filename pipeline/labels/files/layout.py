@@ -8,6 +8,8 @@ TABLE_FOLDER = "iceberg/labels"
 CATALOG_FILE = "iceberg/catalog.db"
 MOVED_FILE = "iceberg/moved-to.json"
 LOCK_NAME = "driver.json"
+REPORT_FOLDER = "reports"
+_REPORT: Final = re.compile(r"reports/round=\d+/(\d+)(?:-against-\d+)?\.html")
 _RUN: Final = re.compile(r"data/round=(\d+)/run=([^/]+)/")
 
 
@@ -46,6 +48,18 @@ def run_of(name: str) -> tuple[int, str] | None:
 def lineage_file(round: int, run_id: str, sha256: str) -> str:
     """Named by content: a restart of the same run must not change what an earlier snapshot points to."""
     return f"{run_folder(round, run_id)}/lineage-{sha256[:12]}.json"
+
+
+def report_file(round: int, snapshot_id: int, against: int | None = None) -> str:
+    """The report on a generation; against: the snapshot it is compared with, where that is not the round before."""
+    other = "" if against is None else f"-against-{against}"
+    return f"{REPORT_FOLDER}/round={round:05d}/{snapshot_id}{other}.html"
+
+
+def snapshot_of_report(name: str) -> int | None:
+    """The snapshot that a report below the root is on, or None for another file."""
+    match = _REPORT.fullmatch(name)
+    return None if match is None else int(match[1])
 
 
 def _quoted(name: str) -> str:

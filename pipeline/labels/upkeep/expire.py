@@ -1,7 +1,8 @@
 """Expire: delete what no reader needs any more, old enough that no running round can need it either.
 
-That is withdrawn generations, live ones before a given round (only when asked), runs that were never published, what
-killed writers left behind, and Iceberg metadata that nothing points to. First the catalog forgets, then files go.
+That is withdrawn generations, live ones before a given round (only when asked), their reports, runs that were never
+published, what killed writers left behind, and Iceberg metadata that nothing points to. First the catalog forgets, then
+files go.
 """
 
 import json
@@ -167,7 +168,8 @@ def _garbage(
         elif file.name.endswith(TEMPORARY_SUFFIX) and file.modified < cutoff:
             loose.append(file)
     found = {folder: files for folder, files in runs.items() if all(file.modified < cutoff for file in files)}
-    loose += [] if table is None else _orphaned_metadata(storage, table, cutoff)
+    if table is not None:
+        loose += _orphaned_metadata(storage, table, cutoff) + _stale_reports(storage, table, expired_tags, cutoff)
     return found | ({"": loose} if loose else {})
 
 
@@ -205,6 +207,18 @@ def _orphaned_metadata(storage: Storage, table: Table, cutoff: datetime) -> list
     return [file for file in files if file.name not in names and file.modified < cutoff]
 
 
+def _stale_reports(storage: Storage, table: Table, expired_tags: set[str], cutoff: datetime) -> list[StoredFile]:
+    """Reports on generations that are gone, or go now: they show people's photos. What killed writers left too."""
+    known = {ref.snapshot_id for name, ref in table.metadata.refs.items() if name not in expired_tags}
+    old = [file for file in storage.walk(layout.REPORT_FOLDER) if file.modified < cutoff]
+    return [
+        file
+        for file in old
+        if file.name.endswith(TEMPORARY_SUFFIX)
+        or ((snapshot := layout.snapshot_of_report(file.name)) is not None and snapshot not in known)
+    ]
+
+
 def _delete(store: LabelStore, garbage: Mapping[str, list[StoredFile]]) -> list[tuple[str, str]]:
     """Delete run by run; returns the runs that somebody works on, and so stay, with the reason."""
     skipped: list[tuple[str, str]] = []
@@ -220,7 +234,8 @@ def _delete(store: LabelStore, garbage: Mapping[str, list[StoredFile]]) -> list[
                     _delete_files(store.storage, files)
         except RoundBusyError as error:
             skipped.append((folder, f"{folder} stays: {error}"))
-    store.storage.delete_empty_folders("data")
+    for folder in ("data", layout.REPORT_FOLDER):
+        store.storage.delete_empty_folders(folder)
     return skipped
 
 

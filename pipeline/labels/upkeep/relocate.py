@@ -1,7 +1,7 @@
 """Relocate: copy or move a warehouse to another root, local or S3, with all paths in its metadata rewritten.
 
-First the label files, then the metadata, then everything is verified at its new place; only then the catalog is
-switched, in one compare-and-swap. Killed at any moment it is started again, and copies only what is missing.
+First the label files and reports, then the metadata, then everything is verified at its new place; only then the
+catalog is switched, in one compare-and-swap. Killed at any moment it is started again, and copies only what is missing.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ from tenacity import RetryError, Retrying, retry_if_exception_type, stop_after_a
 
 from pipeline.labels.files import reviews
 from pipeline.labels.files.errors import CatalogError, LabelStoreError, PublishConflictError
-from pipeline.labels.files.layout import LOCK_NAME, MOVED_FILE, TABLE_FOLDER
+from pipeline.labels.files.layout import LOCK_NAME, MOVED_FILE, REPORT_FOLDER, TABLE_FOLDER
 from pipeline.labels.files.round_lock import RoundLock
 from pipeline.labels.store import LabelStore
 from pipeline.labels.table.catalog import TABLE_IO
@@ -29,7 +29,7 @@ from pipeline.labels.upkeep.verify import FileFault, verify_snapshot
 from pipeline.storage.storage import TEMPORARY_SUFFIX, Storage
 
 _ATTEMPTS: Final = 5
-_FOLDERS: Final = ("data", reviews.FOLDER)
+_FOLDERS: Final = ("data", REPORT_FOLDER, reviews.FOLDER)
 _MANIFEST_PATH: Final = 0  # positions in Iceberg's records
 _MANIFEST_LENGTH: Final = 1
 _FILE_PATH: Final = 1

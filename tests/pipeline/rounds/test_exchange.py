@@ -31,7 +31,7 @@ PEOPLE = 8
 
 
 def settings(root: Path | str, *overrides: str) -> RoundConfig:
-    quiet = [f"storage.root={root}", "run.progress=false", "fit.device=cpu", "run.actors=1"]
+    quiet = [f"storage.root={root}", "run.progress=false", "run.report=false", "fit.device=cpu", "run.actors=1"]
     return load_config(RoundConfig, [*quiet, *overrides])
 
 
@@ -278,9 +278,9 @@ def test_the_command_exports_and_imports(store: LabelStore, tmp_path: Path, caps
     assert "3 people labelled, 1 not, 0 samples left out" in capsys.readouterr().out
     there = f"storage.root={tmp_path}/labels"
     command = ["import", "--round", "0", "--tars", f"{tmp_path}/tars/made/*.tar", there, "fit.device=cpu"]
-    assert main([*command, "run.progress=false"]) == 0
+    assert main([*command, "run.progress=false", "run.report=false"]) == 0
     assert "6 of 8 people matched; imported 6, no_label 2." in capsys.readouterr().out
-    assert main([*command, "run.progress=false"]) == 0
+    assert main([*command, "run.progress=false", "run.report=false"]) == 0
     assert "nothing was changed" in capsys.readouterr().out
     assert main(["export", "7", "--as", "npz", "--to", f"{tmp_path}/x.npz", root]) == 1
     assert "Round 7 is not published" in capsys.readouterr().err

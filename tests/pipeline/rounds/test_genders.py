@@ -135,7 +135,14 @@ def test_published_rounds_say_who_has_which_body(rounds: Rounds, two_bodies: Pat
     root = tmp_path / "labels"
 
     def settings(choice: GenderChoice, *overrides: str) -> RoundConfig:
-        quiet = [f"storage.root={root}", "run.progress=false", "fit.device=cpu", "run.actors=1", "camera=hsmr"]
+        quiet = [
+            f"storage.root={root}",
+            "run.progress=false",
+            "run.report=false",
+            "fit.device=cpu",
+            "run.actors=1",
+            "camera=hsmr",
+        ]
         return load_config(RoundConfig, [*quiet, f"body.source={two_bodies}", f"body.gender={choice}", *overrides])
 
     run_round(0, settings("auto", f"data.shards={shards}"))

@@ -154,7 +154,14 @@ class MadeSource:
 def run(root: Path, source: MadeSource, shards: str, **options: Any) -> Imported:
     config = load_config(
         RoundConfig,
-        [f"storage.root={root}", f"data.shards={shards}", "run.progress=false", "fit.device=cpu", "run.actors=2"],
+        [
+            f"storage.root={root}",
+            f"data.shards={shards}",
+            "run.progress=false",
+            "run.report=false",
+            "fit.device=cpu",
+            "run.actors=2",
+        ],
     )
     return import_round(0, config, source, LabelStore(str(root)), **options)
 

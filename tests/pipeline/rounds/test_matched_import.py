@@ -20,7 +20,7 @@ from tests.pipeline.rounds.made_shards import make_samples, write_shards
 pytestmark = pytest.mark.usefixtures("local_ray")
 
 PEOPLE = 8
-QUIET = ("run.progress=false", "fit.device=cpu", "run.actors=1")
+QUIET = ("run.progress=false", "run.report=false", "fit.device=cpu", "run.actors=1")
 
 
 @pytest.fixture(scope="module")

@@ -58,7 +58,13 @@ def older(tmp_path: Path) -> Iterator[LabelStore]:
 
 
 def settings(store: LabelStore, *more: str) -> RoundConfig:
-    quiet = [f"storage.root={store.storage.root}", "run.progress=false", "fit.device=cpu", "run.actors=1"]
+    quiet = [
+        f"storage.root={store.storage.root}",
+        "run.progress=false",
+        "run.report=false",
+        "fit.device=cpu",
+        "run.actors=1",
+    ]
     return load_config(RoundConfig, [*quiet, *more])
 
 

@@ -35,7 +35,14 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def settings(root: Path, *overrides: str) -> RoundConfig:
-    quiet = [f"storage.root={root}", "run.progress=false", "fit.device=cpu", "fit.batch_size=2", "run.actors=2"]
+    quiet = [
+        f"storage.root={root}",
+        "run.progress=false",
+        "run.report=false",
+        "fit.device=cpu",
+        "fit.batch_size=2",
+        "run.actors=2",
+    ]
     return load_config(RoundConfig, [*quiet, *overrides])
 
 

@@ -30,7 +30,14 @@ FRAMES = np.delete(np.arange(24), [9, 10])  # with a gap
 
 
 def settings(root: Path, *overrides: str) -> RoundConfig:
-    quiet = [f"storage.root={root}", "run.progress=false", "fit.device=cpu", "fit.batch_size=8", "run.actors=2"]
+    quiet = [
+        f"storage.root={root}",
+        "run.progress=false",
+        "run.report=false",
+        "fit.device=cpu",
+        "fit.batch_size=8",
+        "run.actors=2",
+    ]
     return load_config(RoundConfig, [*quiet, *overrides])
 
 

@@ -36,7 +36,7 @@ Who = tuple[str, int]
 
 
 def settings(root: Path | str, *overrides: str) -> RoundConfig:
-    quiet = [f"storage.root={root}", "run.progress=false", "fit.device=cpu", "run.actors=1"]
+    quiet = [f"storage.root={root}", "run.progress=false", "run.report=false", "fit.device=cpu", "run.actors=1"]
     return load_config(RoundConfig, [*quiet, *overrides])
 
 

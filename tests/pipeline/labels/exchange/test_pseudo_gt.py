@@ -166,7 +166,7 @@ def test_the_command_moves_refined_labels(tmp_path: Path, capsys: pytest.Capture
     given = as_training_writes(
         tmp_path / "better_pseudo_gt.npz_r0", {f"made/{i:04d}_0_orig": entry(0.01 * (i + 1)) for i in range(5)}
     )
-    quiet = ["run.progress=false", "run.actors=1", "fit.device=cpu", f"data.shards={shards}"]
+    quiet = ["run.progress=false", "run.report=false", "run.actors=1", "fit.device=cpu", f"data.shards={shards}"]
     one, two = (f"storage.root={tmp_path}/{name}" for name in ("one", "two"))
     assert main(["import", "--round", "0", "--pseudo-gt", given, one, *quiet]) == 0
     printed = capsys.readouterr().out
