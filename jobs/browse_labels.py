@@ -58,7 +58,7 @@ def _serve(config: "BrowserConfig") -> int:
     import torch
     import uvicorn
 
-    from pipeline.body import load_skel
+    from pipeline.body.gendered_skel import load_skels
     from pipeline.browser.app import make_app
     from pipeline.browser.photo_shelf import PhotoShelf
     from pipeline.labels import LabelStore, LabelStoreError
@@ -68,8 +68,8 @@ def _serve(config: "BrowserConfig") -> int:
         raise LabelStoreError(store.nothing_published())
     torch.set_num_threads(1)  # pictures are drawn side by side
     shelf = PhotoShelf(store, config.data.shards, config.data.dataset)
-    skel = load_skel(config.body.source, gender=config.body.gender)
-    app = make_app(store, shelf, {str(config.body.gender): skel}, config.browse)
+    skels = load_skels(config.body.source, config.body.gender)
+    app = make_app(store, shelf, {str(gender): skel for gender, skel in skels.items()}, config.browse)
     with _listening(config.browse.host, config.browse.port) as listener:
         print(f"The labels of {store.storage.root}: {_address(config, listener)}", flush=True)
         print("Reviews are " + (f"written as {config.browse.reviewer}." if config.browse.reviewer else "not written."))

@@ -3,6 +3,7 @@
 import io
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -31,7 +32,7 @@ HISTORY = tuple(
 LOSSES = (3.0, 2.0, float("nan"), 1.0)
 
 
-def record(**others: object) -> TrainingRecord:
+def record(**others: Any) -> TrainingRecord:
     made = TrainingRecord(
         round=0, training_id=RUN, snapshot_id=7, status="finished", variant="tiny", config="a: 1\n", config_digest="c",
         body_digest="b", code_revision="r", init_uri=None, init_digest=None, started="2026-01-01T00:00:00+00:00",
