@@ -3,7 +3,6 @@
 import io
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -32,14 +31,13 @@ HISTORY = tuple(
 LOSSES = (3.0, 2.0, float("nan"), 1.0)
 
 
-def record(**others: Any) -> TrainingRecord:
-    made = TrainingRecord(
+def record() -> TrainingRecord:
+    return TrainingRecord(
         round=0, training_id=RUN, snapshot_id=7, status="finished", variant="tiny", config="a: 1\n", config_digest="c",
         body_digest="b", code_revision="r", init_uri=None, init_digest=None, started="2026-01-01T00:00:00+00:00",
         stopped_because="schedule.max_steps=4", steps=4, epochs=1, best=HISTORY[1], history=HISTORY,
         best_checkpoint=f"{run_folder(0, RUN)}/step-0000004.safetensors", data_counts={"rows": 60, "used": 50},
     )  # fmt: skip
-    return replace(made, **others)
 
 
 def write_run(storage: Storage, done: TrainingRecord) -> None:
@@ -85,13 +83,13 @@ def test_what_is_gone_is_named(tmp_path: Path) -> None:
 
 
 def test_nobody_held_out(storage: Storage) -> None:
-    done = record(best={}, history=(), best_checkpoint=None)
+    done = replace(record(), best={}, history=(), best_checkpoint=None)
     assert "nobody is held out" in Tags(training_report(storage, done)).text
 
 
 def test_hostile_words_are_inert(storage: Storage) -> None:
     word = "</script><img src=x onerror=alert(1)>"
-    page = Tags(training_report(storage, record(stopped_because=word, code_revision=word, config=word)))
+    page = Tags(training_report(storage, replace(record(), stopped_because=word, code_revision=word, config=word)))
     assert page.text.count(word) == 4  # the reason twice, in words and as a fact
     assert [tag for tag, _ in page.tags].count("script") == 3
 
