@@ -54,7 +54,7 @@ test-ceph: $(READY) ## the label store on an older S3, Ceph RADOS Gateway (apt-g
 	$(BIN)/python -m pytest -m ceph
 
 test-input: $(READY) ## 20,000 hostile shards, 6,000 label files, gadgets and bombs (tests/input)
-	$(BIN)/python -m pytest -m 'input or not input' tests/input -s
+	$(BIN)/python -m pytest -m 'input or not input' tests/input -rP $(PARALLEL)
 
 lint: $(READY) ## ruff check, ruff format --check, pyrefly
 	$(BIN)/ruff check $(CODE)
