@@ -2,7 +2,7 @@
 
 from pyiceberg.table.refs import MAIN_BRANCH, SnapshotRefType
 
-from pipeline.labels.files.errors import RoundOrderError
+from pipeline.labels.files.errors import NoSuchGenerationError, RoundOrderError
 from pipeline.labels.store import LabelStore
 from pipeline.labels.table.catalog import LabelCatalog
 from pipeline.labels.table.generation import describe, published_rounds, round_tag
@@ -31,6 +31,8 @@ def forget(
 def _forget(catalog: LabelCatalog, round: int, reason: str, with_children: bool, keep_children: bool) -> list[int]:
     table = catalog.load_or_create()
     published = published_rounds(table)
+    if round not in published:  # it was a moment ago
+        raise NoSuchGenerationError(f"Round {round} is not published any more: somebody has withdrawn it meanwhile.")
     children = [k for k in published if k > round]
     if children and not (with_children or keep_children):
         raise RoundOrderError(

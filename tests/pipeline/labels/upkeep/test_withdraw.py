@@ -4,7 +4,14 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from pipeline.labels import LabelStore, LabelStoreError, NoSuchGenerationError, ParentChangedError, RoundOrderError
+from pipeline.labels import (
+    Generation,
+    LabelStore,
+    LabelStoreError,
+    NoSuchGenerationError,
+    ParentChangedError,
+    RoundOrderError,
+)
 from pipeline.labels.publishing.publication import PublishStep
 from pipeline.labels.upkeep.forget import forget
 from pipeline.labels.upkeep.rollback import rollback
@@ -135,6 +142,24 @@ def test_a_round_in_flight_when_its_parent_is_withdrawn_is_not_published(store: 
     with pytest.raises(ParentChangedError):
         store.publish(lineage(2, "run-2", parent_snapshot_id=parent), stage(store, 2, "run-2"), on_step=withdraw)
     assert everybody_sees(store, 0)
+
+
+def test_a_round_that_is_withdrawn_while_it_is_being_forgotten_is_named(
+    store: LabelStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish_rounds(store, 3)
+    look = store.generation
+
+    def withdrawn_after_the_look(round: int) -> Generation:
+        found = look(round)
+        monkeypatch.undo()
+        forget(store, round, "somebody else")
+        return found
+
+    monkeypatch.setattr(store, "generation", withdrawn_after_the_look)
+    with pytest.raises(NoSuchGenerationError, match="Round 2 is not published any more"):
+        forget(store, 2, "f")
+    assert everybody_sees(store, 0, 1)
 
 
 def test_withdrawals_at_the_same_time_end_in_one_state(store: LabelStore, warehouse: Warehouse) -> None:
