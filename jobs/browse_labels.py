@@ -68,8 +68,7 @@ def _serve(config: "BrowserConfig") -> int:
         raise LabelStoreError(store.nothing_published())
     torch.set_num_threads(1)  # pictures are drawn side by side
     shelf = PhotoShelf(store, config.data.shards, config.data.dataset)
-    skels = load_skels(config.body.source, config.body.gender)
-    app = make_app(store, shelf, {str(gender): skel for gender, skel in skels.items()}, config.browse)
+    app = make_app(store, shelf, load_skels(config.body.source, config.body.gender), config.browse)
     with _listening(config.browse.host, config.browse.port) as listener:
         print(f"The labels of {store.storage.root}: {_address(config, listener)}", flush=True)
         print("Reviews are " + (f"written as {config.browse.reviewer}." if config.browse.reviewer else "not written."))

@@ -9,7 +9,7 @@ from math import cos, pi, sin
 from typing import Final
 
 import numpy as np
-from jaxtyping import Float64, Int64
+from jaxtyping import Float64, Int64, Real
 
 Axis = tuple[float, float, float]
 
@@ -118,6 +118,18 @@ N_UNLIMITED: Final = 3
 def q_limits() -> tuple[Float64[np.ndarray, "46"], Float64[np.ndarray, "46"]]:
     """HSMR's joint limits (low, high), each (46,) float64 rad; +-pi for the unlimited pelvis."""
     return np.array([d.low for d in DOFS]), np.array([d.high for d in DOFS])
+
+
+LIMIT_ROUNDING_RAD: Final = 1e-4
+"""A label so little beyond a limit is not beyond it: float32 rounds a limit by 1e-7."""
+
+
+def limit_margin(q: Real[np.ndarray, "N 46"]) -> Float64[np.ndarray, "N 46"]:
+    """How far each angle is from the nearer of its limits, rad, negative beyond it; infinite for the pelvis."""
+    low, high = q_limits()
+    margin = np.minimum(q - low, high - q)
+    margin[:, :N_UNLIMITED] = np.inf
+    return margin
 
 
 def mirror_table() -> tuple[Int64[np.ndarray, "46"], Float64[np.ndarray, "46"]]:

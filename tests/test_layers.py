@@ -53,7 +53,7 @@ PLAN: dict[str, str] = {
     "labels.upkeep": "labels labels.files labels.publishing labels.table storage",
     "labels.exchange": "body image labels labels.files runtime safe_pickle shards storage",
     # A page that shows people and their labels.
-    "browser": "body image labels labels.files labels.table render runtime shards storage",
+    "browser": "body image labels labels.files labels.inspecting labels.table render runtime shards storage",
     # What one looks at: a page on a generation.
     "report": "body image labels labels.files labels.inspecting render shards storage",
     # What a round does with people, and rounds.

@@ -20,11 +20,13 @@ from pipeline.browser.locked_sql import LockedSql, QueryRefusedError
 from pipeline.browser.paging import Order
 from pipeline.browser.person_page import angles, neighbours, person_page
 from pipeline.browser.photo_shelf import Kept, PhotoShelf
-from pipeline.browser.pictures import LAYERS, SIZES, draw, pose
+from pipeline.browser.pictures import LAYERS, SIZES, draw
 from pipeline.browser.review_desk import ReviewDesk
 from pipeline.labels.files.errors import LabelStoreError
 from pipeline.labels.files.reviews import Review, Verdict
 from pipeline.labels.store import LabelStore
+from pipeline.render.label_overlay import pose, skel_of
+from schemas.gender import Gender
 from schemas.person import PersonId
 
 _MOST_CHARACTERS: Final = 1100  # of a name; keys of shards have at most 1024
@@ -42,7 +44,9 @@ class BuildingError(Exception):
 class Browser:
     """What the addresses share. Handlers run in threads: DuckDB, the fits' body and the rasteriser release the GIL."""
 
-    def __init__(self, store: LabelStore, shelf: PhotoShelf, skels: Mapping[str, Skel], config: BrowseConfig) -> None:
+    def __init__(
+        self, store: LabelStore, shelf: PhotoShelf, skels: Mapping[Gender, Skel], config: BrowseConfig
+    ) -> None:
         self._config = config
         self._skels = skels
         self._shelf = shelf
@@ -133,7 +137,7 @@ class Browser:
         def make() -> bytes:
             photo, person = self._shelf.photo(who)
             label = None if round is None else self._generations.row(round, who)
-            return draw(photo, person, label, layers, self._skel_of(label), size)
+            return draw(photo, person, label, layers, skel_of(label or {}, self._skels), size)
 
         data = self._pictures.get((who, snapshot, layers, size), make)
         return Response(data, media_type="image/jpeg", headers=_PICTURE_CACHE)
@@ -143,8 +147,9 @@ class Browser:
         words, who = request.query_params, _who(request)
         label = self._label(who, words)
         label = {**label, "cam_t": [0.0, 0.0, 0.0]}  # both rounds about the same place: their depths differ by metres
-        found = pose(label, self._skel_of(label))
-        points = found.bones if words.get("part") == "bones" else found.skin
+        bones = words.get("part") == "bones"
+        found = pose(label, skel_of(label, self._skels), bones=bones)
+        points = found.bones if bones else found.skin
         if points is None:
             raise LookupError("this body has no bones")
         return Response((points * [1.0, -1.0, -1.0]).astype("<f4").tobytes(), media_type="application/octet-stream")
@@ -152,7 +157,7 @@ class Browser:
     def faces(self, request: Request) -> Response:
         """Triangles of skin or bones of the body that a label belongs to: uint32, three a triangle."""
         words = request.query_params
-        skel = self._skel_of(self._label(_who(request), words))
+        skel = skel_of(self._label(_who(request), words), self._skels)
         bones = words.get("part") == "bones"
         if bones and skel.arrays.skeleton is None:
             raise LookupError("this body has no bones")
@@ -165,11 +170,6 @@ class Browser:
         if label is None or not label["has_label"]:
             raise LookupError("there is no label in this round")
         return label
-
-    def _skel_of(self, label: Mapping[str, Any] | None) -> Skel:
-        """The body of the label's gender; where there is one body alone, that one."""
-        gender = None if label is None else label.get("gender")
-        return next(iter(self._skels.values())) if gender not in self._skels else self._skels[gender]
 
     def review(self, request: Request, body: dict[str, Any]) -> Response:
         """Store a review."""

@@ -21,14 +21,15 @@ from pipeline.browser.photo_shelf import NoPhotoError, PhotoShelf
 from pipeline.browser.security import Guard
 from pipeline.labels.files.errors import LabelStoreError
 from pipeline.labels.store import LabelStore
+from schemas.gender import Gender
 
 STATIC: Final = files("pipeline.browser") / "static"
 
 Answer = Callable[[Request], Response]
 
 
-def make_app(store: LabelStore, shelf: PhotoShelf, skels: Mapping[str, Skel], config: BrowseConfig) -> Starlette:
-    """The whole server, guarded. skels: by the gender of labels; a label without one is of the first."""
+def make_app(store: LabelStore, shelf: PhotoShelf, skels: Mapping[Gender, Skel], config: BrowseConfig) -> Starlette:
+    """The whole server, guarded. skels: by the gender of labels, as `load_skels` gives them."""
     browser = Browser(store, shelf, skels, config)
     answers: dict[str, Answer] = {
         "rounds": browser.rounds,

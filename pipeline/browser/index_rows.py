@@ -10,11 +10,10 @@ from pipeline.browser.columns import COLUMNS
 from pipeline.image.crop import CROP_PX
 from pipeline.labels.files.columns import figures, identities, mask, positions, vectors
 from pipeline.labels.files.staging import read_labels
+from pipeline.labels.inspecting.comparison import angle_difference
 from schemas.labels import LABEL_SCHEMA
-from schemas.skel import N_Q, N_UNLIMITED, Q_NAMES, q_limits
+from schemas.skel import LIMIT_ROUNDING_RAD, N_Q, Q_NAMES, limit_margin
 
-BEYOND_RAD: Final = 1e-4
-"""Past a limit by more than what rounding to float32 does."""
 AT_LIMIT_RAD: Final = np.radians(0.5)
 """So near a limit, or beyond it, that the limit and not the evidence may have decided."""
 
@@ -73,9 +72,9 @@ def _columns(
     q_b = vectors(b["q"]).astype(np.float64)
     q_a = np.zeros((n, N_Q)) if old is None else vectors(old["q"]).astype(np.float64)
     both = labelled_a & labelled_b
-    change = np.degrees(np.abs((q_b - q_a + np.pi) % (2 * np.pi) - np.pi))
+    change = np.degrees(np.abs(angle_difference(q_a, q_b)))
     most = np.where(both & (change.max(1, initial=0) > 0), change.argmax(1) if n else 0, -1)
-    excess, margin = _past_limits(q_b)
+    margin = limit_margin(q_b)
     known = {
         "labelled_a": labelled_a,
         "labelled_b": labelled_b,
@@ -107,20 +106,9 @@ def _columns(
     made = {column.name: _array(known.get(column.name, b[column.name] if column.name in _READ else None), column.sql)
             for column in COLUMNS}  # fmt: skip
     made["photo_group"] = _array(b["photo_group"], "BIGINT")
-    made["beyond_b"] = pa.array(np.where(labelled_b, _bits(excess > BEYOND_RAD), 0))
+    made["beyond_b"] = pa.array(np.where(labelled_b, _bits(margin < -LIMIT_ROUNDING_RAD), 0))
     made["at_limit_b"] = pa.array(np.where(labelled_b, _bits(margin < AT_LIMIT_RAD), 0))
     return made
-
-
-def _past_limits(q: Float[np.ndarray, "N 46"]) -> tuple[Float[np.ndarray, "N 46"], Float[np.ndarray, "N 46"]]:
-    """How far each angle is past its limits, and how far from the nearer of them (negative past it), rad.
-
-    The pelvis has none: it is never past, and infinitely far.
-    """
-    low, high = q_limits()
-    margin = np.minimum(q - low, high - q)
-    margin[:, :N_UNLIMITED] = np.inf
-    return np.where(np.isfinite(margin), -margin, 0.0), margin
 
 
 def _bits(flags: Bool[np.ndarray, "N 46"]) -> Int64[np.ndarray, "N"]:

@@ -1,12 +1,14 @@
 """Labels drawn over their photos, generation beside generation, one row of panels per person."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
 import simplejpeg
 import torch
+from jaxtyping import Float
 
 from pipeline.body import Skel
 from pipeline.image.crop import CROP_PX
@@ -38,6 +40,23 @@ def camera_of(row: Label) -> PersonCamera:
 def skel_of(row: Label, skels: Mapping[Gender, Skel]) -> Skel:
     """The body that a label is posed by. Raises KeyError where it is not among several."""
     return next(iter(skels.values())) if len(skels) == 1 else skels[row.get("gender") or DEFAULT_GENDER]
+
+
+@dataclass(frozen=True, slots=True)
+class Surfaces:
+    """skin (6890, 3) and bones (S, 3), None where there are none: m, in the axes of the person's camera, with cam_t."""
+
+    skin: Float[np.ndarray, "V 3"]
+    bones: Float[np.ndarray, "S 3"] | None
+
+
+def pose(label: Label, skel: Skel, *, bones: bool = False) -> Surfaces:
+    """The body of a label; bones: with those that the body has."""
+    vectors = (torch.as_tensor(np.array([label[name]]), dtype=skel.dtype) for name in ("q", "betas", "cam_t"))
+    with torch.no_grad():
+        found = skel(*vectors, with_skeleton=bones and skel.arrays.skeleton is not None)
+    skeleton = found.skeleton_vertices
+    return Surfaces(found.skin_vertices[0].double().numpy(), None if skeleton is None else skeleton[0].double().numpy())
 
 
 def person_panels(
@@ -76,12 +95,9 @@ def _label_panel(
     if row is None:
         return Panel(image=crop_square(image, person.center, side, size), caption=f"{title}: no label")
     skel = skel_of(row, skels)
-    vectors = (torch.as_tensor([row[name]], dtype=skel.dtype) for name in ("q", "betas", "cam_t"))
-    with torch.no_grad():
-        vertices = skel(*vectors).skin_vertices[0].double().numpy()
     own = camera_of(row)
     camera = PinholeCamera.of_label(own, person.center, person.side, photo.width, photo.height)
-    drawn = overlay_mesh(image, vertices @ own.rotation.T, skel.faces.numpy(), camera)
+    drawn = overlay_mesh(image, pose(row, skel).skin @ own.rotation.T, skel.faces.numpy(), camera)
     if with_keypoints:
         drawn = draw_keypoints(drawn, person.keypoints_2d)
     error = row.get("kp2d_error")

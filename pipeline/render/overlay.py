@@ -84,6 +84,31 @@ def crop_square(
     return np.asarray(cropped)
 
 
+def points_in_square(
+    points: Float[np.ndarray, "K D"], center: Float[np.ndarray, "2"], side: float, size: int
+) -> Float[np.ndarray, "K D"]:
+    """Points (K, 2) px of the photo, or (K, 3) with confidence, as they lie in what `crop_square` makes of it."""
+    found = np.array(points, np.float64)
+    found[:, :2] = (found[:, :2] - _corner(center, side)) * (size / side) - 0.5
+    return found
+
+
+def camera_of_square(whole: PinholeCamera, center: Float[np.ndarray, "2"], side: float, size: int) -> PinholeCamera:
+    """The camera that looks at what `crop_square` makes of a photo as `whole` looks at the photo."""
+    scale, corner = size / side, _corner(center, side)
+    return PinholeCamera(
+        focal=whole.focal * scale,
+        center_x=(whole.center_x - corner[0]) * scale - 0.5,
+        center_y=(whole.center_y - corner[1]) * scale - 0.5,
+        width=size,
+        height=size,
+    )
+
+
+def _corner(center: Float[np.ndarray, "2"], side: float) -> Float[np.ndarray, "2"]:
+    return np.asarray(center, np.float64) - side / 2
+
+
 def grid(rows: Sequence[Sequence[Panel]], *, height: int = 320, title: str = "") -> UInt8[np.ndarray, "H W 3"]:
     """Rows of captioned panels (for example one person a row: before, after), on white, an optional title above.
 

@@ -11,8 +11,9 @@ from jaxtyping import Float64, Int64
 from pipeline.image.camera import FOCAL
 from pipeline.image.crop import CROP_PX
 from pipeline.labels.files.columns import counts, figures, identities, mask, positions, vectors
+from pipeline.labels.inspecting.comparison import angle_difference
 from pipeline.report.histogram import Histograms
-from schemas.skel import N_BETAS, N_UNLIMITED, q_limits
+from schemas.skel import LIMIT_ROUNDING_RAD, N_BETAS, N_UNLIMITED, limit_margin, q_limits
 
 COLUMNS: Final = (
     "dataset", "shard", "key", "person", "has_label", "q", "q_std", "betas", "cam_t", "decision", "start_source",
@@ -49,7 +50,6 @@ _Q_BINS: Final = 120
 _Q_MARGIN: Final = 0.1  # of its range, beyond either limit: 100 bins lie within
 BETAS_HIGH: Final = 4.0
 _BETAS_BINS: Final = 80
-_VIOLATED_RAD: Final = 1e-4  # float32 rounds a limit by 1e-7
 
 _SCALE_LOW, _SCALE_HIGH = np.zeros(len(SCALES)), np.array([scale.high for scale in SCALES], np.float64)
 _LIMIT_LOW, _LIMIT_HIGH = q_limits()
@@ -105,8 +105,7 @@ def label_figures(table: pa.Table) -> LabelFigures:
     labelled = mask(table["has_label"])
     rows = table.filter(pa.array(labelled))
     q = _in_range(vectors(rows["q"]).astype(np.float64))
-    excess = np.maximum(_LIMIT_LOW - q, q - _LIMIT_HIGH)
-    excess[:, :N_UNLIMITED] = 0
+    excess = -limit_margin(q)
     cameras = [str(name or "hsmr") for name in rows["camera_source"].to_pylist()]
     return LabelFigures(
         len(table),
@@ -117,7 +116,7 @@ def label_figures(table: pa.Table) -> LabelFigures:
         Histograms.of(_scalars(rows), _SCALE_LOW, _SCALE_HIGH, _FINE_BINS),
         Histograms.of(np.degrees(q), _Q_LOW, _Q_HIGH, _Q_BINS),
         Histograms.of(vectors(rows["betas"]), -_BETAS_EDGE, _BETAS_EDGE, _BETAS_BINS),
-        (excess > _VIOLATED_RAD).sum(0).astype(np.int64),
+        (excess > LIMIT_ROUNDING_RAD).sum(0).astype(np.int64),
         np.degrees(np.maximum(excess.max(0, initial=0.0), 0.0)),
     )
 
@@ -190,8 +189,7 @@ def matched(after: pa.Table, before: pa.Table) -> Matched:
     had_one[known] = mask(old["has_label"])
     has_one = mask(after["has_label"])
     both = had_one & has_one
-    difference = vectors(after["q"])[both].astype(np.float64) - vectors(old["q"])[both[known]]
-    change = np.degrees((difference + np.pi) % (2 * np.pi) - np.pi)
+    change = np.degrees(angle_difference(vectors(old["q"])[both[known]], vectors(after["q"])[both]))
     changed, before_px = np.full(len(after), np.nan), np.full(len(after), np.nan)
     changed[both] = np.abs(change).mean(1)
     before_px[known] = figures(old["kp2d_error"]) * CROP_PX

@@ -9,7 +9,6 @@ from typing import Final, TypeVar
 import numpy as np
 import pyarrow as pa
 import simplejpeg
-import torch
 from jaxtyping import Float64, UInt8
 from PIL import Image
 
@@ -17,7 +16,8 @@ from pipeline.body import Skel
 from pipeline.labels import read_labels
 from pipeline.labels.files.columns import identities, positions
 from pipeline.render import PinholeCamera, crop_square, draw_keypoints, overlay_mesh
-from pipeline.render.label_overlay import CROP_MARGIN, Label, camera_of, labels_by_person, skel_of
+from pipeline.render.label_overlay import CROP_MARGIN, Label, camera_of, labels_by_person, pose, skel_of
+from pipeline.render.overlay import camera_of_square, points_in_square
 from pipeline.report.page import Picture
 from pipeline.shards import read_shard
 from schemas.gender import Gender
@@ -123,10 +123,7 @@ def _pictures(
 ) -> tuple[Picture, ...]:
     side = person.side * CROP_MARGIN
     crop = crop_square(simplejpeg.decode_jpeg(photo.jpeg), person.center, side, SIZE)
-    scale = SIZE / side
-    corner = person.center.astype(np.float64) - side / 2
-    points = person.keypoints_2d.astype(np.float64)
-    points[:, :2] = (points[:, :2] - corner) * scale - 0.5
+    points = points_in_square(person.keypoints_2d, person.center, side, SIZE)
     found = [Picture("photo and keypoints", _jpeg(draw_keypoints(crop, points)))]
     side_view: Picture | None = None
     for title, row in labels:
@@ -134,26 +131,13 @@ def _pictures(
             found.append(Picture(f"{title}: no label", _jpeg(crop)))
             continue
         skel = skel_of(row, skels)
-        vertices = _vertices(row, skel)
-        own = camera_of(row)
+        vertices, own = pose(row, skel).skin, camera_of(row)
         whole = PinholeCamera.of_label(own, person.center, person.side, photo.width, photo.height)
-        camera = PinholeCamera(
-            focal=whole.focal * scale,
-            center_x=(whole.center_x - corner[0]) * scale - 0.5,
-            center_y=(whole.center_y - corner[1]) * scale - 0.5,
-            width=SIZE,
-            height=SIZE,
-        )
+        camera = camera_of_square(whole, person.center, side, SIZE)
         faces = skel.faces.numpy()
         found.append(Picture(title, _jpeg(overlay_mesh(crop, vertices @ own.rotation.T, faces, camera))))
         side_view = Picture(f"{title}, from the side", _jpeg(_from_the_side(vertices, faces)))
     return (*found, side_view) if side_view is not None else tuple(found)
-
-
-def _vertices(row: Label, skel: Skel) -> Float64[np.ndarray, "V 3"]:
-    parts = (torch.as_tensor([row[name]], dtype=skel.dtype) for name in ("q", "betas", "cam_t"))
-    with torch.no_grad():
-        return skel(*parts).skin_vertices[0].double().numpy()
 
 
 def _from_the_side(vertices: Float64[np.ndarray, "V 3"], faces: np.ndarray) -> UInt8[np.ndarray, "H W 3"]:

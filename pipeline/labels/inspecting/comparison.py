@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import pyarrow as pa
-from jaxtyping import Float
+from jaxtyping import Float, Float64
 
 from pipeline.labels.files.columns import figures, identities, mask, positions, vectors
 from pipeline.labels.files.staging import read_labels
@@ -65,7 +65,13 @@ def _changes(before_url: str | None, after_url: str) -> pa.Table:
     return pa.table({name: columns[name] for name in CHANGE_SCHEMA.names}, schema=CHANGE_SCHEMA)
 
 
+def angle_difference(
+    before: Float[np.ndarray, "N 46"], after: Float[np.ndarray, "N 46"]
+) -> Float64[np.ndarray, "N 46"]:
+    """after - before of angles (N, 46) rad, the short way round: rad in [-pi, pi)."""
+    return (after.astype(np.float64) - before + np.pi) % (2 * np.pi) - np.pi
+
+
 def mean_angle_deg(before: Float[np.ndarray, "N 46"], after: Float[np.ndarray, "N 46"]) -> Float[np.ndarray, "N"]:
     """Mean absolute difference of angles (n, 46) rad, the short way round, in degrees (n,)."""
-    difference = after.astype(np.float64) - before
-    return np.degrees(np.abs((difference + np.pi) % (2 * np.pi) - np.pi).mean(1)) if len(after) else np.empty(0)
+    return np.degrees(np.abs(angle_difference(before, after)).mean(1)) if len(after) else np.empty(0)

@@ -94,7 +94,7 @@ def enlarged(photo: Photo, person: Person, times: int) -> tuple[Photo, Person]:
 
 
 def test_bodies_have_skin_and_bones(labels: dict[PersonId, Label], skel: Skel) -> None:
-    found = pose(next(iter(labels.values())), skel)
+    found = pose(next(iter(labels.values())), skel, bones=True)
     assert found.skin.shape == (6890, 3)
     assert found.bones is not None
     assert np.isfinite(found.skin).all()
