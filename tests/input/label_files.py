@@ -21,7 +21,9 @@ FIELDS = ("poses", "betas", "has_poses", "has_betas")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabelCase:
-    """A hostile label file. form: how a user would read it: `tars`, `npz` or `pseudo_gt`."""
+    """A hostile label file. form: how a user would read it: `tars`, `npz` or `pseudo_gt`; by photo and box one of
+    `matched_files.FORMS`.
+    """
 
     seed: int
     level: str

@@ -1,18 +1,20 @@
 """Reads hostile label files, checks what must hold of each; `python -m tests.input.label_fuzz SEED` repeats one."""
 
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
 from pipeline.labels import LabelStoreError
 from pipeline.labels.exchange.hsmr_fields import HsmrLabel
 from pipeline.labels.exchange.label_sources import Found, LabelSource, NpzSource, PseudoGtSource, TarLabels
-from schemas.person import PersonId
+from schemas.person import PersonId, SmplLabel
 from tests.input.guarded import Guard, Tally, repeat
-from tests.input.label_files import LEVELS, PLACES, good_file, good_label, made_label_case
+from tests.input.label_files import LEVELS, PLACES, LabelCase, good_file, good_label, made_label_case
 from tests.input.matched_files import boxed_person
 
 MAX_GROWTH_BYTES = 384 * 2**20
@@ -37,68 +39,106 @@ def source_of(form: str, path: Path) -> LabelSource:
     return NpzSource(str(path)) if form == "npz" else PseudoGtSource([str(path)])
 
 
-class LabelFuzzer:
-    """Runs cases in one folder, which must stay empty but for the file."""
+class LabelFileFuzzer(ABC):
+    """Runs cases in one folder, which must stay empty but for the file; a kind of file says what is its own."""
 
-    def __init__(self, folder: Path) -> None:
+    what: ClassVar[str]
+    """What the cases are, in the plural."""
+    levels: ClassVar[int]
+    """How many kinds of damage there are; the first as many cases have one of each."""
+    refusals: ClassVar[tuple[type[Exception], ...]]
+    """What a reader may raise."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        """name: the file's, below the folder."""
         self.tally = LabelTally()
-        self._guard = Guard(folder / "fuzz" / SHARD[0] / f"{SHARD[1]}.tar", folder / "cwd", MAX_GROWTH_BYTES)
-        self._path = self._guard.path
-        for form in FORMS:
-            self._path.write_bytes(good_file(form))
-            for number, label in enumerate(self._read(form)):
-                assert isinstance(label, HsmrLabel), f"{form} is no sound file"
-                np.testing.assert_array_equal(label.q, good_label(number).q)
-        for number in range(len(LEVELS)):  # what is imported on first use is no finding
-            case = made_label_case(number)
-            self._path.write_bytes(case.data)
+        self._guard = Guard(folder / name, folder / "cwd", MAX_GROWTH_BYTES)
+        self.path = self._guard.path
+        self.check_good_files()
+        for number in range(self.levels):  # what is imported on first use is no finding
+            case = self.case(number)
+            self.path.write_bytes(case.data)
             self._labels_or_refusal(case.form)
+
+    @abstractmethod
+    def case(self, seed: int) -> LabelCase: ...
+
+    @abstractmethod
+    def check_good_files(self) -> None:
+        """That sound files, written to `path`, are read as what they are."""
+
+    @abstractmethod
+    def read(self, form: str) -> Sequence[Found]:
+        """The labels of PEOPLE in the file at `path`."""
+
+    @abstractmethod
+    def problem(self, label: Found) -> str | None:
+        """What is wrong with what was read of a person, or None."""
 
     def lines(self) -> list[str]:
         tally = self.tally
         return [
-            f"{tally.cases.total()} hostile label files: "
-            + ", ".join(f"{n} {name}" for name, n in tally.cases.items()),
+            f"{tally.cases.total()} {self.what}: " + ", ".join(f"{n} {name}" for name, n in tally.cases.items()),
             f"{tally.refused} refused as a whole, {tally.labels} labels came out of the others",
             tally.took(),
         ]
 
     def run(self, seed: int) -> None:
         """One case. Raises AssertionError naming the seed."""
-        case = made_label_case(seed)
+        case = self.case(seed)
         name = f"seed {seed} ({case.level})"
         found = self._guard.read(case.data, lambda: self._labels_or_refusal(case.form), name, case.level, self.tally)
         if isinstance(found, str):
             assert 0 < len(found) < 2000, f"{name}: a message of {len(found)} characters"
             self.tally.refused += 1
             return
-        labels = [label for label in found if isinstance(label, HsmrLabel)]
-        for label in labels:
-            problem = _problem(label)
+        for label in found:
+            problem = self.problem(label)
             assert problem is None, f"{name}: {problem}"
-        self.tally.labels += len(labels)
+            self.tally.labels += isinstance(label, HsmrLabel | SmplLabel)
 
     def _labels_or_refusal(self, form: str) -> Sequence[Found] | str:
         """The labels of PEOPLE, or why the file is refused."""
         try:
-            return self._read(form)
-        except (LabelStoreError, OSError, ValueError) as error:
+            return self.read(form)
+        except self.refusals as error:
             return str(error)
 
-    def _read(self, form: str) -> Sequence[Found]:
-        return source_of(form, self._path).of_shard(*SHARD, PEOPLE)
 
+class LabelFuzzer(LabelFileFuzzer):
+    """Files that know people by key and number: tars, npz, HSMR's refined labels."""
 
-def _problem(label: HsmrLabel) -> str | None:
-    """What is wrong with a label that was read, or None."""
-    for name, size in (("q", 46), ("betas", 10)):
-        array = getattr(label, name)
-        if type(array) is not np.ndarray or array.dtype != np.float32 or array.shape != (size,):
-            return f"{name} is no float32 ({size},)"
-        if not np.isfinite(array).all():
-            return f"{name} is not finite"
-    figures = (label.pve_max, label.kp2d_err, label.distance_mm)
-    return None if all(type(figure) is float for figure in figures) else f"figures {figures}"
+    what = "hostile label files"
+    levels = len(LEVELS)
+    refusals = (LabelStoreError, OSError, ValueError)
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder, f"fuzz/{SHARD[0]}/{SHARD[1]}.tar")
+
+    def case(self, seed: int) -> LabelCase:
+        return made_label_case(seed)
+
+    def check_good_files(self) -> None:
+        for form in FORMS:
+            self.path.write_bytes(good_file(form))
+            for number, label in enumerate(self.read(form)):
+                assert isinstance(label, HsmrLabel), f"{form} is no sound file"
+                np.testing.assert_array_equal(label.q, good_label(number).q)
+
+    def read(self, form: str) -> Sequence[Found]:
+        return source_of(form, self.path).of_shard(*SHARD, PEOPLE)
+
+    def problem(self, label: Found) -> str | None:
+        if not isinstance(label, HsmrLabel):
+            return None
+        for name, size in (("q", 46), ("betas", 10)):
+            array = getattr(label, name)
+            if type(array) is not np.ndarray or array.dtype != np.float32 or array.shape != (size,):
+                return f"{name} is no float32 ({size},)"
+            if not np.isfinite(array).all():
+                return f"{name} is not finite"
+        figures = (label.pve_max, label.kp2d_err, label.distance_mm)
+        return None if all(type(figure) is float for figure in figures) else f"figures {figures}"
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 import io
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -11,22 +10,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from schemas.person import Person, PersonId
-from tests.input.label_files import PLACES, as_array, good_label, with_hostile_member
+from tests.input.label_files import PLACES, LabelCase, as_array, good_label, with_hostile_member
 from tests.input.mutations import Rng, absurd, damaged
 
 BOXES = ((48.0, 32.0, 60.0), (30.0, 40.0, 50.0), (70.0, 40.0, 40.0), (48.0, 32.0, 60.0))
 """centre x, y and side, px, of the people at PLACES: those of one photo in boxes of their own."""
 FORMS = ("camerahmr", "skelcf", "sam3d")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MatchedCase:
-    """A hostile label file. form: one of FORMS."""
-
-    seed: int
-    level: str
-    form: str
-    data: bytes
 
 
 def boxed_person(id: PersonId, place: int) -> Person:
@@ -42,12 +31,12 @@ def boxed_person(id: PersonId, place: int) -> Person:
     )
 
 
-def made_matched_case(seed: int) -> MatchedCase:
+def made_matched_case(seed: int) -> LabelCase:
     """Case number `seed`, the same bytes for ever."""
     rng = np.random.default_rng([seed, 13])
     level = list(LEVELS)[seed % len(LEVELS)]
     form = level.split(" ")[0]
-    return MatchedCase(seed=seed, level=level, form=form, data=LEVELS[level](rng, form))
+    return LabelCase(seed=seed, level=level, form=form, data=LEVELS[level](rng, form))
 
 
 @cache
