@@ -24,6 +24,7 @@ from pipeline.image.keypoint_error import enough_keypoints
 from pipeline.image.refocus import refocused
 from pipeline.labelling.batches import LabelBatch, PersonBatch
 from pipeline.labelling.convert import as_model, as_numpy
+from pipeline.labelling.rows_by_gender import rows_by_gender
 from pipeline.labelling.tracks import TrackPart
 from schemas.camera import CameraSource
 from schemas.gender import Gender
@@ -109,10 +110,8 @@ def _spread_over(rows: Integer[np.ndarray, "K"]) -> Integer[np.ndarray, "M"]:
 def _costs(batch: PersonBatch, parent: LabelBatch, fits: Mapping[Gender, Skelify]) -> Float[np.ndarray, "3 K"]:
     """What the best fit of each person costs under each of the lenses, in squared standard deviations."""
     costs = np.zeros((len(_NODES), len(batch)))
-    for gender, skelify in fits.items():
-        rows = np.flatnonzero(batch.gender == gender)
-        if len(rows):
-            costs[:, rows] = _costs_of(batch.take(rows), parent.take(rows), skelify)
+    for gender, rows in rows_by_gender(batch.gender):
+        costs[:, rows] = _costs_of(batch.take(rows), parent.take(rows), fits[gender])
     return costs
 
 

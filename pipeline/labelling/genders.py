@@ -10,6 +10,7 @@ from jaxtyping import Integer
 from pipeline.body import Skel, Smpl
 from pipeline.fit import Skelify, SmplToSkel
 from pipeline.labelling.batches import LabelBatch, PersonBatch
+from pipeline.labelling.rows_by_gender import rows_by_gender
 from pipeline.labels.exchange.hsmr_fields import HsmrLabel
 from pipeline.labels.files.errors import OtherBodyError
 from schemas.gender import Gender, GenderChoice, chosen_gender
@@ -46,13 +47,12 @@ def labelled_by_gender(
     if missing := sorted(set(batch.gender) - set(fits)):
         raise ValueError(f"people of gender {', '.join(missing)}, but there are fits for {', '.join(fits)} alone")
     labels = LabelBatch.of(batch.ids)
-    for gender, fit in fits.items():
-        rows = np.flatnonzero(batch.gender == gender)
-        if len(rows):
-            found = _with_heights(label(rows, fit), fit.skel)
-            stated = np.full(len(rows), None, object)
-            stated[found.has_label] = gender
-            labels = labels.put(rows, found.with_columns(gender=stated))
+    for gender, rows in rows_by_gender(batch.gender):
+        fit = fits[gender]
+        found = _with_heights(label(rows, fit), fit.skel)
+        stated = np.full(len(rows), None, object)
+        stated[found.has_label] = gender
+        labels = labels.put(rows, found.with_columns(gender=stated))
     return labels
 
 

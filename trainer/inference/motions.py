@@ -13,6 +13,7 @@ from pipeline.export.coordinate_order import AngleOrder, opensim_angles
 from pipeline.export.motion_file import Motion, motion_file
 from pipeline.export.upright_axes import pose_on_ground, to_ground
 from pipeline.fit.solver.orientation import PelvisOrientation
+from pipeline.labelling.rows_by_gender import by_gender
 from pipeline.labels import Storage
 from schemas.gender import Gender
 from schemas.input_shard import ShardId
@@ -20,7 +21,6 @@ from schemas.person import PersonId, Rejection, RejectionReason
 from trainer.inference.placed_bodies import PlacedBodies
 from trainer.inference.predicted_people import PredictedPeople
 from trainer.inference.result_files import person_file, track_file
-from trainer.inference.rows_by_gender import by_gender
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,10 +17,10 @@ from pipeline.export.photo_camera import (
     turned_translation,
 )
 from pipeline.image.person_camera import PersonCamera
+from pipeline.labelling.rows_by_gender import by_gender
 from schemas.camera import CameraSource
 from schemas.gender import Gender
 from trainer.inference.predicted_people import PosedPeople, PredictedPeople, as_tensors
-from trainer.inference.rows_by_gender import by_gender
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,12 +16,12 @@ from pipeline.labelling.acceptance import AcceptConfig, judge, measure
 from pipeline.labelling.batches import PersonBatch
 from pipeline.labelling.convert import as_numpy, stored
 from pipeline.labelling.evidence import Evidence, energy
+from pipeline.labelling.rows_by_gender import rows_by_gender
 from schemas.camera import CameraSource
 from schemas.gender import Gender
 from schemas.labels import Decision
 from schemas.skel import N_BETAS, N_Q
 from trainer.inference.predicted_people import PredictedPeople, Refinement, as_tensors
-from trainer.inference.rows_by_gender import rows_by_gender
 
 
 def refine_predictions(batch: PredictedPeople, fits: Mapping[Gender, Skelify], accept: AcceptConfig) -> PredictedPeople:

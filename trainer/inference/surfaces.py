@@ -12,6 +12,7 @@ from jaxtyping import Float, Int
 from pipeline.body import Skel
 from pipeline.export.mesh_files import BONE_COLOR, SKIN_COLOR, MeshFormat, MeshPart, mesh_file
 from pipeline.export.upright_axes import to_upright
+from pipeline.labelling.rows_by_gender import rows_by_gender
 from pipeline.labels import Storage
 from pipeline.render import PinholeCamera, overlay_mesh
 from schemas.camera import CameraSource
@@ -19,7 +20,6 @@ from schemas.gender import Gender
 from trainer.inference.placed_bodies import PlacedBodies
 from trainer.inference.predicted_people import PosedPeople, PredictedPeople, as_tensors
 from trainer.inference.result_files import person_file, photo_file
-from trainer.inference.rows_by_gender import rows_by_gender
 
 _POSED_AT_ONCE = 64
 _GREY = 200

@@ -15,6 +15,7 @@ from pipeline.body.gendered_skel import load_skels
 from pipeline.fit import SmplToSkel
 from pipeline.image.camera import FOCAL
 from pipeline.labelling.predictor import Guess
+from pipeline.labelling.rows_by_gender import rows_by_gender
 from pipeline.runtime.config import BodyConfig
 from schemas.camera import CameraSource
 from schemas.gender import Gender, GenderChoice, chosen_gender
@@ -22,7 +23,6 @@ from schemas.person import Photo
 from schemas.skel import N_Q
 from trainer.inference.known_spread import BETAS_STD, UNMEASURED_STD
 from trainer.inference.posed_person import PosedPerson
-from trainer.inference.rows_by_gender import rows_by_gender
 from trainer.inference.smpl_predictor import NO_TURN, SmplPredictor
 from trainer.network.hmr2 import Hmr2
 

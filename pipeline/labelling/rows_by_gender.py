@@ -5,10 +5,11 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 from jaxtyping import Int64, Shaped
 
+from pipeline.labelling.batches import Strings
 from schemas.gender import GENDERS, Gender
 
 
-def rows_by_gender(genders: Sequence[Gender]) -> Iterator[tuple[Gender, Int64[np.ndarray, "M"]]]:
+def rows_by_gender(genders: Sequence[Gender] | Strings) -> Iterator[tuple[Gender, Int64[np.ndarray, "M"]]]:
     """Each gender that is met, and the rows of who has it, ascending."""
     given = np.array(genders, object)
     for gender in GENDERS:
